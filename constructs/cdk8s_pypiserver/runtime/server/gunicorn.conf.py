@@ -1,0 +1,30 @@
+"""How gunicorn runs the server; starting fails here, before it listens, if the pod is not set up right."""
+
+import sys
+from pathlib import Path
+
+DIRECTORY = str(Path(__file__).resolve().parent)
+# The modules are mounted flat next to this file.
+sys.path.insert(0, DIRECTORY)
+
+from settings import Settings  # noqa: E402 - found through the line above
+
+_settings = Settings.from_environment()
+
+wsgi_app = "application:create()"
+pythonpath = DIRECTORY
+# Only the gateway, in the same pod, may reach the server: it has authorised every request.
+bind = "127.0.0.1:8081"
+# One process holds the index in memory; more would each hold one of their own.
+workers = 1
+worker_class = "gthread"
+threads = _settings.threads
+# Longer than the 60 s the gateway keeps a connection open, so that it is never the server that closes one in use.
+keepalive = 75
+# The index of a large volume is read before the first request; liveness is the kubelet's to judge.
+timeout = 0
+graceful_timeout = 60
+errorlog = "-"
+accesslog = None
+# gunicorn 25.1 and later would open a socket in the home directory for its command line tool.
+control_socket_disable = True

@@ -1,0 +1,139 @@
+"""Start the programs of the pod as real processes on loopback, each in a directory of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import bcrypt
+import requests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Self
+
+RUNTIME = Path(__file__).parents[1] / "constructs/cdk8s_pypiserver/runtime"
+PATIENCE = 20.0
+"""Seconds after which a polled condition counts as failed."""
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def wait_for(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
+    """Poll `condition` until it is true; an AssertionError names `what` after `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {patience:g} s in vain for {what}"
+        time.sleep(0.01)
+
+
+def htpasswd_line(user: str, password: str) -> str:
+    """One line of an htpasswd file, with the cheapest bcrypt hash there is."""
+    digest = bcrypt.hashpw(password.encode(), bcrypt.gensalt(rounds=4)).decode()
+    return f"{user}:{digest}\n"
+
+
+class Server:
+    """The server of the pod: gunicorn with the shipped configuration.
+
+    `directory` gets `packages`, `pages`, `auth`, `tmp` and `server.log`; `environment` adds to or replaces the
+    variables of the contract. The port is chosen once, so that the URL survives a restart.
+    `with Server(tmp_path) as server:` starts it, waits until it answers, and stops it at the end.
+    """
+
+    def __init__(self, directory: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.directory = directory
+        self.packages = directory / "packages"
+        self.pages = directory / "pages"
+        self.credentials = directory / "auth"
+        self.temporary = directory / "tmp"
+        for each in (self.packages, self.pages, self.credentials, self.temporary):
+            each.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.arguments = ["--bind", f"127.0.0.1:{self.port}"]
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.temporary),
+            "TMPDIR": str(self.temporary),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PACKAGES_DIRECTORY": str(self.packages),
+            "PAGES_DIRECTORY": str(self.pages),
+            "CREDENTIALS_DIRECTORY": str(self.credentials),
+            **(environment or {}),
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+        self.add_user("readers", "reader", "reader-password")
+        self.add_user("publishers", "publisher", "publisher-password")
+
+    def add_user(self, role: str, user: str, password: str) -> None:
+        """Append a user to the htpasswd file of `role`: "readers" or "publishers"."""
+        with (self.credentials / role).open("a") as file:
+            file.write(htpasswd_line(user, password))
+
+    @property
+    def log(self) -> str:
+        """What the server has written so far, over all its starts."""
+        path = self.directory / "server.log"
+        return path.read_text() if path.exists() else ""
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start the process without waiting for it."""
+        command = [sys.executable, "-m", "gunicorn", "--config", str(RUNTIME / "server/gunicorn.conf.py")]
+        with (self.directory / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, *self.arguments],
+                env=self.environment,
+                cwd=self.directory,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return self.process
+
+    def start(self) -> Self:
+        """Start the process and wait until /health answers."""
+        process = self.launch()
+
+        def answers() -> bool:
+            assert process.poll() is None, f"the server ended with {process.returncode}:\n{self.log}"
+            with contextlib.suppress(requests.ConnectionError):
+                return requests.get(f"{self.url}/health", timeout=PATIENCE).ok
+            return False
+
+        wait_for(answers, f"{self.url}/health")
+        return self
+
+    def stop(self) -> None:
+        """End the process as a kubelet does, with SIGTERM."""
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        """Kill master and worker at once, with SIGKILL."""
+        if self.process:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(PATIENCE)
+
+    def __enter__(self) -> Self:
+        """Start."""
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        """Kill: nothing of a test survives it."""
+        self.kill()
