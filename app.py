@@ -1,0 +1,50 @@
+"""Writes dist/: a chart for each storage mode, and a component for each concern that goes with any of them."""
+
+import cdk8s
+
+from cdk8s_pypiserver import (
+    AuthSpec,
+    AvailabilitySpec,
+    CertificateSpec,
+    IngressSpec,
+    KustomizeApp,
+    NamespaceChart,
+    PyPIServerChart,
+    PyPIServerSpec,
+    S3VolumeSpec,
+    SharedVolumeSpec,
+    TLSSpec,
+)
+
+HOST = "pypi.example.org"
+TLS = TLSSpec(certificate=CertificateSpec(issuer="letsencrypt"))
+
+
+def main() -> None:
+    """Synthesize everything."""
+    app = KustomizeApp()
+    NamespaceChart(app, "namespace")
+    local = PyPIServerChart(app, "local")
+    shared = PyPIServerChart(app, "shared", PyPIServerSpec(storage=SharedVolumeSpec()))
+    PyPIServerChart(app, "s3-csi", PyPIServerSpec(storage=S3VolumeSpec(bucket="pypi-packages")))
+
+    concerns = cdk8s.App()
+
+    def having(concern: str, spec: PyPIServerSpec) -> PyPIServerChart:
+        return PyPIServerChart(concerns, concern, spec)
+
+    ingress = having("ingress", PyPIServerSpec(ingress=IngressSpec(host=HOST)))
+    app.add_component("ingress", without=local, having=ingress)
+    tls = having("tls", PyPIServerSpec(ingress=IngressSpec(host=HOST, tls=TLS)))
+    app.add_component("tls", without=ingress, having=tls)
+    ha = having("ha", PyPIServerSpec(storage=SharedVolumeSpec(), availability=AvailabilitySpec()))
+    app.add_component("ha", without=shared, having=ha)
+    anonymous = having("anonymous-reads", PyPIServerSpec(auth=AuthSpec(anonymous_reads=True)))
+    app.add_component("anonymous-reads", without=local, having=anonymous)
+    password = having("initial-password", PyPIServerSpec(auth=AuthSpec(initial_password=True)))
+    app.add_component("initial-password", without=local, having=password)
+    app.write()
+
+
+if __name__ == "__main__":
+    main()

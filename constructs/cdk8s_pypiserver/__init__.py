@@ -1,0 +1,47 @@
+"""A private PyPI on Kubernetes, as cdk8s constructs.
+
+`PyPIServer` is the registry; its spec has a field for each concern. `KustomizeApp` writes charts as Kustomize folders.
+"""
+
+from .auth import AuthSpec
+from .availability import Availability, AvailabilitySpec
+from .exposure import CertificateSpec, Ingress, IngressSpec, Service, ServiceSpec, TLSSpec
+from .gateway import Gateway, GatewaySpec
+from .kustomize import KustomizeApp
+from .metadata import Metadata
+from .namespace import NamespaceChart, NamespaceSpec
+from .registry import PyPIServer, PyPIServerChart, PyPIServerSpec
+from .server import Server, ServerSpec
+from .spec import Resources, Spec
+from .storage import LocalVolume, LocalVolumeSpec, S3Volume, S3VolumeSpec, SharedVolume, SharedVolumeSpec
+
+__all__ = [
+    "AuthSpec",
+    "Availability",
+    "AvailabilitySpec",
+    "CertificateSpec",
+    "Gateway",
+    "GatewaySpec",
+    "Ingress",
+    "IngressSpec",
+    "KustomizeApp",
+    "LocalVolume",
+    "LocalVolumeSpec",
+    "Metadata",
+    "NamespaceChart",
+    "NamespaceSpec",
+    "PyPIServer",
+    "PyPIServerChart",
+    "PyPIServerSpec",
+    "Resources",
+    "S3Volume",
+    "S3VolumeSpec",
+    "Server",
+    "ServerSpec",
+    "Service",
+    "ServiceSpec",
+    "SharedVolume",
+    "SharedVolumeSpec",
+    "Spec",
+    "TLSSpec",
+]

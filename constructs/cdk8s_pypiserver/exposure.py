@@ -1,0 +1,148 @@
+"""How clients reach the registry: the Service, the Ingress and its certificate."""
+
+from typing import Literal
+
+from cdk8s_plus_27 import k8s
+from constructs import Construct
+
+from .gateway import PORT_NAME
+from .metadata import Metadata
+from .spec import Host, Name, Port, Spec
+
+REQUEST_SECONDS = 600
+"""How long an ingress controller waits for a slow upload or download."""
+
+
+class ServiceSpec(Spec):
+    """The Service in front of the pods."""
+
+    port: Port = 80
+    """Port of the Service."""
+
+
+class CertificateSpec(Spec):
+    """What cert-manager is asked for."""
+
+    issuer: Name
+    """Name of the issuer."""
+    issuer_kind: Literal["ClusterIssuer", "Issuer"] = "ClusterIssuer"
+    """Kind of the issuer."""
+    object: bool = False
+    """Whether to make a Certificate (needs cert-manager's CRDs at apply) rather than annotate the Ingress, from which
+    cert-manager makes one."""
+
+
+class TLSSpec(Spec):
+    """HTTPS at the Ingress."""
+
+    secret: Name | None = None
+    """Secret of the certificate; `<name>-tls` by default."""
+    certificate: CertificateSpec | None = None
+    """What cert-manager is asked for; None where the Secret comes from elsewhere."""
+
+
+class IngressSpec(Spec):
+    """The Ingress; annotations for ingress-nginx and Traefik are always there, other controllers pass over them."""
+
+    host: Host
+    """Name under which clients reach the registry; a registry wants a host of its own."""
+    class_name: Name | None = None
+    """IngressClass; the cluster's default if none is named."""
+    tls: TLSSpec | None = None
+    """HTTPS; None for plain HTTP, over which passwords can be read on the way."""
+
+
+class Service(Construct):
+    """The Service.
+
+    Attributes:
+        service: The Service; its port is called `http`.
+    """
+
+    def __init__(self, scope: Construct, id_: str, *, spec: ServiceSpec, metadata: Metadata) -> None:
+        """Make the Service."""
+        super().__init__(scope, id_)
+        self.service = k8s.KubeService(
+            self,
+            "service",
+            metadata=metadata.of(),
+            spec=k8s.ServiceSpec(
+                selector=metadata.selector,
+                ports=[
+                    k8s.ServicePort(name=PORT_NAME, port=spec.port, target_port=k8s.IntOrString.from_string(PORT_NAME))
+                ],
+            ),
+        )
+
+
+class Ingress(Construct):
+    """The Ingress, and the Certificate if one is asked for.
+
+    Attributes:
+        ingress: The Ingress.
+        certificate: cert-manager's Certificate or None.
+    """
+
+    def __init__(self, scope: Construct, id_: str, *, spec: IngressSpec, metadata: Metadata) -> None:
+        """Make the objects."""
+        super().__init__(scope, id_)
+        tls = spec.tls
+        secret = (tls.secret or metadata.name_of("tls")) if tls else None
+        self.certificate: Construct | None = None
+        if tls and secret and tls.certificate and tls.certificate.object:
+            self.certificate = _certificate(self, tls.certificate, spec.host, secret, metadata)
+        backend = k8s.IngressBackend(
+            service=k8s.IngressServiceBackend(name=metadata.name, port=k8s.ServiceBackendPort(name=PORT_NAME))
+        )
+        path = k8s.HttpIngressPath(path="/", path_type="Prefix", backend=backend)
+        self.ingress = k8s.KubeIngress(
+            self,
+            "ingress",
+            metadata=metadata.of(annotations=_annotations(spec)),
+            spec=k8s.IngressSpec(
+                ingress_class_name=spec.class_name,
+                rules=[k8s.IngressRule(host=spec.host, http=k8s.HttpIngressRuleValue(paths=[path]))],
+                tls=[k8s.IngressTls(hosts=[spec.host], secret_name=secret)] if secret else None,
+            ),
+        )
+
+
+def _annotations(spec: IngressSpec) -> dict[str, str]:
+    annotations = {
+        # The gateway bounds the body and buffers it; once is enough.
+        "nginx.ingress.kubernetes.io/proxy-body-size": "0",
+        "nginx.ingress.kubernetes.io/proxy-request-buffering": "off",
+        "nginx.ingress.kubernetes.io/proxy-read-timeout": str(REQUEST_SECONDS),
+        "nginx.ingress.kubernetes.io/proxy-send-timeout": str(REQUEST_SECONDS),
+        # Traefik neither bounds nor buffers a body; its read time-out is set at its entry point (60 s by default).
+        "traefik.ingress.kubernetes.io/router.entrypoints": "websecure" if spec.tls else "web",
+    }
+    if spec.tls:
+        annotations["traefik.ingress.kubernetes.io/router.tls"] = "true"
+        certificate = spec.tls.certificate
+        if certificate and not certificate.object:
+            kind = "cluster-issuer" if certificate.issuer_kind == "ClusterIssuer" else "issuer"
+            annotations[f"cert-manager.io/{kind}"] = certificate.issuer
+    return annotations
+
+
+def _certificate(
+    scope: Construct, spec: CertificateSpec, host: str, secret: str, metadata: Metadata
+) -> Construct:
+    # Loading the generated classes takes longer than a whole synth: only who asks for the object pays for it.
+    from cdk8s_pypiserver_imports.io.cert_manager import (  # noqa: PLC0415
+        Certificate,
+        CertificateSpec as CertificateProperties,
+        CertificateSpecIssuerRef,
+    )
+
+    return Certificate(
+        scope,
+        "certificate",
+        metadata=metadata.of(),
+        spec=CertificateProperties(
+            secret_name=secret,
+            dns_names=[host],
+            issuer_ref=CertificateSpecIssuerRef(name=spec.issuer, kind=spec.issuer_kind),
+        ),
+    )

@@ -1,0 +1,43 @@
+"""ConfigMaps made of the files in runtime/, and the checksums that roll the pods when one changes."""
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+
+from cdk8s_plus_27 import k8s
+from constructs import Construct
+
+from .metadata import Metadata
+
+
+@cache
+def runtime_files(folder: str) -> Mapping[str, str]:
+    """Return the files of a folder of runtime/ by name."""
+    directory = resources.files(__package__) / "runtime" / folder
+    names = sorted(entry.name for entry in directory.iterdir() if entry.name.endswith((".py", ".conf")))
+    return {name: (directory / name).read_text("utf-8") for name in names}
+
+
+class ConfigFiles(Construct):
+    """A ConfigMap of configuration files.
+
+    Attributes:
+        config_map: The ConfigMap.
+        checksums: Annotations for the pod template, one a file, so that a patch of one file touches no other.
+    """
+
+    def __init__(self, scope: Construct, id_: str, *, metadata: Metadata, suffix: str, files: Mapping[str, str]) -> None:
+        """Make the ConfigMap `<name>-<suffix>`."""
+        super().__init__(scope, id_)
+        self.config_map = k8s.KubeConfigMap(self, "config-map", metadata=metadata.of(suffix), data=dict(files))
+        self.name = metadata.name_of(suffix)
+        self.checksums = {f"checksum/{suffix}-{name}": _checksum(text) for name, text in files.items()}
+
+    def volume(self, name: str) -> k8s.Volume:
+        """Return a volume of the files."""
+        return k8s.Volume(name=name, config_map=k8s.ConfigMapVolumeSource(name=self.name))
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

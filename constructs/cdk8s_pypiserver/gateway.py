@@ -1,0 +1,91 @@
+"""The gateway: nginx, the only port that others reach; it asks for passwords, bounds bodies and serves files."""
+
+from cdk8s_plus_27 import k8s
+from constructs import Construct
+
+from . import images
+from .containers import RUN_DIRECTORY, RUN_VOLUME, hardened, http_probe, requirements, scratch, wait_before_stop
+from .files import ConfigFiles, runtime_files
+from .metadata import Metadata
+from .spec import QuantityStr, Resources, Spec, quantity
+from .storage import PACKAGES_DIRECTORY, SUFFIX as PACKAGES_VOLUME
+
+CONTAINER = "gateway"
+PORT = 8080
+PORT_NAME = "http"
+FILES_DIRECTORY = "/etc/pypiserver/gateway"
+FILES_VOLUME = "gateway-files"
+SCRATCH_VOLUME = "gateway-tmp"
+VERDICTS_VOLUME = "verdicts"
+DRAIN_SECONDS = 5
+"""How long a stopping pod goes on accepting: until every node's proxy has learnt that it is leaving."""
+
+
+class GatewaySpec(Spec):
+    """The container in front of the server."""
+
+    image: str = images.GATEWAY
+    """Image; another one must hold nginx 1.22 or later with the auth_request module."""
+    max_upload: QuantityStr = "1Gi"
+    """Largest upload; a larger one gets 413."""
+    temporary_size: QuantityStr = "8Gi"
+    """Scratch space in /tmp: each upload stands there once while it is received."""
+    resources: Resources = Resources(cpu_request="50m", memory_request="32Mi")
+    """Requests and limits."""
+
+
+class Gateway(Construct):
+    """The gateway's configuration and container.
+
+    Attributes:
+        files: ConfigMap of nginx.conf and of the files that it includes, one a concern.
+    """
+
+    def __init__(
+        self, scope: Construct, id_: str, *, spec: GatewaySpec, anonymous_reads: bool, metadata: Metadata
+    ) -> None:
+        """Make the ConfigMap."""
+        super().__init__(scope, id_)
+        self.spec = spec
+        sources = runtime_files("gateway")
+        files = {
+            "nginx.conf": sources["nginx.conf"],
+            "reads.conf": sources["reads-anonymous.conf" if anonymous_reads else "reads.conf"],
+            # The space before the semicolon lets a Kustomize replacement find the number.
+            "upload.conf": f"client_max_body_size {int(quantity(spec.max_upload))} ;\n",
+        }
+        self.files = ConfigFiles(self, "files", metadata=metadata, suffix="gateway", files=files)
+
+    def container(self) -> k8s.Container:
+        """Return the container."""
+        return k8s.Container(
+            name=CONTAINER,
+            image=self.spec.image,
+            command=["nginx", "-c", f"{FILES_DIRECTORY}/nginx.conf", "-g", "daemon off;"],
+            ports=[k8s.ContainerPort(name=PORT_NAME, container_port=PORT)],
+            security_context=hardened(),
+            resources=requirements(self.spec.resources),
+            # A volume that hangs takes nginx with it, and no restart would help: so only the port is asked.
+            liveness_probe=k8s.Probe(
+                tcp_socket=k8s.TcpSocketAction(port=k8s.IntOrString.from_number(PORT)), period_seconds=10
+            ),
+            readiness_probe=http_probe("/ready", PORT, period=3, timeout=5, failures=2),
+            # The image's stop signal is SIGQUIT, on which nginx finishes what it has begun.
+            lifecycle=wait_before_stop(f"sleep {DRAIN_SECONDS}"),
+            volume_mounts=[
+                k8s.VolumeMount(name=PACKAGES_VOLUME, mount_path=PACKAGES_DIRECTORY, read_only=True),
+                k8s.VolumeMount(name=RUN_VOLUME, mount_path=RUN_DIRECTORY),
+                k8s.VolumeMount(name=SCRATCH_VOLUME, mount_path="/tmp"),  # noqa: S108
+                k8s.VolumeMount(name=VERDICTS_VOLUME, mount_path="/var/cache/auth"),
+                k8s.VolumeMount(name=FILES_VOLUME, mount_path=FILES_DIRECTORY, read_only=True),
+            ],
+        )
+
+    def volumes(self) -> list[k8s.Volume]:
+        """Return the volumes that only this container mounts."""
+        return [
+            self.files.volume(FILES_VOLUME),
+            scratch(SCRATCH_VOLUME, self.spec.temporary_size),
+            # In memory, since a cached verdict stands beside the credentials it is about.
+            scratch(VERDICTS_VOLUME, "16Mi", in_memory=True),
+        ]

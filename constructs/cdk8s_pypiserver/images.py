@@ -1,0 +1,9 @@
+"""The container images and their tags: the one place that names them."""
+
+from typing import Final
+
+SERVER: Final = "docker.io/pypiserver/pypiserver:v2.4.2"
+"""pypiserver; its user is 9898 (Dockerfile of pypiserver v2.4.1)."""
+
+GATEWAY: Final = "docker.io/nginxinc/nginx-unprivileged:1.30-alpine"
+"""nginx that starts without root."""

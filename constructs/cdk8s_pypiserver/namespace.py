@@ -1,0 +1,44 @@
+"""The namespace, as a chart of its own: who may apply a registry often may not make namespaces."""
+
+from typing import Literal
+
+import cdk8s
+from cdk8s_plus_27 import k8s
+from constructs import Construct
+
+from .metadata import APPLICATION
+from .spec import Label, Spec
+
+
+class NamespaceSpec(Spec):
+    """A namespace that enforces a Pod Security Standard."""
+
+    name: Label = "pypiserver"
+    """Name of the namespace."""
+    pod_security: Literal["restricted", "baseline", "privileged"] = "restricted"
+    """Pod Security Standard that is enforced, warned of and audited."""
+
+
+class NamespaceChart(cdk8s.Chart):
+    """The namespace.
+
+    Attributes:
+        object: The Namespace.
+    """
+
+    def __init__(self, scope: Construct, id_: str, spec: NamespaceSpec | None = None) -> None:
+        """Make the namespace."""
+        super().__init__(scope, id_)
+        spec = spec or NamespaceSpec()
+        modes = ("enforce", "warn", "audit")
+        self.object = k8s.KubeNamespace(
+            self,
+            "namespace",
+            metadata=k8s.ObjectMeta(
+                name=spec.name,
+                labels={
+                    "app.kubernetes.io/part-of": APPLICATION,
+                    **{f"pod-security.kubernetes.io/{mode}": spec.pod_security for mode in modes},
+                },
+            ),
+        )

@@ -1,0 +1,276 @@
+"""A whole registry: the class that people instantiate and subclass."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import cdk8s
+from cdk8s_plus_27 import k8s
+from constructs import Construct
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from .auth import AuthSpec, credentials_volume, environment as credentials_environment
+from .availability import Availability, AvailabilitySpec, spread
+from .containers import RUN_VOLUME, scratch
+from .exposure import Ingress, IngressSpec, Service, ServiceSpec
+from .gateway import CONTAINER as DEFAULT_CONTAINER, DRAIN_SECONDS, Gateway, GatewaySpec
+from .metadata import Metadata
+from .server import Server, ServerSpec
+from .spec import Label, Spec, quantity
+from .storage import SUFFIX as PACKAGES, LocalVolume, LocalVolumeSpec, S3Volume, S3VolumeSpec, SharedVolume, SharedVolumeSpec, StorageSpec
+
+COPIES_OF_AN_UPLOAD = 2
+"""How often an upload stands in the server's /tmp: the body, and the file that is parsed from it."""
+
+
+class PyPIServerSpec(Spec):
+    """A registry, a field for each concern."""
+
+    name: Label = "pypiserver"
+    """Name of the objects; those of the second kind are called `<name>-<suffix>`."""
+    storage: StorageSpec = LocalVolumeSpec()
+    """Where the packages are kept."""
+    server: ServerSpec = ServerSpec()
+    """The container that stores packages and makes the index."""
+    gateway: GatewaySpec = GatewaySpec()
+    """The container that clients talk to."""
+    auth: AuthSpec = AuthSpec()
+    """Who may read and publish."""
+    service: ServiceSpec = ServiceSpec()
+    """The Service."""
+    ingress: IngressSpec | None = None
+    """The Ingress; None for a registry that is reached within the cluster or by port-forward."""
+    replicas: Annotated[int, Field(ge=0)] = 1
+    """Pods, where there is no `availability`."""
+    availability: AvailabilitySpec | None = None
+    """Autoscaler, disruption budget and spread; needs a SharedVolumeSpec."""
+    user_id: Annotated[int, Field(ge=1)] | None = 9898
+    """uid, gid and fsGroup of the pod; 9898 is pypiserver's own. None leaves the choice to the platform (OpenShift)."""
+    termination_grace_seconds: Annotated[int, Field(ge=30)] = 330
+    """Seconds a stopping pod has for the uploads and downloads that it has begun."""
+
+    @model_validator(mode="after")
+    def _works(self) -> Self:
+        for refuse in (_refuse_second_writer, _refuse_no_requests, _refuse_small_scratch, _refuse_unsafe_password):
+            refuse(self)
+        if isinstance(self.storage, S3VolumeSpec) and self.user_id is None:
+            raise ValueError("user_id (None) must be a number on S3VolumeSpec: the mount names the owner of its files")
+        return self
+
+
+def _refuse_second_writer(spec: PyPIServerSpec) -> None:
+    if isinstance(spec.storage, SharedVolumeSpec):
+        return
+    kind = type(spec.storage).__name__
+    reason = {
+        LocalVolumeSpec: "the volume is one node's (ReadWriteOnce), and a second pod would wait for it or corrupt it",
+        S3VolumeSpec: "the mount knows no locks, so two pods could both accept the same file name",
+    }[type(spec.storage)]
+    if spec.replicas > 1:
+        raise ValueError(f"replicas ({spec.replicas}) must be 0 or 1 on {kind}: {reason}; use SharedVolumeSpec")
+    if spec.availability:
+        raise ValueError(
+            f"availability (min_replicas={spec.availability.min_replicas}) cannot be had on {kind}: {reason}; "
+            "use SharedVolumeSpec"
+        )
+
+
+def _refuse_no_requests(spec: PyPIServerSpec) -> None:
+    if not spec.availability:
+        return
+    for name, resources in (("server", spec.server.resources), ("gateway", spec.gateway.resources)):
+        if resources.cpu_request is None:
+            raise ValueError(
+                f"{name}.resources.cpu_request (None) must be set with availability: "
+                "the autoscaler measures CPU use against the request"
+            )
+
+
+def _refuse_small_scratch(spec: PyPIServerSpec) -> None:
+    upload = quantity(spec.gateway.max_upload)
+    for field, size, copies in (
+        ("server.temporary_size", spec.server.temporary_size, COPIES_OF_AN_UPLOAD),
+        ("gateway.temporary_size", spec.gateway.temporary_size, 1),
+    ):
+        if quantity(size) < copies * upload:
+            raise ValueError(
+                f"{field} ({size}) must hold an upload of gateway.max_upload ({spec.gateway.max_upload}) "
+                f"{copies} time(s): the pod is evicted when /tmp outgrows it"
+            )
+    if quantity(spec.storage.size) < upload:
+        raise ValueError(
+            f"gateway.max_upload ({spec.gateway.max_upload}) must not be above storage.size ({spec.storage.size}): "
+            "such an upload could never be stored"
+        )
+
+
+def _refuse_unsafe_password(spec: PyPIServerSpec) -> None:
+    if spec.auth.initial_password and not isinstance(spec.storage, LocalVolumeSpec):
+        raise ValueError(
+            f"auth.initial_password (True) needs LocalVolumeSpec (got {type(spec.storage).__name__}): "
+            "the password is kept on the package volume, which others than this one pod can read there"
+        )
+
+
+class PyPIServer(Construct):
+    """A private PyPI: one Deployment of gateway and server, its volume, Service and what else the spec asks for.
+
+    Subclass it to change what it makes: each method below may be overridden, and calls `super()` for the rest.
+
+    Attributes:
+        spec: The spec.
+        metadata: Makes names, labels and annotations.
+        server: The server's files and container.
+        gateway: The gateway's files and container.
+        storage: The volume: a LocalVolume, SharedVolume or S3Volume.
+        service_account: The ServiceAccount; no token is ever mounted.
+        deployment: The Deployment.
+        service: The Service.
+        ingress: The Ingress or None.
+        availability: Autoscaler and disruption budget, or None.
+    """
+
+    def __init__(self, scope: Construct, id_: str, spec: PyPIServerSpec | None = None) -> None:
+        """Make all objects.
+
+        Args:
+            scope: A chart, or a construct in one.
+            id_: Name of this construct in its scope; it does not reach the objects.
+            spec: What to make; the defaults give one pod with a 20 GiB volume of the default storage class.
+        """
+        super().__init__(scope, id_)
+        self.spec = spec = spec or PyPIServerSpec()
+        self.metadata = metadata = Metadata(name=spec.name, annotations=self.annotations(), labels=self.labels())
+        self.server = Server(self, "server", spec=spec.server, metadata=metadata)
+        self.gateway = Gateway(
+            self, "gateway", spec=spec.gateway, anonymous_reads=spec.auth.anonymous_reads, metadata=metadata
+        )
+        self.storage = self._make_storage()
+        self.service_account = k8s.KubeServiceAccount(
+            self, "service-account", metadata=metadata.of(), automount_service_account_token=False
+        )
+        self.deployment = self._make_deployment()
+        self.service = Service(self, "service", spec=spec.service, metadata=metadata)
+        self.ingress = Ingress(self, "ingress", spec=spec.ingress, metadata=metadata) if spec.ingress else None
+        self.availability = (
+            Availability(self, "availability", spec=spec.availability, metadata=metadata) if spec.availability else None
+        )
+
+    def annotations(self) -> dict[str, str]:
+        """Return annotations for every object and for the pods."""
+        return {}
+
+    def labels(self) -> dict[str, str]:
+        """Return labels for every object and for the pods, besides the standard ones."""
+        return {}
+
+    def server_arguments(self) -> list[str]:
+        """Return further arguments of gunicorn, which runs the server."""
+        return []
+
+    def server_environment(self) -> dict[str, str]:
+        """Return the settings of the server that the concerns contribute."""
+        return {**self.storage.environment, **credentials_environment(self.spec.auth, self.metadata)}
+
+    def containers(self) -> list[k8s.Container]:
+        """Return the containers of the pod."""
+        return [
+            self.gateway.container(),
+            self.server.container(
+                environment=self.server_environment(),
+                arguments=self.server_arguments(),
+                grace_seconds=self.spec.termination_grace_seconds,
+            ),
+        ]
+
+    def volumes(self) -> list[k8s.Volume]:
+        """Return the volumes of the pod."""
+        claim = k8s.PersistentVolumeClaimVolumeSource(claim_name=self.metadata.name_of(PACKAGES))
+        return [
+            k8s.Volume(name=PACKAGES, persistent_volume_claim=claim),
+            # 100,000 index pages of 10 kB fit in.
+            scratch(RUN_VOLUME, "1Gi"),
+            credentials_volume(self.spec.auth, self.metadata),
+            *self.gateway.volumes(),
+            *self.server.volumes(),
+        ]
+
+    def pod_annotations(self) -> Mapping[str, str]:
+        """Return annotations of the pods alone."""
+        return {
+            "kubectl.kubernetes.io/default-container": DEFAULT_CONTAINER,
+            **self.gateway.files.checksums,
+            **self.server.files.checksums,
+        }
+
+    def pod_spec(self) -> k8s.PodSpec:
+        """Return the spec of the pods."""
+        user = self.spec.user_id
+        owns_volume = not isinstance(self.spec.storage, S3VolumeSpec)
+        return k8s.PodSpec(
+            service_account_name=self.metadata.name,
+            automount_service_account_token=False,
+            enable_service_links=False,
+            security_context=k8s.PodSecurityContext(
+                run_as_non_root=True,
+                run_as_user=user,
+                run_as_group=user,
+                # A bucket's mount knows no chown: kubelet would walk the whole tree for nothing.
+                fs_group=user if owns_volume else None,
+                fs_group_change_policy="OnRootMismatch" if owns_volume and user else None,
+                seccomp_profile=k8s.SeccompProfile(type="RuntimeDefault"),
+            ),
+            termination_grace_period_seconds=self.spec.termination_grace_seconds,
+            topology_spread_constraints=spread(self.metadata) if self.spec.availability else None,
+            containers=self.containers(),
+            volumes=self.volumes(),
+        )
+
+    def _make_storage(self) -> LocalVolume | SharedVolume | S3Volume:
+        storage = self.spec.storage
+        if isinstance(storage, LocalVolumeSpec):
+            return LocalVolume(self, "storage", spec=storage, metadata=self.metadata)
+        if isinstance(storage, SharedVolumeSpec):
+            return SharedVolume(self, "storage", spec=storage, metadata=self.metadata)
+        user = self.spec.user_id
+        if user is None:  # refused by the spec
+            raise AssertionError
+        return S3Volume(self, "storage", spec=storage, metadata=self.metadata, user=user)
+
+    def _make_deployment(self) -> k8s.KubeDeployment:
+        rolling = isinstance(self.spec.storage, SharedVolumeSpec)
+        return k8s.KubeDeployment(
+            self,
+            "deployment",
+            metadata=self.metadata.of(),
+            spec=k8s.DeploymentSpec(
+                replicas=None if self.spec.availability else self.spec.replicas,
+                strategy=_rolling() if rolling else k8s.DeploymentStrategy(type="Recreate"),
+                selector=k8s.LabelSelector(match_labels=self.metadata.selector),
+                template=k8s.PodTemplateSpec(
+                    metadata=self.metadata.of_pod(self.pod_annotations()), spec=self.pod_spec()
+                ),
+            ),
+        )
+
+
+def _rolling() -> k8s.DeploymentStrategy:
+    return k8s.DeploymentStrategy(
+        type="RollingUpdate",
+        rolling_update=k8s.RollingUpdateDeployment(
+            max_unavailable=k8s.IntOrString.from_number(0), max_surge=k8s.IntOrString.from_number(1)
+        ),
+    )
+
+
+class PyPIServerChart(cdk8s.Chart):
+    """A chart that holds one registry.
+
+    Attributes:
+        registry: The registry.
+    """
+
+    def __init__(self, scope: Construct, id_: str, spec: PyPIServerSpec | None = None) -> None:
+        """Make the chart; its id names its folder in dist/."""
+        super().__init__(scope, id_)
+        self.registry = PyPIServer(self, "registry", spec)

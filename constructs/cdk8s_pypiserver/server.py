@@ -1,0 +1,102 @@
+"""The server: pypiserver behind gunicorn with this project's entry, reached by the gateway alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from cdk8s_plus_27 import k8s
+from constructs import Construct
+from pydantic import Field
+
+from . import images
+from .auth import credentials_mount
+from .containers import RUN_DIRECTORY, RUN_VOLUME, hardened, http_probe, requirements, scratch, variables, wait_before_stop
+from .files import ConfigFiles, runtime_files
+from .gateway import PORT as GATEWAY_PORT
+from .metadata import Metadata
+from .spec import QuantityStr, Resources, Spec
+from .storage import PACKAGES_DIRECTORY, SUFFIX as PACKAGES_VOLUME
+
+CONTAINER = "pypiserver"
+FILES_DIRECTORY = "/etc/pypiserver/server"
+FILES_VOLUME = "server-files"
+SCRATCH_VOLUME = "server-tmp"
+
+
+class ServerSpec(Spec):
+    """The container that stores packages and makes the index pages."""
+
+    image: str = images.SERVER
+    """Image; another one must hold pypiserver 2.4, gunicorn and passlib."""
+    threads: Annotated[int, Field(ge=2, le=256)] = 16
+    """Requests that are worked on at once."""
+    allow_removal: bool = False
+    """Whether publishers may remove packages (`:action=remove_pkg`). A removed name can be published anew with other
+    bytes, which breaks every lock file that names the old ones."""
+    ready_timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 3
+    """Seconds within which the package volume must answer for the pod to be ready."""
+    temporary_size: QuantityStr = "8Gi"
+    """Scratch space in /tmp: each upload stands there twice while it is received."""
+    resources: Resources = Resources(memory_limit="1Gi")
+    """Requests and limits."""
+
+
+class Server(Construct):
+    """The server's files and container.
+
+    Attributes:
+        files: ConfigMap of the Python files that the container runs.
+    """
+
+    def __init__(self, scope: Construct, id_: str, *, spec: ServerSpec, metadata: Metadata) -> None:
+        """Make the ConfigMap."""
+        super().__init__(scope, id_)
+        self.spec = spec
+        self.files = ConfigFiles(self, "files", metadata=metadata, suffix="server", files=runtime_files("server"))
+
+    def container(
+        self, *, environment: Mapping[str, str], arguments: Sequence[str], grace_seconds: int
+    ) -> k8s.Container:
+        """Return the container.
+
+        Args:
+            environment: Settings of the other concerns (storage, credentials).
+            arguments: Further arguments of gunicorn.
+            grace_seconds: The pod's termination grace period.
+        """
+        settings = {
+            "ALLOW_REMOVAL": "yes" if self.spec.allow_removal else "no",
+            "HOME": "/tmp",  # noqa: S108 - gunicorn keeps a control socket under it, and the root is read-only
+            "PACKAGES_DIRECTORY": PACKAGES_DIRECTORY,
+            "PAGES_DIRECTORY": f"{RUN_DIRECTORY}/pages",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "READY_TIMEOUT_SECONDS": str(self.spec.ready_timeout_seconds),
+            "THREADS": str(self.spec.threads),
+        }
+        return k8s.Container(
+            name=CONTAINER,
+            image=self.spec.image,
+            command=["gunicorn", "--config", f"{FILES_DIRECTORY}/gunicorn.conf.py"],
+            args=list(arguments) or None,
+            env=variables({**settings, **environment}),
+            security_context=hardened(),
+            resources=requirements(self.spec.resources),
+            # Through the gateway, since this container listens on loopback only; a start may list a large volume.
+            startup_probe=http_probe("/health", GATEWAY_PORT, period=2, timeout=5, failures=150),
+            liveness_probe=http_probe("/health", GATEWAY_PORT, period=10, timeout=5, failures=6),
+            # Requests that the gateway has accepted still need the server: it goes last.
+            lifecycle=wait_before_stop(
+                f"i=0; while [ -e {RUN_DIRECTORY}/gateway.pid ] && [ $i -lt {grace_seconds - 10} ]",
+                "do sleep 1; i=$((i+1)); done",
+            ),
+            volume_mounts=[
+                k8s.VolumeMount(name=PACKAGES_VOLUME, mount_path=PACKAGES_DIRECTORY),
+                k8s.VolumeMount(name=RUN_VOLUME, mount_path=RUN_DIRECTORY),
+                k8s.VolumeMount(name=SCRATCH_VOLUME, mount_path="/tmp"),  # noqa: S108
+                k8s.VolumeMount(name=FILES_VOLUME, mount_path=FILES_DIRECTORY, read_only=True),
+                credentials_mount(),
+            ],
+        )
+
+    def volumes(self) -> list[k8s.Volume]:
+        """Return the volumes that only this container mounts."""
+        return [self.files.volume(FILES_VOLUME), scratch(SCRATCH_VOLUME, self.spec.temporary_size)]

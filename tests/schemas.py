@@ -1,0 +1,42 @@
+"""Checks manifests against the strict schemas of every supported Kubernetes minor: `python tests/schemas.py FILE…`."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import yaml
+
+MINORS = tuple(f"1.{minor}" for minor in range(25, 38))
+
+# What an old minor does not know yet although it is right to ask for it: (kind, minor) -> words of the complaint.
+KNOWN_GAPS = {("PodDisruptionBudget", "1.25"): "unhealthyPodEvictionPolicy"}
+
+# Kinds of CRDs have no schema there; the generated classes check them.
+CUSTOM = {"Certificate"}
+
+
+def problems(documents: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield a line for each object and minor that do not fit together."""
+    for document in documents:
+        if document["kind"] in CUSTOM:
+            continue
+        for minor in MINORS:
+            try:
+                kubernetes_validate.validate(document, minor, strict=True)
+            except (kubernetes_validate.ValidationError, kubernetes_validate.SchemaNotFoundError) as error:
+                message = getattr(error, "message", str(error))
+                if KNOWN_GAPS.get((document["kind"], minor), "\0") not in message:
+                    yield f"{document['kind']} {document['metadata']['name']}: Kubernetes {minor}: {message}"
+
+
+def main(paths: list[str]) -> int:
+    """Print the problems of all files; return how many there are."""
+    found = [f"{path}: {line}" for path in paths for line in problems(list(yaml.safe_load_all(Path(path).read_text())))]
+    print("\n".join(found) or f"valid for Kubernetes {MINORS[0]} to {MINORS[-1]}: {', '.join(paths)}")  # noqa: T201
+    return len(found)
+
+
+if __name__ == "__main__":
+    sys.exit(min(main(sys.argv[1:]), 1))
