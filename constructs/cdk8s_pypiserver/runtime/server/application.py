@@ -1,16 +1,91 @@
-"""The WSGI application."""
+"""The WSGI application: pypiserver's, with the index in memory, durable publishing, and the gateway's questions."""
 
 from __future__ import annotations
 
-import pypiserver
-from pypiserver.config import Config
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import errors
+import start
+import upstream
+from credentials import Credentials
+from digests import Digests
+from health import Volume
+from listing import Listing
+from packages import Packages
+from pages import Pages
+from publishing import ABANDONED_SECONDS, publisher
 from settings import Settings
+from slots import Slots
+from uploads import Uploads
+from upstream import HTTPError, request, response
+from watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from credentials import Role
+
+CHALLENGE = 'Basic realm="pypiserver"'
 
 
-def create() -> object:
-    """Build the application from the environment."""
-    settings = Settings.from_environment()
-    config = Config.from_args(
-        ["run", "-P", ".", "-a", ".", "--disable-fallback", "--backend", "simple-dir", str(settings.packages_directory)]
-    )
-    return pypiserver.setup_routes_from_config(pypiserver.app_from_config(config), config)
+def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle has no types
+    """Build the application, which is ready to answer when this returns.
+
+    Args:
+        settings: Defaults to those of the environment.
+
+    Raises:
+        OSError: The package volume cannot be listed.
+        UnknownPypiserverError: pypiserver lacks a route that this server changes the behaviour of.
+    """
+    logging.basicConfig(level=logging.INFO, format="[%(asctime)s] [%(levelname)s] [%(name)s] %(message)s")
+    # pypiserver tells about every request at INFO; the gateway has the access log.
+    logging.getLogger("pypiserver").setLevel(logging.WARNING)
+    settings = settings or Settings.from_environment()
+    root = settings.packages_directory
+    volume = Volume(root, settings.ready_timeout_seconds)
+    listing = Listing()
+    pages = Pages(settings.pages_directory)
+    publishing = publisher(settings.publish_method, root)
+    publishing.clean(0 if settings.writers == "one" else ABANDONED_SECONDS)
+    watch = Watch(listing, publishing, pages.drop, settings)
+    watch.rescan()
+    packages = Packages(root, listing, Digests(root, volume.problem), publishing, pages.drop)
+    app = upstream.application(upstream.configuration(root), packages)
+    app.default_error_handler = errors.plain
+    for plugin in (Slots(settings.threads), Uploads(packages.exists, volume.problem, removal=settings.allow_removal)):
+        app.install(plugin)
+    app.install(pages)
+    app.route("/-/ready", "GET", _ready(volume.problem, watch.problem), skip=True)
+    credentials = Credentials(settings.credentials_directory, start.initial_password(settings))
+    app.route("/-/auth/reader", "GET", _verdict(credentials, "reader"), skip=True)
+    app.route("/-/auth/publisher", "GET", _verdict(credentials, "publisher"), skip=True)
+    volume.start()
+    watch.start()
+    return app
+
+
+def _ready(*problems: Callable[[], str | None]) -> Callable[[], str]:
+    def ready() -> str:
+        for problem in problems:
+            if text := problem():
+                raise errors.unavailable(text)
+        response.content_type = "text/plain; charset=UTF-8"
+        return "ready\n"
+
+    return ready
+
+
+def _verdict(credentials: Credentials, role: Role) -> Callable[[], str]:
+    def verdict() -> str:
+        status = credentials.verdict(request.get_header("Authorization"), role)
+        if status == HTTPStatus.UNAUTHORIZED:
+            raise HTTPError(status, "A user and a password are needed", www_authenticate=CHALLENGE)
+        if status == HTTPStatus.FORBIDDEN:
+            raise HTTPError(status, "This user may read, but not publish or remove")
+        response.status = int(status)
+        return ""
+
+    return verdict

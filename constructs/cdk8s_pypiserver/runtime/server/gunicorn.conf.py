@@ -7,9 +7,14 @@ DIRECTORY = str(Path(__file__).resolve().parent)
 # The modules are mounted flat next to this file.
 sys.path.insert(0, DIRECTORY)
 
-from settings import Settings  # noqa: E402 - found through the line above
+import start  # noqa: E402 - found through the line above
+from settings import SettingError, Settings  # noqa: E402
 
-_settings = Settings.from_environment()
+try:
+    _settings = Settings.from_environment()
+    start.check(_settings)
+except (SettingError, start.StartError) as error:
+    start.end(error)
 
 wsgi_app = "application:create()"
 pythonpath = DIRECTORY

@@ -1,0 +1,123 @@
+"""Digests of what is uploaded, taken while it is copied, and of what is found on the volume, taken once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from errors import RefusedError, unavailable
+from listing import Stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from listing import Entry
+
+    class Hash(Protocol):
+        """What hashlib's objects have in common."""
+
+        def update(self, data: bytes, /) -> None: ...  # noqa: D102
+        def hexdigest(self) -> str: ...  # noqa: D102
+
+
+ALGORITHM = "sha256"
+CHUNK = 2**20
+"""How many bytes are read at a time."""
+FORM_FIELDS: dict[str, Callable[[], Hash]] = {
+    "md5_digest": partial(hashlib.md5, usedforsecurity=False),
+    "sha256_digest": hashlib.sha256,
+    "blake2_256_digest": partial(hashlib.blake2b, digest_size=32),
+}
+"""The form fields of PyPI's upload interface that hold a digest in hexadecimal, and how it is computed."""
+
+
+class Upload:
+    """An uploaded file that is hashed as it is read, and refuses its end if a digest is not the one announced."""
+
+    def __init__(self, stream: BinaryIO, announced: Mapping[str, str] | None = None) -> None:
+        """Wrap `stream`; `announced` holds digests by the names of their form fields."""
+        self._stream = stream
+        self._announced = {field: value.lower() for field, value in (announced or {}).items()}
+        self._hashes = {field: FORM_FIELDS[field]() for field in {*self._announced, "sha256_digest"}}
+
+    def read(self, size: int = CHUNK) -> bytes:
+        """The next bytes.
+
+        Raises:
+            RefusedError: All is read, and it has another digest than announced.
+        """
+        chunk = self._stream.read(size)
+        for each in self._hashes.values():
+            each.update(chunk)
+        if not chunk:
+            for field, value in self._announced.items():
+                if self._hashes[field].hexdigest() != value:
+                    raise RefusedError(f"The file does not have the {field} of the form; was it cut short?")
+        return chunk
+
+    @property
+    def digest(self) -> str:
+        """The digest of what has been read, as a link to the file carries it."""
+        return f"{ALGORITHM}={self._hashes['sha256_digest'].hexdigest()}"
+
+
+class Digests:
+    """Digests of files on the volume; each content is read once, also if many ask at the same time."""
+
+    def __init__(self, root: Path, problem: Callable[[], str | None]) -> None:
+        """Read below `root`, unless `problem` says that the volume does not answer."""
+        self._root = root
+        self._problem = problem
+        self._lock = threading.Lock()
+        self._running: dict[str, Future[str | None]] = {}
+
+    def of(self, entry: Entry) -> str | None:
+        """The digest of a listed file, remembered in its entry; None if the file is gone.
+
+        Raises:
+            HTTPError: 503, the volume cannot be read.
+        """
+        if entry.digest is not None:
+            return entry.digest
+        if problem := self._problem():
+            raise unavailable(problem)
+        with self._lock:
+            running = self._running.get(entry.path)
+            mine = running is None
+            if running is None:
+                running = self._running[entry.path] = Future()
+        if mine:
+            self._compute(entry, running)
+        try:
+            return running.result()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise unavailable(f"{entry.path} cannot be read: {error.strerror or error}") from error
+
+    def _compute(self, entry: Entry, result: Future[str | None]) -> None:
+        try:
+            entry.digest = self._read(entry)
+            result.set_result(entry.digest)
+        except BaseException as error:
+            result.set_exception(error)
+            if not isinstance(error, OSError):
+                raise
+        finally:
+            with self._lock, suppress(KeyError):
+                del self._running[entry.path]
+
+    def _read(self, entry: Entry) -> str:
+        digest = hashlib.new(ALGORITHM)
+        with (self._root / entry.path).open("rb", buffering=0) as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+            status = os.fstat(file.fileno())
+        entry.stamp = Stamp(status.st_size, status.st_mtime_ns)
+        return f"{ALGORITHM}={digest.hexdigest()}"

@@ -1,0 +1,44 @@
+"""How many requests may be at work on the volume."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import TYPE_CHECKING, Any
+
+from errors import unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RESERVED = 4
+"""How many threads are kept free for the requests that need no volume: health, readiness, authentication."""
+
+
+class Slots:
+    """The bottle plugin that answers 503 to a request for the volume when all but a few threads are at work on it.
+
+    A volume that hangs keeps the threads that wait for it; the others must go on.
+    """
+
+    api = 2  # of bottle's plugins: `apply` gets the route
+
+    def __init__(self, threads: int) -> None:
+        """Share out `threads`, of which RESERVED are kept free."""
+        self._free = threading.BoundedSemaphore(threads - RESERVED)
+
+    def apply(self, callback: Callable[..., Any], route: Any) -> Callable[..., Any]:  # noqa: ANN401 - bottle's interface
+        """Count the requests of a route (bottle's interface for plugins)."""
+        if route.rule == "/health":
+            return callback
+
+        @functools.wraps(callback)
+        def counted(*args: str, **fields: str) -> object:
+            if not self._free.acquire(blocking=False):
+                raise unavailable("Too many requests are waiting for the package volume")
+            try:
+                return callback(*args, **fields)
+            finally:
+                self._free.release()
+
+        return counted

@@ -1,0 +1,113 @@
+"""What an upload or a removal must be for pypiserver to see it, and the status that answers one that fails."""
+
+from __future__ import annotations
+
+import functools
+import io
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from digests import FORM_FIELDS, Upload
+from errors import RefusedError, from_os, unavailable
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
+from upstream import HTTPError, name_and_version, normalised, request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+class Uploads:
+    """The bottle plugin around pypiserver's route for uploads and removals."""
+
+    api = 2  # of bottle's plugins: `apply` gets the route
+
+    def __init__(self, exists: Callable[[str], bool], problem: Callable[[], str | None], *, removal: bool) -> None:
+        """Refuse what `exists`, everything while there is a `problem` with the volume, and removals unless allowed."""
+        self._exists = exists
+        self._problem = problem
+        self._removal = removal
+
+    def apply(self, callback: Callable[..., Any], route: Any) -> Callable[..., Any]:  # noqa: ANN401 - bottle's interface
+        """Guard the one route that writes (bottle's interface for plugins)."""
+        if (route.method, route.rule) != ("POST", "/"):
+            return callback
+
+        @functools.wraps(callback)
+        def guarded() -> object:
+            try:
+                self._check()
+                return callback()
+            except FileExistsError as error:
+                raise _existing(str(error.filename2 or error.filename)) from error
+            except RefusedError as error:
+                raise HTTPError(HTTPStatus.BAD_REQUEST, str(error)) from error
+            except OSError as error:
+                raise from_os(error) from error
+
+        return guarded
+
+    def _check(self) -> None:
+        form: Mapping[str, str] = request.forms
+        _check_whole()
+        action = form.get(":action")
+        if action == "remove_pkg" and not self._removal:
+            raise HTTPError(
+                HTTPStatus.FORBIDDEN, "Removal is off: what is published stays (ALLOW_REMOVAL=yes allows it)"
+            )
+        if action in {"remove_pkg", "file_upload"} and (problem := self._problem()):
+            raise unavailable(problem)
+        if action == "file_upload":
+            for field in ("content", "gpg_signature"):
+                if sent := request.files.get(field):
+                    self._check_name(sent.raw_filename)
+            if content := request.files.get("content"):
+                _check_form(content.raw_filename, form)
+                announced = {field: form[field] for field in FORM_FIELDS if form.get(field)}
+                content.file = Upload(content.file, announced)
+
+    def _check_name(self, filename: str) -> None:
+        # pypiserver would take a name that begins with a dot, and never list the file.
+        if filename.startswith("."):
+            raise RefusedError(f"Bad filename: {filename}")
+        if self._exists(filename):
+            raise _existing(filename)
+
+
+def _check_whole() -> None:
+    # Neither gunicorn nor bottle minds a connection that ends before the body does.
+    body = request.body
+    if body.seek(0, io.SEEK_END) < request.content_length:
+        raise RefusedError("The request ended before the upload was complete")
+    body.seek(0)
+
+
+def _check_form(filename: str, form: Mapping[str, str]) -> None:
+    """Compare what the form says, if it does, with what pypiserver will list the file as."""
+    guess = name_and_version(filename)
+    if guess is None:
+        return
+    name, version = form.get("name"), form.get("version")
+    if name and normalised(name) != normalised(guess[0]):
+        raise RefusedError(f"The name of {filename} is not that of the project {name}")
+    if version and _comparable(version) != _comparable(_version(filename, guess[1])):
+        raise RefusedError(f"The name of {filename} is not that of the version {version}")
+
+
+def _version(filename: str, guess: str) -> str:
+    try:
+        return str(parse_wheel_filename(filename)[1])
+    except InvalidWheelFilename:
+        return guess
+
+
+def _comparable(version: str) -> Version | str:
+    try:
+        return Version(version)
+    except InvalidVersion:
+        return version
+
+
+def _existing(filename: str) -> HTTPError:
+    # Not 400 to twine, as pypiserver has it: for twine's --skip-existing 409 is as good (twine/commands/upload.py).
+    return HTTPError(HTTPStatus.CONFLICT, f"{filename} already exists; what is published cannot be replaced")
