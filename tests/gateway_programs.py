@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import http.client
 import importlib
 import io
@@ -24,7 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import requests
-from programs import PATIENCE, RUNTIME, free_port, wait_for
+import urllib3
+from programs import PATIENCE, RUNTIME, Server, free_port, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -465,3 +467,41 @@ def twine_upload(
     access = ("--repository-url", f"{url}/", "--username", user, "--password", password)
     flags = ("--non-interactive", "--disable-progress-bar", *options)
     return run(directory, sys.executable, "-m", "twine", "upload", *access, *flags, *map(str, files))
+
+
+def multipart(file: Path) -> tuple[bytes, str]:
+    """The form with which twine and uv upload a file, and its content type."""
+    content = file.read_bytes()
+    fields = {
+        ":action": "file_upload",
+        "protocol_version": "1",
+        "sha256_digest": hashlib.sha256(content).hexdigest(),
+        "content": (file.name, content),
+    }
+    return urllib3.encode_multipart_formdata(fields)
+
+
+@dataclass
+class Registry:
+    """The gateway and the real server behind it."""
+
+    gateway: Gateway
+    server: Server
+
+    def upload(self, file: Path) -> requests.Response:
+        """Publish a file as twine does, without the second that it takes to start."""
+        body, content_type = multipart(file)
+        return self.gateway.request(
+            "POST", "/", "publisher", "publisher-password", data=body, headers={"Content-Type": content_type}
+        )
+
+
+@contextlib.contextmanager
+def registry(directory: Path, setup: Setup = SHIPPED) -> Iterator[Registry]:
+    """Start the server, and the gateway in front of it."""
+    home = directory / "gateway"
+    with (
+        Server(directory / "server") as server,
+        Gateway(home, server.port, packages=server.packages, pages=server.pages, setup=setup) as gateway,
+    ):
+        yield Registry(gateway, server)

@@ -46,12 +46,21 @@ def htpasswd_line(user: str, password: str) -> str:
     return f"{user}:{digest}\n"
 
 
+def upload(
+    url: str, filename: str, content: bytes = b"content", user: tuple[str, str] | None = None, **form: str
+) -> requests.Response:
+    """Upload a file as twine does; `form` adds to the form or replaces what is in it."""
+    fields = {":action": "file_upload", "protocol_version": "1", **form}
+    return requests.post(f"{url}/", data=fields, files={"content": (filename, content)}, auth=user, timeout=PATIENCE)
+
+
 class Server:
     """The server of the pod: gunicorn with the shipped configuration.
 
     `directory` gets `packages`, `pages`, `auth`, `tmp` and `server.log`; `environment` adds to or replaces the
     variables of the contract. The port is chosen once, so that the URL survives a restart.
-    `with Server(tmp_path) as server:` starts it, waits until it answers, and stops it at the end.
+    Two servers with the same PACKAGES_DIRECTORY are two pods on a shared volume.
+    `with Server(tmp_path) as server:` starts it, waits until it answers, and kills it at the end.
     """
 
     def __init__(self, directory: Path, environment: Mapping[str, str] | None = None) -> None:
@@ -75,6 +84,9 @@ class Server:
             "CREDENTIALS_DIRECTORY": str(self.credentials),
             **(environment or {}),
         }
+        self.packages = Path(self.environment["PACKAGES_DIRECTORY"])
+        self.pages = Path(self.environment["PAGES_DIRECTORY"])
+        self.credentials = Path(self.environment["CREDENTIALS_DIRECTORY"])
         self.process: subprocess.Popen[bytes] | None = None
         self.add_user("readers", "reader", "reader-password")
         self.add_user("publishers", "publisher", "publisher-password")
@@ -109,7 +121,8 @@ class Server:
         process = self.launch()
 
         def answers() -> bool:
-            assert process.poll() is None, f"the server ended with {process.returncode}:\n{self.log}"
+            ended = process.poll()
+            assert ended is None, f"the server ended with {ended}:\n{self.log}"
             with contextlib.suppress(requests.ConnectionError):
                 return requests.get(f"{self.url}/health", timeout=PATIENCE).ok
             return False

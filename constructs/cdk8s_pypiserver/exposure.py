@@ -126,23 +126,17 @@ def _annotations(spec: IngressSpec) -> dict[str, str]:
     return annotations
 
 
-def _certificate(
-    scope: Construct, spec: CertificateSpec, host: str, secret: str, metadata: Metadata
-) -> Construct:
+def _certificate(scope: Construct, spec: CertificateSpec, host: str, secret: str, metadata: Metadata) -> Construct:
     # Loading the generated classes takes longer than a whole synth: only who asks for the object pays for it.
-    from cdk8s_pypiserver_imports.io.cert_manager import (  # noqa: PLC0415
-        Certificate,
-        CertificateSpec as CertificateProperties,
-        CertificateSpecIssuerRef,
-    )
+    from cdk8s_pypiserver_imports.io import cert_manager  # noqa: PLC0415
 
-    return Certificate(
+    return cert_manager.Certificate(
         scope,
         "certificate",
-        metadata=metadata.of(),
-        spec=CertificateProperties(
+        metadata=metadata.of_custom(),
+        spec=cert_manager.CertificateSpec(
             secret_name=secret,
             dns_names=[host],
-            issuer_ref=CertificateSpecIssuerRef(name=spec.issuer, kind=spec.issuer_kind),
+            issuer_ref=cert_manager.CertificateSpecIssuerRef(name=spec.issuer, kind=spec.issuer_kind),
         ),
     )

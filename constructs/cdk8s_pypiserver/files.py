@@ -27,7 +27,9 @@ class ConfigFiles(Construct):
         checksums: Annotations for the pod template, one a file, so that a patch of one file touches no other.
     """
 
-    def __init__(self, scope: Construct, id_: str, *, metadata: Metadata, suffix: str, files: Mapping[str, str]) -> None:
+    def __init__(
+        self, scope: Construct, id_: str, *, metadata: Metadata, suffix: str, files: Mapping[str, str]
+    ) -> None:
         """Make the ConfigMap `<name>-<suffix>`."""
         super().__init__(scope, id_)
         self.config_map = k8s.KubeConfigMap(self, "config-map", metadata=metadata.of(suffix), data=dict(files))

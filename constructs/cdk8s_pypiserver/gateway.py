@@ -8,7 +8,8 @@ from .containers import RUN_DIRECTORY, RUN_VOLUME, hardened, http_probe, require
 from .files import ConfigFiles, runtime_files
 from .metadata import Metadata
 from .spec import QuantityStr, Resources, Spec, quantity
-from .storage import PACKAGES_DIRECTORY, SUFFIX as PACKAGES_VOLUME
+from .storage import PACKAGES_DIRECTORY
+from .storage import SUFFIX as PACKAGES_VOLUME
 
 CONTAINER = "gateway"
 PORT = 8080

@@ -123,7 +123,7 @@ class _Dumper(yaml.CSafeDumper):
     """Writes texts of many lines as such."""
 
 
-def _text(dumper: yaml.Dumper, value: str) -> yaml.ScalarNode:
+def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
 
 
@@ -156,7 +156,10 @@ def _replace(target: Path, stage: Path) -> None:
 def _changes(old: Path, new: Path) -> Iterator[str]:
     names = sorted({path.relative_to(root) for root in (old, new) for path in _files(root)})
     for name in names:
-        before, after = ((root / name).read_text("utf-8").splitlines(keepends=True) if (root / name).is_file() else [] for root in (old, new))
+        before, after = (
+            (root / name).read_text("utf-8").splitlines(keepends=True) if (root / name).is_file() else []
+            for root in (old, new)
+        )
         yield from difflib.unified_diff(before, after, f"{old.name}/{name} (before)", f"{old.name}/{name}")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import cdk8s
 from cdk8s_plus_27 import k8s
 
 APPLICATION = "pypiserver"
@@ -53,6 +54,11 @@ class Metadata:
         """
         merged = {**(annotations or {}), **self.annotations}
         return k8s.ObjectMeta(name=self.name_of(suffix), labels=self.all_labels, annotations=merged or None)
+
+    def of_custom(self, suffix: str = "") -> cdk8s.ApiObjectMetadata:
+        """Return the metadata of an object of a custom resource."""
+        annotations = dict(self.annotations) or None
+        return cdk8s.ApiObjectMetadata(name=self.name_of(suffix), labels=self.all_labels, annotations=annotations)
 
     def of_pod(self, annotations: Mapping[str, str]) -> k8s.ObjectMeta:
         """Return the metadata of the pod template; without a name, and with these annotations too."""

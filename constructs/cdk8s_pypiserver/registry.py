@@ -9,18 +9,29 @@ from constructs import Construct
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from .auth import AuthSpec, credentials_volume, environment as credentials_environment
+from .auth import AuthSpec, credentials_volume
+from .auth import environment as credentials_environment
 from .availability import Availability, AvailabilitySpec, spread
+from .combinations import refuse_what_cannot_work
 from .containers import RUN_VOLUME, scratch
 from .exposure import Ingress, IngressSpec, Service, ServiceSpec
-from .gateway import CONTAINER as DEFAULT_CONTAINER, DRAIN_SECONDS, Gateway, GatewaySpec
+from .gateway import CONTAINER as DEFAULT_CONTAINER
+from .gateway import Gateway, GatewaySpec
 from .metadata import Metadata
 from .server import Server, ServerSpec
-from .spec import Label, Spec, quantity
-from .storage import SUFFIX as PACKAGES, LocalVolume, LocalVolumeSpec, S3Volume, S3VolumeSpec, SharedVolume, SharedVolumeSpec, StorageSpec
-
-COPIES_OF_AN_UPLOAD = 2
-"""How often an upload stands in the server's /tmp: the body, and the file that is parsed from it."""
+from .spec import Label, Spec
+from .storage import (
+    SUFFIX as PACKAGES,
+)
+from .storage import (
+    LocalVolume,
+    LocalVolumeSpec,
+    S3Volume,
+    S3VolumeSpec,
+    SharedVolume,
+    SharedVolumeSpec,
+    StorageSpec,
+)
 
 
 class PyPIServerSpec(Spec):
@@ -51,65 +62,8 @@ class PyPIServerSpec(Spec):
 
     @model_validator(mode="after")
     def _works(self) -> Self:
-        for refuse in (_refuse_second_writer, _refuse_no_requests, _refuse_small_scratch, _refuse_unsafe_password):
-            refuse(self)
-        if isinstance(self.storage, S3VolumeSpec) and self.user_id is None:
-            raise ValueError("user_id (None) must be a number on S3VolumeSpec: the mount names the owner of its files")
+        refuse_what_cannot_work(self)
         return self
-
-
-def _refuse_second_writer(spec: PyPIServerSpec) -> None:
-    if isinstance(spec.storage, SharedVolumeSpec):
-        return
-    kind = type(spec.storage).__name__
-    reason = {
-        LocalVolumeSpec: "the volume is one node's (ReadWriteOnce), and a second pod would wait for it or corrupt it",
-        S3VolumeSpec: "the mount knows no locks, so two pods could both accept the same file name",
-    }[type(spec.storage)]
-    if spec.replicas > 1:
-        raise ValueError(f"replicas ({spec.replicas}) must be 0 or 1 on {kind}: {reason}; use SharedVolumeSpec")
-    if spec.availability:
-        raise ValueError(
-            f"availability (min_replicas={spec.availability.min_replicas}) cannot be had on {kind}: {reason}; "
-            "use SharedVolumeSpec"
-        )
-
-
-def _refuse_no_requests(spec: PyPIServerSpec) -> None:
-    if not spec.availability:
-        return
-    for name, resources in (("server", spec.server.resources), ("gateway", spec.gateway.resources)):
-        if resources.cpu_request is None:
-            raise ValueError(
-                f"{name}.resources.cpu_request (None) must be set with availability: "
-                "the autoscaler measures CPU use against the request"
-            )
-
-
-def _refuse_small_scratch(spec: PyPIServerSpec) -> None:
-    upload = quantity(spec.gateway.max_upload)
-    for field, size, copies in (
-        ("server.temporary_size", spec.server.temporary_size, COPIES_OF_AN_UPLOAD),
-        ("gateway.temporary_size", spec.gateway.temporary_size, 1),
-    ):
-        if quantity(size) < copies * upload:
-            raise ValueError(
-                f"{field} ({size}) must hold an upload of gateway.max_upload ({spec.gateway.max_upload}) "
-                f"{copies} time(s): the pod is evicted when /tmp outgrows it"
-            )
-    if quantity(spec.storage.size) < upload:
-        raise ValueError(
-            f"gateway.max_upload ({spec.gateway.max_upload}) must not be above storage.size ({spec.storage.size}): "
-            "such an upload could never be stored"
-        )
-
-
-def _refuse_unsafe_password(spec: PyPIServerSpec) -> None:
-    if spec.auth.initial_password and not isinstance(spec.storage, LocalVolumeSpec):
-        raise ValueError(
-            f"auth.initial_password (True) needs LocalVolumeSpec (got {type(spec.storage).__name__}): "
-            "the password is kept on the package volume, which others than this one pod can read there"
-        )
 
 
 class PyPIServer(Construct):

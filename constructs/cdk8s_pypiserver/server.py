@@ -9,12 +9,22 @@ from pydantic import Field
 
 from . import images
 from .auth import credentials_mount
-from .containers import RUN_DIRECTORY, RUN_VOLUME, hardened, http_probe, requirements, scratch, variables, wait_before_stop
+from .containers import (
+    RUN_DIRECTORY,
+    RUN_VOLUME,
+    hardened,
+    http_probe,
+    requirements,
+    scratch,
+    variables,
+    wait_before_stop,
+)
 from .files import ConfigFiles, runtime_files
 from .gateway import PORT as GATEWAY_PORT
 from .metadata import Metadata
 from .spec import QuantityStr, Resources, Spec
-from .storage import PACKAGES_DIRECTORY, SUFFIX as PACKAGES_VOLUME
+from .storage import PACKAGES_DIRECTORY
+from .storage import SUFFIX as PACKAGES_VOLUME
 
 CONTAINER = "pypiserver"
 FILES_DIRECTORY = "/etc/pypiserver/server"

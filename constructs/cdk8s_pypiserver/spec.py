@@ -3,19 +3,20 @@
 import re
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from typing_extensions import Self
 
 __all__ = ["Host", "Label", "Name", "Port", "QuantityStr", "Resources", "Spec", "Url", "quantity"]
 
-_SpecT = TypeVar("_SpecT", bound="Spec")
-
 # The suffixes of https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 _SUFFIXES = {suffix: Decimal(1024) ** power for power, suffix in enumerate(("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"))}
-_SUFFIXES |= {suffix: Decimal(1000) ** power for power, suffix in enumerate(("m", "", "k", "M", "G", "T", "P", "E"), -1)}
+_SUFFIXES |= {
+    suffix: Decimal(1000) ** power for power, suffix in enumerate(("m", "", "k", "M", "G", "T", "P", "E"), -1)
+}
 _QUANTITY = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<suffix>[A-Za-z]*)")
 _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
 
@@ -30,16 +31,16 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
     @classmethod
-    def from_yaml(cls: type[_SpecT], path: str | Path) -> _SpecT:
+    def from_yaml(cls, path: str | Path) -> Self:
         """Read the spec from a YAML file, with the field names of this model as keys.
 
         Raises:
             pydantic.ValidationError: as the constructor does.
-            ValueError: the file is not a YAML mapping.
+            TypeError: the file is not a YAML mapping.
         """
         document: Any = yaml.safe_load(Path(path).read_text("utf-8"))
         if not isinstance(document, dict):
-            raise ValueError(f"{path} must be a mapping of {cls.__name__}'s fields (got {type(document).__name__})")
+            raise TypeError(f"{path} must be a mapping of {cls.__name__}'s fields (got {type(document).__name__})")
         return cls.model_validate(document)
 
 

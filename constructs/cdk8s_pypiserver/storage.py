@@ -60,8 +60,9 @@ class S3VolumeSpec(Spec):
     claim a prefix `pvc-…` of its own."""
     size: QuantityStr = "100Gi"
     """Size of the claim; a bucket does not enforce it."""
-    secret: Name = "pypiserver-s3"
-    """Secret with accessKeyID, secretAccessKey, endpoint and, if the store asks for one, region."""
+    secret: Name | None = None
+    """Secret with accessKeyID, secretAccessKey, endpoint and, if the store asks for one, region; `<name>-s3` by
+    default."""
     namespace: Label = "pypiserver"
     """Namespace of the registry and of the Secret: a PersistentVolume has none of its own, so it has to be told."""
     mount_memory: Annotated[int, Field(ge=100)] = 500
@@ -117,7 +118,8 @@ class S3Volume(Construct):
             f"--memory-limit {spec.mount_memory} --stat-cache-ttl {S3_STALENESS_SECONDS}s --list-type 1 "
             f"--uid {user} --gid {user} --dir-mode 0755 --file-mode 0644"
         )
-        secret = k8s.SecretReference(name=spec.secret, namespace=spec.namespace)
+        secret_name = spec.secret or metadata.name_of("s3")
+        secret = k8s.SecretReference(name=secret_name, namespace=spec.namespace)
         self.volume: k8s.KubePersistentVolume | None = None
         self.storage_class: k8s.KubeStorageClass | None = None
         if spec.provisioning == "static":
@@ -152,7 +154,7 @@ class S3Volume(Construct):
             secrets = {
                 f"csi.storage.k8s.io/{step}-secret-{part}": value
                 for step in ("provisioner", "controller-publish", "node-stage", "node-publish")
-                for part, value in (("name", spec.secret), ("namespace", spec.namespace))
+                for part, value in (("name", secret_name), ("namespace", spec.namespace))
             }
             self.storage_class = k8s.KubeStorageClass(
                 self,
@@ -162,9 +164,7 @@ class S3Volume(Construct):
                 reclaim_policy="Retain",
                 parameters={"mounter": "geesefs", "bucket": spec.bucket, "options": options, **secrets},
             )
-            self.claim = _claim(
-                self, metadata, "ReadWriteMany", spec.size, storage_class=metadata.name_of(SUFFIX)
-            )
+            self.claim = _claim(self, metadata, "ReadWriteMany", spec.size, storage_class=metadata.name_of(SUFFIX))
         # Such a mount has neither hard links nor a cheap rename, and its directory times prove nothing.
         self.environment = {"PUBLISH_METHOD": "direct", "RESCAN_SECONDS": str(S3_STALENESS_SECONDS)}
 

@@ -1,0 +1,86 @@
+"""Settings that are right one by one and cannot work together: each is refused with the reason."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .spec import quantity
+from .storage import LocalVolumeSpec, S3VolumeSpec, SharedVolumeSpec
+
+if TYPE_CHECKING:
+    from .registry import PyPIServerSpec
+
+COPIES_OF_AN_UPLOAD = {"gateway": 1, "server": 2}
+"""How often an upload stands in each container's /tmp while it is received: the server has the body and what it parsed
+from it."""
+
+_ONE_WRITER = {
+    LocalVolumeSpec: "the volume is one node's (ReadWriteOnce), and a second pod would wait for it for ever",
+    S3VolumeSpec: "the mount knows no locks, so two pods could both accept the same file name",
+}
+
+
+def refuse_what_cannot_work(spec: PyPIServerSpec) -> None:
+    """Raise for the first combination that cannot work.
+
+    Raises:
+        ValueError: names the fields, their values and the reason.
+    """
+    _second_writer(spec)
+    _autoscaler_without_requests(spec)
+    _scratch_below_an_upload(spec)
+    _password_where_others_read(spec)
+    _mount_without_owner(spec)
+
+
+def _second_writer(spec: PyPIServerSpec) -> None:
+    if isinstance(spec.storage, SharedVolumeSpec):
+        return
+    kind, reason = type(spec.storage).__name__, _ONE_WRITER[type(spec.storage)]
+    if spec.replicas > 1:
+        raise ValueError(f"replicas ({spec.replicas}) must be 0 or 1 on {kind}: {reason}; use SharedVolumeSpec")
+    if spec.availability:
+        raise ValueError(
+            f"availability (min_replicas={spec.availability.min_replicas}) cannot be had on {kind}: {reason}; "
+            "use SharedVolumeSpec"
+        )
+
+
+def _autoscaler_without_requests(spec: PyPIServerSpec) -> None:
+    if not spec.availability:
+        return
+    for container, resources in (("server", spec.server.resources), ("gateway", spec.gateway.resources)):
+        if resources.cpu_request is None:
+            raise ValueError(
+                f"{container}.resources.cpu_request (None) must be set with availability: "
+                "the autoscaler measures CPU use against the request"
+            )
+
+
+def _scratch_below_an_upload(spec: PyPIServerSpec) -> None:
+    upload = quantity(spec.gateway.max_upload)
+    for container, size in (("gateway", spec.gateway.temporary_size), ("server", spec.server.temporary_size)):
+        copies = COPIES_OF_AN_UPLOAD[container]
+        if quantity(size) < copies * upload:
+            raise ValueError(
+                f"{container}.temporary_size ({size}) must hold an upload of gateway.max_upload "
+                f"({spec.gateway.max_upload}) {copies} times: the pod is evicted when /tmp outgrows it"
+            )
+    if quantity(spec.storage.size) < upload:
+        raise ValueError(
+            f"gateway.max_upload ({spec.gateway.max_upload}) must not be above storage.size ({spec.storage.size}): "
+            "such an upload could never be stored"
+        )
+
+
+def _password_where_others_read(spec: PyPIServerSpec) -> None:
+    if spec.auth.initial_password and not isinstance(spec.storage, LocalVolumeSpec):
+        raise ValueError(
+            f"auth.initial_password (True) needs LocalVolumeSpec (got {type(spec.storage).__name__}): "
+            "the password is kept on the package volume, which others than this one pod can read there"
+        )
+
+
+def _mount_without_owner(spec: PyPIServerSpec) -> None:
+    if isinstance(spec.storage, S3VolumeSpec) and spec.user_id is None:
+        raise ValueError("user_id (None) must be a number on S3VolumeSpec: the mount names the owner of its files")

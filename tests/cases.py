@@ -1,0 +1,51 @@
+"""The registries that snapshots and composition tests are about."""
+
+from cdk8s_pypiserver import (
+    AuthSpec,
+    AvailabilitySpec,
+    CertificateSpec,
+    GatewaySpec,
+    IngressSpec,
+    LocalVolumeSpec,
+    PyPIServerSpec,
+    Resources,
+    S3VolumeSpec,
+    ServerSpec,
+    ServiceSpec,
+    SharedVolumeSpec,
+    TLSSpec,
+)
+
+HOST = "pypi.example.org"
+LETSENCRYPT = TLSSpec(certificate=CertificateSpec(issuer="letsencrypt"))
+
+STORAGE = {
+    "local": LocalVolumeSpec(),
+    "shared": SharedVolumeSpec(),
+    "s3-csi": S3VolumeSpec(bucket="pypi-packages"),
+}
+
+CASES = {
+    "defaults": PyPIServerSpec(),
+    "shared": PyPIServerSpec(storage=SharedVolumeSpec(storage_class="nfs"), replicas=3),
+    "s3-static": PyPIServerSpec(storage=S3VolumeSpec(bucket="pypi-packages")),
+    "s3-dynamic": PyPIServerSpec(storage=S3VolumeSpec(bucket="pypi-packages", provisioning="dynamic")),
+    "certificate": PyPIServerSpec(
+        ingress=IngressSpec(
+            host=HOST, class_name="traefik", tls=TLSSpec(certificate=CertificateSpec(issuer="own-ca", object=True))
+        )
+    ),
+    "existing-tls-secret": PyPIServerSpec(ingress=IngressSpec(host=HOST, tls=TLSSpec(secret="wildcard"))),
+    "openshift": PyPIServerSpec(user_id=None),
+    "everything": PyPIServerSpec(
+        name="team-a",
+        storage=SharedVolumeSpec(size="1Ti", storage_class="cephfs", rescan_seconds=10),
+        server=ServerSpec(threads=32, allow_removal=True, resources=Resources(cpu_limit="2")),
+        gateway=GatewaySpec(max_upload="2Gi"),
+        auth=AuthSpec(secret="team-a-users", anonymous_reads=True),
+        service=ServiceSpec(port=8080),
+        ingress=IngressSpec(host=HOST, class_name="nginx", tls=LETSENCRYPT),
+        availability=AvailabilitySpec(min_replicas=3, max_replicas=9, min_available=2, cpu_percent=60),
+        termination_grace_seconds=600,
+    ),
+}

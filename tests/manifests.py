@@ -1,0 +1,77 @@
+"""Manifests for tests: synthesized from specs, rendered by Kustomize, and put into an order that can be compared."""
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cdk8s
+import yaml
+
+from cdk8s_pypiserver import PyPIServerChart, PyPIServerSpec
+
+ROOT = Path(__file__).resolve().parent.parent
+DIST = ROOT / "dist"
+OVERLAYS = ROOT / "overlays"
+
+Manifest = dict[str, Any]
+
+
+def synthesize(spec: PyPIServerSpec | None = None) -> list[Manifest]:
+    """Return the objects of a chart of this spec."""
+    return list(PyPIServerChart(cdk8s.App(), "chart", spec).to_json())
+
+
+def by_kind(manifests: Sequence[Manifest], kind: str) -> Manifest:
+    """Return the one object of this kind."""
+    (found,) = (manifest for manifest in manifests if manifest["kind"] == kind)
+    return found
+
+
+def pod_of(manifests: Sequence[Manifest]) -> Manifest:
+    """Return the pod spec of the Deployment."""
+    pod: Manifest = by_kind(manifests, "Deployment")["spec"]["template"]["spec"]
+    return pod
+
+
+def render(folder: Path) -> list[Manifest]:
+    """Return what Kustomize makes of a folder."""
+    done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def compose(folder: Path, chart: str, *components: str) -> list[Manifest]:
+    """Return what Kustomize makes of a chart of dist/ with components, in a scratch folder beside dist/'s copy."""
+    folder.mkdir()
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [relative(folder, DIST / chart)],
+        "components": [relative(folder, DIST / "components" / name) for name in components],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    return render(folder)
+
+
+def relative(folder: Path, target: Path) -> str:
+    """Return the path from a folder to a target; Kustomize takes no absolute one."""
+    up = len(folder.resolve().parts) - 1
+    return "/".join([".."] * up + list(target.resolve().parts[1:]))
+
+
+def ordered(value: Any) -> Any:  # noqa: ANN401
+    """Return the value with lists of named things sorted: Kustomize puts added items first."""
+    if isinstance(value, dict):
+        return {key: ordered(item) for key, item in sorted(value.items())}
+    if isinstance(value, list):
+        items = [ordered(item) for item in value]
+        if items and all(isinstance(item, dict) for item in items):
+            return sorted(items, key=lambda item: str(item.get("name") or item.get("mountPath") or item))
+        return items
+    return value
+
+
+def objects(manifests: Sequence[Manifest]) -> dict[tuple[str, str], Any]:
+    """Return the objects by kind and name, in comparable order."""
+    return {(manifest["kind"], manifest["metadata"]["name"]): ordered(manifest) for manifest in manifests}

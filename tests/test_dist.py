@@ -1,0 +1,64 @@
+"""dist/ is what the sources make, whole and tracked."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from manifests import DIST, ROOT
+
+from cdk8s_pypiserver.kustomize import HEADER
+
+CDK8S_CLI = "cdk8s-cli@2.207.60"
+FILES = sorted(path for path in DIST.rglob("*") if path.is_file())
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_dist_is_what_the_sources_make(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "app.py", tmp_path)
+    subprocess.run([sys.executable, "app.py"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    made = _contents(tmp_path / "dist")
+    committed = _contents(DIST)
+    stale = [name for name in sorted(made.keys() | committed.keys()) if made.get(name) != committed.get(name)]
+    assert stale == [], "edited by hand or not regenerated: run `make synth`, which shows the difference"
+
+
+def test_every_generated_file_says_so() -> None:
+    assert [path for path in FILES if not path.read_text().startswith(HEADER)] == []
+
+
+def test_nothing_generated_is_untracked_or_ignored() -> None:
+    for folder in ("dist", "tests/__snapshots__", "imports"):
+        assert _git("status", "--porcelain", "--untracked-files=all", "--ignored", "--", folder).count("??") == 0
+        ignored = _git("ls-files", "--others", "--ignored", "--exclude-standard", "--", folder).split()
+        assert [name for name in ignored if "__pycache__" not in name] == []
+
+
+def test_no_kustomization_bundles_the_charts() -> None:
+    assert not (DIST / "kustomization.yaml").exists()
+
+
+def test_kubernetes_takes_each_config_map() -> None:
+    for path in DIST.rglob("ConfigMap.*"):
+        assert path.stat().st_size < 900_000, "the API server refuses objects above 1 MiB"
+
+
+@pytest.mark.skipif(not shutil.which("npx"), reason="there is no npx")
+def test_the_cdk8s_command_line_makes_the_same(tmp_path: Path) -> None:
+    command_line = ["npx", "--yes", CDK8S_CLI]
+    if subprocess.run([*command_line, "--version"], check=False, capture_output=True).returncode:
+        pytest.skip(f"npx cannot install {CDK8S_CLI}")
+    shutil.copy(ROOT / "app.py", tmp_path)
+    settings = (ROOT / "cdk8s.yaml").read_text().replace(".venv/bin/python", sys.executable)
+    (tmp_path / "cdk8s.yaml").write_text(settings.split("importDirectory")[0])
+    subprocess.run([*command_line, "synth"], cwd=tmp_path, check=True, capture_output=True)
+    assert _contents(tmp_path / "dist") == _contents(DIST)
+    assert _contents(tmp_path / "build" / "cdk8s") == _contents(DIST)
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}

@@ -1,0 +1,55 @@
+"""The layout that imports and wheels depend on."""
+
+import ast
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from manifests import ROOT
+
+PACKAGE = ROOT / "constructs" / "cdk8s_pypiserver"
+MODULES = sorted(PACKAGE.glob("*.py"))
+
+
+def test_the_source_root_is_no_package() -> None:
+    """With an __init__.py it would hide the `constructs` distribution that cdk8s needs."""
+    assert not (ROOT / "constructs" / "__init__.py").exists()
+    assert not (ROOT / "imports" / "__init__.py").exists()
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+def test_a_module_is_one_concern_long(module: Path) -> None:
+    assert len(module.read_text().splitlines()) <= 250
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+def test_no_module_reads_time_chance_or_environment(module: Path) -> None:
+    """What is synthesized depends on the spec alone; the writer's one exception is what the cdk8s command line asks."""
+    names = {node.attr for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Attribute)}
+    forbidden = {"random", "time", "now", "uuid4", "getenv"} | ({"environ"} if module.stem != "kustomize" else set())
+    assert names & forbidden == set()
+
+
+def test_the_wheel_holds_both_packages_and_the_shipped_files(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {
+        "cdk8s_pypiserver",
+        "cdk8s_pypiserver_imports",
+    }
+    for path in (PACKAGE / "runtime").rglob("*.*"):
+        if path.suffix in {".py", ".conf"}:
+            assert f"cdk8s_pypiserver/{path.relative_to(PACKAGE)}" in names
+    assert "cdk8s_pypiserver/py.typed" in names
+
+
+def test_constraints_pin_versions_and_name_no_address() -> None:
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        name, _, version = line.partition("==")
+        assert name
+        assert version, line
+        assert "/" not in line

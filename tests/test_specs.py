@@ -1,0 +1,244 @@
+"""Specs: every field has an effect, and what cannot work is refused with field, value and reason."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cases import HOST, LETSENCRYPT
+from manifests import synthesize
+from pydantic import ValidationError
+
+from cdk8s_pypiserver import (
+    AuthSpec,
+    AvailabilitySpec,
+    CertificateSpec,
+    GatewaySpec,
+    IngressSpec,
+    LocalVolumeSpec,
+    NamespaceSpec,
+    PyPIServerSpec,
+    Resources,
+    S3VolumeSpec,
+    ServerSpec,
+    ServiceSpec,
+    SharedVolumeSpec,
+    Spec,
+    TLSSpec,
+)
+
+SHARED = PyPIServerSpec(
+    storage=SharedVolumeSpec(), ingress=IngressSpec(host=HOST, tls=LETSENCRYPT), availability=AvailabilitySpec()
+)
+S3 = PyPIServerSpec(storage=S3VolumeSpec(bucket="packages"))
+LOCAL = PyPIServerSpec()
+FIXED = PyPIServerSpec(storage=SharedVolumeSpec())
+
+# For every field of every spec: a registry, and another value of the field in it.
+OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
+    (PyPIServerSpec, "name"): (LOCAL, "other"),
+    (PyPIServerSpec, "replicas"): (FIXED, 2),
+    (PyPIServerSpec, "user_id"): (LOCAL, 1234),
+    (PyPIServerSpec, "termination_grace_seconds"): (LOCAL, 60),
+    (ServerSpec, "image"): (LOCAL, "example.org/pypiserver:1"),
+    (ServerSpec, "threads"): (LOCAL, 7),
+    (ServerSpec, "allow_removal"): (LOCAL, True),
+    (ServerSpec, "ready_timeout_seconds"): (LOCAL, 9),
+    (ServerSpec, "temporary_size"): (LOCAL, "9Gi"),
+    (GatewaySpec, "image"): (LOCAL, "example.org/nginx:1"),
+    (GatewaySpec, "max_upload"): (LOCAL, "512Mi"),
+    (GatewaySpec, "temporary_size"): (LOCAL, "9Gi"),
+    (Resources, "cpu_request"): (LOCAL, "7m"),
+    (Resources, "memory_request"): (LOCAL, "7Mi"),
+    (Resources, "cpu_limit"): (LOCAL, "7"),
+    (Resources, "memory_limit"): (LOCAL, "7Gi"),
+    (AuthSpec, "secret"): (LOCAL, "other"),
+    (AuthSpec, "anonymous_reads"): (LOCAL, True),
+    (AuthSpec, "initial_password"): (LOCAL, True),
+    (ServiceSpec, "port"): (LOCAL, 8080),
+    (IngressSpec, "host"): (SHARED, "other.example.org"),
+    (IngressSpec, "class_name"): (SHARED, "traefik"),
+    (TLSSpec, "secret"): (SHARED, "other"),
+    (CertificateSpec, "issuer"): (SHARED, "other"),
+    (CertificateSpec, "issuer_kind"): (SHARED, "Issuer"),
+    (CertificateSpec, "object"): (SHARED, True),
+    (AvailabilitySpec, "min_replicas"): (SHARED, 3),
+    (AvailabilitySpec, "max_replicas"): (SHARED, 9),
+    (AvailabilitySpec, "cpu_percent"): (SHARED, 50),
+    (AvailabilitySpec, "min_available"): (
+        PyPIServerSpec(storage=SharedVolumeSpec(), availability=AvailabilitySpec(min_replicas=4)),
+        2,
+    ),
+    (LocalVolumeSpec, "size"): (LOCAL, "7Gi"),
+    (LocalVolumeSpec, "storage_class"): (LOCAL, "fast"),
+    (SharedVolumeSpec, "size"): (SHARED, "7Gi"),
+    (SharedVolumeSpec, "storage_class"): (SHARED, "nfs"),
+    (SharedVolumeSpec, "rescan_seconds"): (SHARED, 7),
+    (S3VolumeSpec, "bucket"): (S3, "others"),
+    (S3VolumeSpec, "prefix"): (S3, "other/prefix"),
+    (S3VolumeSpec, "provisioning"): (S3, "dynamic"),
+    (S3VolumeSpec, "size"): (S3, "7Gi"),
+    (S3VolumeSpec, "secret"): (S3, "other"),
+    (S3VolumeSpec, "namespace"): (S3, "other"),
+    (S3VolumeSpec, "mount_memory"): (S3, 700),
+}
+
+
+def _specs(model: type[Spec]) -> Iterator[type[Spec]]:
+    for candidate in Spec.__subclasses__():
+        if candidate is not NamespaceSpec:
+            yield candidate
+    assert model in Spec.__subclasses__()
+
+
+def _fields() -> set[tuple[type[Spec], str]]:
+    """Return every field with a value of its own: not those that hold another spec, nor the storage mode's tag."""
+    return {
+        (model, name)
+        for model in _specs(PyPIServerSpec)
+        for name, field in model.model_fields.items()
+        if "Spec" not in str(field.annotation) and field.annotation is not Resources and name != "kind"
+    }
+
+
+def test_every_field_is_tried() -> None:
+    assert _fields() == set(OTHER_VALUES)
+
+
+def _with(spec: Spec, model: type[Spec], name: str, value: object) -> Spec:
+    """Return the spec with the value in the first place where the model stands."""
+    if type(spec) is model:
+        return type(spec)(**{**{field: getattr(spec, field) for field in type(spec).model_fields}, name: value})
+    for field in type(spec).model_fields:
+        inner = getattr(spec, field)
+        if isinstance(inner, Spec):
+            changed = _with(inner, model, name, value)
+            if changed is not inner:
+                return _with(spec, type(spec), field, changed)
+    return spec
+
+
+@pytest.mark.parametrize(("model", "name"), OTHER_VALUES, ids=lambda part: getattr(part, "__name__", part))
+def test_every_field_reaches_the_manifests(model: type[Spec], name: str) -> None:
+    spec, value = OTHER_VALUES[model, name]
+    changed = _with(spec, model, name, value)
+    assert isinstance(changed, PyPIServerSpec)
+    assert changed != spec
+    assert synthesize(changed) != synthesize(spec)
+
+
+def test_every_field_is_described() -> None:
+    missing = [(model.__name__, name) for model, name in _fields() if not model.model_fields[name].description]
+    assert missing == []
+
+
+REFUSALS: dict[str, tuple[Callable[[], Spec], str]] = {
+    "unknown field": (
+        lambda: PyPIServerSpec.model_validate({"replica": 2}),
+        r"replica\n  Extra inputs .*input_value=2",
+    ),
+    "wrong type": (lambda: PyPIServerSpec.model_validate({"replicas": "2"}), r"replicas\n .*integer.*input_value='2'"),
+    "text for a switch": (
+        lambda: AuthSpec.model_validate({"anonymous_reads": "no"}),
+        r"anonymous_reads\n.*boolean.*'no'",
+    ),
+    "quantity": (lambda: LocalVolumeSpec(size="10 GB"), r"size\n.*Kubernetes quantity such as.*input_value='10 GB'"),
+    "quantity of nothing": (lambda: LocalVolumeSpec(size="0"), r"size\n.*more than nothing.*input_value='0'"),
+    "host": (lambda: IngressSpec(host="https://a.b/"), r"host\n.*without scheme, port or path.*'https://a.b/'"),
+    "host of one label": (lambda: IngressSpec(host="pypi"), r"host\n.*full DNS name.*'pypi'"),
+    "port": (lambda: ServiceSpec(port=70000), r"port\n.*less than or equal to 65535.*input_value=70000"),
+    "name": (lambda: PyPIServerSpec(name="My_Registry"), r"name\n.*pattern.*input_value='My_Registry'"),
+    "bucket": (lambda: S3VolumeSpec(bucket="My Bucket"), r"bucket\n.*pattern.*input_value='My Bucket'"),
+    "prefix": (lambda: S3VolumeSpec(bucket="abc", prefix="/pypi/"), r"prefix\n.*pattern.*input_value='/pypi/'"),
+    "storage mode": (
+        lambda: PyPIServerSpec.model_validate({"storage": {"kind": "nfs"}}),
+        r"storage\n.*'nfs'.*'local', 'shared', 's3'",
+    ),
+    "replicas on a volume of one node": (
+        lambda: PyPIServerSpec(replicas=2),
+        r"replicas \(2\) must be 0 or 1 on LocalVolumeSpec: the volume is one node's",
+    ),
+    "replicas on a bucket": (
+        lambda: PyPIServerSpec(storage=S3VolumeSpec(bucket="packages"), replicas=3),
+        r"replicas \(3\) must be 0 or 1 on S3VolumeSpec: the mount knows no locks",
+    ),
+    "autoscaler on a volume of one node": (
+        lambda: PyPIServerSpec(availability=AvailabilitySpec()),
+        r"availability \(min_replicas=2\) cannot be had on LocalVolumeSpec",
+    ),
+    "autoscaler on a bucket": (
+        lambda: PyPIServerSpec(storage=S3VolumeSpec(bucket="packages"), availability=AvailabilitySpec()),
+        r"availability \(min_replicas=2\) cannot be had on S3VolumeSpec",
+    ),
+    "autoscaler without requests": (
+        lambda: PyPIServerSpec(
+            storage=SharedVolumeSpec(),
+            availability=AvailabilitySpec(),
+            server=ServerSpec(resources=Resources(cpu_request=None)),
+        ),
+        r"server.resources.cpu_request \(None\) must be set with availability",
+    ),
+    "autoscaler that shrinks": (
+        lambda: AvailabilitySpec(min_replicas=4, max_replicas=3),
+        r"max_replicas \(3\) must not be below min_replicas \(4\)",
+    ),
+    "budget that keeps nodes from being drained": (
+        lambda: AvailabilitySpec(min_replicas=2, min_available=2),
+        r"min_available \(2\) must be below min_replicas \(2\): .* never be drained",
+    ),
+    "upload beyond the gateway's scratch space": (
+        lambda: PyPIServerSpec(gateway=GatewaySpec(max_upload="2Gi", temporary_size="1Gi")),
+        r"gateway.temporary_size \(1Gi\) must hold an upload of gateway.max_upload \(2Gi\) 1 times",
+    ),
+    "upload beyond the server's scratch space": (
+        lambda: PyPIServerSpec(gateway=GatewaySpec(max_upload="5Gi")),
+        r"server.temporary_size \(8Gi\) must hold an upload of gateway.max_upload \(5Gi\) 2 times",
+    ),
+    "upload beyond the volume": (
+        lambda: PyPIServerSpec(storage=LocalVolumeSpec(size="500Mi")),
+        r"gateway.max_upload \(1Gi\) must not be above storage.size \(500Mi\)",
+    ),
+    "password where others read": (
+        lambda: PyPIServerSpec(storage=SharedVolumeSpec(), auth=AuthSpec(initial_password=True)),
+        r"auth.initial_password \(True\) needs LocalVolumeSpec \(got SharedVolumeSpec\)",
+    ),
+    "bucket without owner": (
+        lambda: PyPIServerSpec(storage=S3VolumeSpec(bucket="packages"), user_id=None),
+        r"user_id \(None\) must be a number on S3VolumeSpec",
+    ),
+    "root": (lambda: PyPIServerSpec(user_id=0), r"user_id.*\n.*greater than or equal to 1.*input_value=0"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_refusal_names_field_value_and_reason(case: str) -> None:
+    make, message = REFUSALS[case]
+    with pytest.raises(ValidationError, match=message):
+        make()
+
+
+def test_a_spec_is_read_from_yaml(tmp_path: Path) -> None:
+    file = tmp_path / "registry.yaml"
+    file.write_text("storage: {kind: shared, size: 50Gi}\nreplicas: 2\nauth: {anonymous_reads: true}\n")
+    assert PyPIServerSpec.from_yaml(file) == PyPIServerSpec(
+        storage=SharedVolumeSpec(size="50Gi"), replicas=2, auth=AuthSpec(anonymous_reads=True)
+    )
+
+
+def test_a_yaml_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "registry.yaml"
+    file.write_text("- 1\n")
+    with pytest.raises(TypeError, match=r"registry.yaml must be a mapping of PyPIServerSpec's fields \(got list\)"):
+        PyPIServerSpec.from_yaml(file)
+
+
+def test_the_json_schema_knows_every_concern() -> None:
+    schema = PyPIServerSpec.model_json_schema()
+    assert set(schema["properties"]) == set(PyPIServerSpec.model_fields)
+    assert schema["additionalProperties"] is False
+
+
+def test_a_spec_cannot_be_changed() -> None:
+    spec = PyPIServerSpec()
+    with pytest.raises(ValidationError, match="frozen"):
+        spec.replicas = 3  # type: ignore[misc]
