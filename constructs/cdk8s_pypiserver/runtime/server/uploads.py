@@ -110,4 +110,4 @@ def _comparable(version: str) -> Version | str:
 
 def _existing(filename: str) -> HTTPError:
     # Not 400 to twine, as pypiserver has it: for twine's --skip-existing 409 is as good (twine/commands/upload.py).
-    return HTTPError(HTTPStatus.CONFLICT, f"{filename} already exists; what is published cannot be replaced")
+    return HTTPError(HTTPStatus.CONFLICT, f"Package {filename!r} already exists! What is published cannot be replaced.")

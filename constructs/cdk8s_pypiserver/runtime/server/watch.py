@@ -7,14 +7,14 @@ import os
 import stat
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from listing import Stamp
 from upstream import name_and_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from listing import Change, Listing
     from publishing import Publisher
@@ -117,19 +117,19 @@ class Watch:
         """List a directory, and those below it that are not in `times` yet."""
         moment = self._listing.moment()
         begun = time.time_ns()
-        known = frozenset() if compare else self._listing.names(directory)
+        known = self._listing.names(directory)
         names: set[str] = set()
-        new: list[os.DirEntry[str]] = []
+        unsure: list[str] = []
         below: list[str] = []
         try:
             changed = (self._root / directory).stat().st_mtime_ns
             for entry in _visible(self._root / directory):
                 if entry.is_dir(follow_symlinks=False):
                     below.append(f"{directory}/{entry.name}" if directory else entry.name)
-                elif entry.name in known:
+                elif entry.name in known and not compare:
                     names.add(entry.name)
-                elif name_and_version(entry.name):
-                    new.append(entry)
+                elif entry.name in known or name_and_version(entry.name):
+                    unsure.append(entry.name)
         except (FileNotFoundError, PermissionError):
             # Somebody has removed it, or it is like lost+found; the package directory itself must be readable.
             if not directory:
@@ -138,7 +138,7 @@ class Watch:
         times[directory] = changed if begun - changed > SETTLED_NS else None
         # After the files: one that was there then and has no marker now is complete, and so will be its size.
         hidden = self._publisher.unfinished() if not directory else frozenset()
-        stamps = dict(_stamps(entry for entry in new if entry.name not in hidden))
+        stamps = dict(_stamps(self._root / directory, (name for name in unsure if name not in hidden)))
         self._take(directory, (names - hidden) | stamps.keys(), stamps, moment)
         for each in below:
             if each not in times:
@@ -157,11 +157,11 @@ def _visible(directory: Path) -> Iterator[os.DirEntry[str]]:
                 yield entry
 
 
-def _stamps(entries: Iterator[os.DirEntry[str]]) -> Iterator[tuple[str, Stamp]]:
-    for entry in entries:
+def _stamps(directory: Path, names: Iterable[str]) -> Iterator[tuple[str, Stamp]]:
+    for name in names:
         try:
-            status = Path(entry.path).stat()
+            status = os.stat(f"{directory}/{name}")  # noqa: PTH116 - half the time of Path.stat, for every file there is
         except FileNotFoundError:
             continue
         if stat.S_ISREG(status.st_mode):
-            yield entry.name, Stamp(status.st_size, status.st_mtime_ns)
+            yield name, Stamp(status.st_size, status.st_mtime_ns)
