@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 import yaml
-from manifests import Manifest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+
+from manifests import Manifest
 
 
 class _Manifests(SingleFileSnapshotExtension):

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 import urllib3
+
 from programs import PATIENCE, RUNTIME, Server, free_port, wait_for
 
 if TYPE_CHECKING:

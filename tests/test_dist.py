@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from manifests import DIST, ROOT
 
 from cdk8s_pypiserver.kustomize import HEADER
+from manifests import DIST, ROOT
 
 CDK8S_CLI = "cdk8s-cli@2.207.60"
 FILES = sorted(path for path in DIST.rglob("*") if path.is_file())

@@ -8,10 +8,9 @@ from typing import Any
 
 import cdk8s
 import pytest
-from cases import HOST, LETSENCRYPT, STORAGE
 from cdk8s_plus_27 import k8s
-from manifests import DIST, ROOT, by_kind, compose, objects, synthesize
 
+from cases import HOST, LETSENCRYPT, STORAGE
 from cdk8s_pypiserver import (
     AuthSpec,
     AvailabilitySpec,
@@ -22,6 +21,7 @@ from cdk8s_pypiserver import (
     PyPIServerSpec,
 )
 from cdk8s_pypiserver.patches import patch_between
+from manifests import DIST, ROOT, by_kind, compose, objects, synthesize
 
 CONCERNS: dict[str, dict[str, Any]] = {
     "ingress": {"ingress": IngressSpec(host=HOST)},

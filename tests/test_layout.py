@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from manifests import ROOT
 
 PACKAGE = ROOT / "constructs" / "cdk8s_pypiserver"

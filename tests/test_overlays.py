@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from manifests import OVERLAYS, ROOT, Manifest, by_kind, pod_of, render
 from schemas import problems
 

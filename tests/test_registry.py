@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
-from cases import CASES
-from manifests import Manifest, by_kind, pod_of, synthesize
-from schemas import problems
 from syrupy.assertion import SnapshotAssertion
 
+from cases import CASES
 from cdk8s_pypiserver import PyPIServerSpec, ServerSpec
+from manifests import Manifest, by_kind, pod_of, synthesize
+from schemas import problems
 
 
 @pytest.fixture(params=CASES)

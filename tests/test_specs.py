@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cases import HOST, LETSENCRYPT
-from manifests import synthesize
 from pydantic import ValidationError
 
+from cases import HOST, LETSENCRYPT
 from cdk8s_pypiserver import (
     AuthSpec,
     AvailabilitySpec,
@@ -26,6 +25,7 @@ from cdk8s_pypiserver import (
     Spec,
     TLSSpec,
 )
+from manifests import synthesize
 
 SHARED = PyPIServerSpec(
     storage=SharedVolumeSpec(), ingress=IngressSpec(host=HOST, tls=LETSENCRYPT), availability=AvailabilitySpec()

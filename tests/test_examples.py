@@ -1,0 +1,77 @@
+"""The examples, run as apps of their own against the built and installed wheel."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from syrupy.assertion import SnapshotAssertion
+
+from manifests import ROOT, Manifest, by_kind, pod_of, synthesize
+from schemas import problems
+
+EXAMPLES = ROOT / "examples"
+NAMES = sorted(path.name for path in EXAMPLES.iterdir() if (path / "app.py").exists())
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the wheel installed in it, and nothing else of this repository."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    site = folder / "site"
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)]
+    subprocess.run(install, check=True)
+    return site
+
+
+def _run(name: str, installed: Path, folder: Path) -> list[Manifest]:
+    """Run an example away from this repository, and return what it wrote."""
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    where = "import cdk8s_pypiserver; print(cdk8s_pypiserver.__file__)"
+    found = subprocess.run(
+        [sys.executable, "-c", where], cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.startswith(str(installed))
+    app = [sys.executable, str(EXAMPLES / name / "app.py")]
+    subprocess.run(app, cwd=folder, env=environment, check=True, capture_output=True)
+    files = sorted((folder / "dist" / "registry").glob("*.*.yaml"))
+    return [yaml.safe_load(file.read_text()) for file in files]
+
+
+@pytest.fixture(params=NAMES)
+def example(request: pytest.FixtureRequest, installed: Path, tmp_path: Path) -> list[Manifest]:
+    return _run(request.param, installed, tmp_path)
+
+
+def test_manifests(example: list[Manifest], manifests_snapshot: SnapshotAssertion) -> None:
+    assert example == manifests_snapshot
+    assert list(problems(example)) == []
+
+
+def test_a_sidecar_and_its_volume_join_the_others(installed: Path, tmp_path: Path) -> None:
+    pod, plain = pod_of(_run("sidecar", installed, tmp_path)), pod_of(synthesize())
+    assert pod["containers"][:-1] == plain["containers"]
+    assert pod["containers"][-1]["name"] == "usage"
+    assert pod["volumes"][:-1] == plain["volumes"]
+
+
+def test_an_annotation_is_everywhere(installed: Path, tmp_path: Path) -> None:
+    manifests = _run("annotations", installed, tmp_path)
+    bearers = [manifest["metadata"] for manifest in manifests]
+    bearers.append(by_kind(manifests, "Deployment")["spec"]["template"]["metadata"])
+    for metadata in bearers:
+        assert metadata["annotations"]["example.org/on-call"] == "python-platform"
+        assert metadata["labels"]["example.org/cost-centre"] == "4711"
+    assert "example.org/cost-centre" not in by_kind(manifests, "Deployment")["spec"]["selector"]["matchLabels"]
+
+
+def test_an_argument_and_a_setting_reach_the_server(installed: Path, tmp_path: Path) -> None:
+    (server,) = (c for c in pod_of(_run("tuning", installed, tmp_path))["containers"] if c["name"] == "pypiserver")
+    assert server["args"] == ["--log-level", "debug"]
+    assert {"name": "RESCAN_SECONDS", "value": "5"} in server["env"]
+    assert {"name": "THREADS", "value": "32"} in server["env"]
