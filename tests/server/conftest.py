@@ -7,9 +7,10 @@ import application
 import pytest
 import webtest
 from health import Volume
-from programs import Server
 from settings import Settings
 from watch import Watch
+
+from programs import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

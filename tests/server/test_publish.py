@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import requests
+
 from programs import PATIENCE, Server, upload, wait_for
 
 if TYPE_CHECKING:

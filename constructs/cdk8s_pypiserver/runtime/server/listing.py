@@ -145,9 +145,11 @@ class Listing:
             changed = set[str]().union(*(self._drop(directory, name) for name in gone))
             for name, stamp in stamps.items():
                 entry = known.get(name)
-                newer = entry.change if entry else self._removed.get((directory, name), 0)
-                if newer <= moment and (entry is None or entry.stamp != stamp):
+                if entry is None and self._removed.get((directory, name), 0) <= moment:
                     changed |= self._put(directory, name, stamp, None)
+                elif entry and entry.stamp != stamp and entry.change <= moment:
+                    entry.stamp, entry.digest = stamp, None
+                    changed.add(entry.project)
             self._removed = {place: change for place, change in self._removed.items() if change > moment}
             return Change(frozenset(changed), before != self._births_and_deaths)
 

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+from slots import RESERVED, Slots
+from upstream import HTTPError
+
+
+class Route:
+    def __init__(self, rule: str) -> None:
+        self.rule = rule
+
+
+def test_requests_beyond_the_slots_are_turned_away_and_health_is_not() -> None:
+    slots = Slots(RESERVED + 2)
+    hanging, release = threading.Semaphore(0), threading.Event()
+
+    def hang() -> str:
+        hanging.release()
+        release.wait()
+        return "late"
+
+    work = slots.apply(hang, Route("/simple/"))
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+        hanging.acquire()
+    with pytest.raises(HTTPError) as refused:
+        work()
+    assert refused.value.status_code == 503
+    assert slots.apply(lambda: "Ok", Route("/health"))() == "Ok"
+    release.set()
+    for thread in threads:
+        thread.join()
+    assert work() == "late"
+
+
+def test_a_request_that_fails_gives_its_slot_back() -> None:
+    slots = Slots(RESERVED + 1)
+
+    def fail() -> None:
+        raise ValueError("wrong")
+
+    work = slots.apply(fail, Route("/"))
+    for _ in range(3):
+        with pytest.raises(ValueError, match="wrong"):
+            work()
