@@ -164,6 +164,9 @@ class Gateway:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(PATIENCE)
+            # The workers share the listening socket and may outlive the master by a moment.
+            wait_for(lambda: not self.accepts(), "the end of the workers")
+            self.pid_file.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -451,7 +454,12 @@ def run(directory: Path, *command: str) -> subprocess.CompletedProcess[str]:
         command,
         check=False,
         cwd=directory,
-        env={"PATH": os.environ["PATH"], "HOME": str(home), "COLUMNS": "200", "UV_NO_CONFIG": "1"},
+        env={
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": str(home),
+            "COLUMNS": "200",
+            "UV_NO_CONFIG": "1",
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -473,7 +481,7 @@ def twine_upload(
 def multipart(file: Path) -> tuple[bytes, str]:
     """The form with which twine and uv upload a file, and its content type."""
     content = file.read_bytes()
-    fields = {
+    fields: dict[str, str | tuple[str, bytes]] = {
         ":action": "file_upload",
         "protocol_version": "1",
         "sha256_digest": hashlib.sha256(content).hexdigest(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+
 from gateway_programs import Scene, Setup, scene
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+
 from gateway_programs import Scene, Setup, basic, read_answer, scene
 from programs import wait_for
 
@@ -127,7 +128,7 @@ def test_a_verdict_depends_on_the_authorization_header_alone(private: Scene) -> 
         ("GET", "/-/auth/publisher", b""),
     ]
     for each in private.recorder.received:
-        assert set(each.headers) == {"Host", "Authorization", "X-Request-ID"}
+        assert set(each.headers) == {"Host", "Connection", "Authorization", "X-Request-ID"}
         assert each.headers["Authorization"] == basic("reader", "read")
 
 
@@ -250,7 +251,7 @@ def test_pages_know_nothing_of_the_client(private: Scene) -> None:
     # The server keeps the page for everybody: a host of the client's choice must not be able to end up in it.
     private.gateway.get("/simple/new/", "reader", "read", Host="evil.example", X_Forwarded_Host="evil.example/x")
     (seen,) = private.recorder.asked("/simple/new/")
-    assert set(seen.headers) == {"Host", "X-Request-ID"}
+    assert set(seen.headers) == {"Host", "Connection", "X-Request-ID"}
     assert seen.headers["Host"] == "pypiserver"
 
 

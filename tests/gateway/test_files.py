@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+
 from gateway_programs import FILES, Setup, scene
 
 if TYPE_CHECKING:

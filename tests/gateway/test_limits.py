@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from gateway_programs import (
     Gateway,
     Recorder,

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+
 from gateway_programs import Setup, basic, scene
 
 if TYPE_CHECKING:

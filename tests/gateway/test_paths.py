@@ -6,6 +6,7 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
+
 from gateway_programs import basic
 
 if TYPE_CHECKING:

@@ -1,0 +1,196 @@
+"""What goes on while the server is away, and what the end of either program loses: nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway_programs import (
+    Registry,
+    Setup,
+    basic,
+    make_wheel,
+    multipart,
+    read_answer,
+    registry,
+    run,
+    scene,
+    twine_upload,
+)
+from programs import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import requests
+
+    from gateway_programs import Scene
+
+PUBLISHER = ("publisher", "publisher-password")
+READER = ("reader", "reader-password")
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Registry]:
+    with registry(tmp_path) as started:
+        yield started
+
+
+def bytes_waiting_for(port: int) -> int:
+    """How many bytes the kernel holds for the program that listens on a port."""
+    address = f":{port:04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(int(row[4].partition(":")[2], 16) for row in rows if row[1].endswith(address) and row[3] == "01")
+
+
+def test_the_server_is_killed_during_an_upload(running: Registry, tmp_path: Path) -> None:
+    gateway, server = running.gateway, running.server
+    assert running.upload(make_wheel(tmp_path, "before", "1.0")).status_code == 200
+    wheel = make_wheel(tmp_path, "during", "1.0", padding=os.urandom(3_000_000))
+    answers: list[requests.Response] = []
+    assert server.process
+    os.killpg(server.process.pid, signal.SIGSTOP)
+    upload = threading.Thread(target=lambda: answers.append(running.upload(wheel)))
+    upload.start()
+    wait_for(lambda: bytes_waiting_for(server.port) > 10_000, "the upload at the server")
+    server.kill()
+    upload.join()
+    assert answers[0].status_code == 503
+    assert answers[0].headers["Retry-After"]
+    server.start()
+    assert gateway.get("/simple/during/", *READER).status_code == 404
+    assert "during" not in gateway.get("/simple/", *READER).text
+    assert gateway.get(f"/packages/{wheel.name}", *READER).status_code == 404
+    retry = twine_upload(tmp_path, gateway.url, wheel, credentials=PUBLISHER)
+    assert retry.returncode == 0, retry.stdout
+    assert gateway.get(f"/packages/{wheel.name}", *READER).content == wheel.read_bytes()
+
+
+def test_reads_go_on_while_the_server_is_away(running: Registry, tmp_path: Path) -> None:
+    gateway = running.gateway
+    wheel = make_wheel(tmp_path, "known", "1.0")
+    assert running.upload(wheel).status_code == 200
+    for path in ("/simple/", "/simple/known/"):
+        assert gateway.get(path, *READER).status_code == 200
+    running.server.kill()
+    for path in ("/simple/", "/simple/known/", f"/packages/{wheel.name}"):
+        assert gateway.get(path, *READER).status_code == 200
+    assert gateway.get(f"/packages/{wheel.name}", *READER).content == wheel.read_bytes()
+    assert gateway.get("/simple/").status_code == 401
+    waiting = [
+        gateway.get("/simple/unknown/", *READER),
+        gateway.get("/", *READER),
+        gateway.get("/packages/", *READER),
+        gateway.get("/known/json", *READER),
+        gateway.get("/simple/known/", "other-reader", "not-yet-judged"),
+        gateway.request("POST", "/", *PUBLISHER, data=b"x"),
+        gateway.request("POST", "/", "other-publisher", "not-yet-judged", data=b"x"),
+        gateway.get("/health"),
+        gateway.get("/ready"),
+    ]
+    for answer in waiting:
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+        assert answer.text == "The package server does not answer; try again.\n"
+    pip = ["uv", "pip", "install", "--no-cache", "--target", str(tmp_path / "got"), "--default-index"]
+    address = gateway.url.replace("://", f"://{READER[0]}:{READER[1]}@")
+    done = run(tmp_path, *pip, f"{address}/simple/", "known==1.0")
+    assert done.returncode == 0, done.stdout
+    running.server.start()
+    assert gateway.get("/simple/unknown/", *READER).status_code == 404
+    assert gateway.request("POST", "/", *PUBLISHER, data=b"x").status_code == 400
+
+
+def test_an_old_verdict_lets_readers_in_while_the_server_is_away(tmp_path: Path) -> None:
+    with scene(tmp_path, Setup(changes={"proxy_cache_valid 204 30s": "proxy_cache_valid 204 1s"})) as started:
+        gateway, recorder = started.gateway, started.recorder
+        assert gateway.get("/simple/", "reader", "read").status_code == 200
+        recorder.stop()
+        asked = len(recorder.received)
+        # The verdict is over when asking for it has failed.
+        wait_for(
+            lambda: gateway.get("/simple/", "reader", "read").status_code != 200 or "auth/reader" in gateway.error_log,
+            "the end of the verdict",
+        )
+        assert len(recorder.received) == asked
+        assert gateway.get("/simple/", "reader", "read").status_code == 200
+        assert gateway.get("/simple/", "reader", "guess").status_code == 503
+
+
+def test_the_gateway_does_not_keep_the_server_from_ending(running: Registry, tmp_path: Path) -> None:
+    for number in range(2):
+        wheel = make_wheel(tmp_path, "restarted", f"1.{number}")
+        assert running.upload(wheel).status_code == 200
+        assert wheel.name in running.gateway.get("/simple/restarted/", *READER).text
+        # Fails if the server waits for a connection that the gateway keeps: that takes longer than a test's patience.
+        running.server.stop()
+        running.server.start()
+        assert wheel.name in running.gateway.get("/simple/restarted/", *READER).text
+
+
+def test_quit_finishes_what_has_begun(running: Registry, tmp_path: Path) -> None:
+    gateway = running.gateway
+    content = os.urandom(40_000_000)
+    (running.server.packages / "large-1.0.zip").write_bytes(content)
+    wheel = make_wheel(tmp_path, "slowly", "1.0", padding=os.urandom(1_000_000))
+    body, content_type = multipart(wheel)
+    with gateway.connect() as download, gateway.connect() as upload, gateway.connect() as idle:
+        download.sendall(
+            f"GET /packages/large-1.0.zip HTTP/1.1\r\nHost: x\r\nAuthorization: {basic(*READER)}\r\n\r\n".encode()
+        )
+        assert download.recv(15) == b"HTTP/1.1 200 OK"
+        upload.sendall(
+            f"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: {basic(*PUBLISHER)}\r\nContent-Type: {content_type}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n".encode()
+            + body[:-1]
+        )
+        idle.sendall(b"GET /simple HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_answer(idle)[0] == 301
+        wait_for(gateway.buffered_bodies, "the body of the upload")
+        gateway.quit()
+        wait_for(lambda: not gateway.accepts(), "the end of accepting")
+        assert idle.recv(1) == b""
+        upload.sendall(body[-1:])
+        assert read_answer(upload)[0] == 200
+        rest = b"".join(iter(lambda: download.recv(1 << 20), b""))
+        sent = rest.partition(b"\r\n\r\n")[2]
+        assert hashlib.sha256(sent).digest() == hashlib.sha256(content).digest()
+    assert gateway.process
+    assert gateway.process.wait(20) == 0
+    assert not gateway.pid_file.exists()
+    gateway.start()
+    assert wheel.name in gateway.get("/simple/slowly/", *READER).text
+
+
+def test_the_gateway_is_killed_during_an_upload(running: Registry, tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "cut_off", "1.0", padding=os.urandom(1_000_000))
+    body, content_type = multipart(wheel)
+    with running.gateway.connect() as upload:
+        upload.sendall(
+            f"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: {basic(*PUBLISHER)}\r\nContent-Type: {content_type}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n".encode()
+            + body[:-1]
+        )
+        wait_for(running.gateway.buffered_bodies, "the body of the upload")
+        running.gateway.kill()
+    running.gateway.start()
+    assert running.gateway.get("/simple/cut-off/", *READER).status_code == 404
+    assert running.upload(wheel).status_code == 200
+
+
+def test_a_server_that_hangs_holds_up_no_file(private: Scene) -> None:
+    assert private.gateway.get("/simple/", "reader", "read").status_code == 200
+    private.recorder.hold.clear()
+    upload = threading.Thread(
+        target=private.gateway.request, args=("POST", "/", "publisher", "publish"), kwargs={"data": b"x"}
+    )
+    upload.start()
+    wait_for(lambda: private.recorder.asked("/", "POST"), "the upload at the server")
+    assert private.gateway.get("/simple/demo/", "reader", "read").status_code == 200
+    private.recorder.hold.set()
+    upload.join()
