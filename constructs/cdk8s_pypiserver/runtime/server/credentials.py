@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import bcrypt
 from passlib.context import CryptContext
+from passlib.hash import ldap_sha1
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,7 +84,7 @@ class Credentials:
         """
         self._readers = PasswordFile(directory / "readers")
         self._publishers = PasswordFile(directory / "publishers")
-        self._initial = {"publisher": OTHERS.hash(initial, scheme="ldap_sha1")} if initial else {}
+        self._initial = {"publisher": ldap_sha1.hash(initial)} if initial else {}
 
     @property
     def mounted(self) -> bool:

@@ -90,6 +90,10 @@ def _make_initial_password(root: Path) -> None:
 
 
 def _name(temporary: Path, path: Path) -> None:
+    if path.exists():
+        # Cut short by a crash.
+        temporary.rename(path)
+        return
     # With a link the first of several pods wins; a volume without links has one writer.
     try:
         os.link(temporary, path)

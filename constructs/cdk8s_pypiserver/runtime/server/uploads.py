@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from digests import FORM_FIELDS, Upload
@@ -39,7 +40,7 @@ class Uploads:
                 self._check()
                 return callback()
             except FileExistsError as error:
-                raise _existing(str(error.filename2 or error.filename)) from error
+                raise _existing(Path(error.filename2 or error.filename).name) from error
             except RefusedError as error:
                 raise HTTPError(HTTPStatus.BAD_REQUEST, str(error)) from error
             except OSError as error:
