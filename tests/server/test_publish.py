@@ -128,7 +128,7 @@ def test_a_server_killed_while_it_publishes_leaves_all_or_nothing(
 @METHODS
 def test_a_server_killed_while_it_copies_lists_nothing(serve: Serve, method: str) -> None:
     server = serve(PUBLISH_METHOD=method)
-    body = b"\0" * 200_000_000
+    body = b"\0" * 100_000_000
     sending = sender(server, body)
     wait_for(lambda: any(path.stat().st_size > 2**20 for path in server.packages.rglob("*")), "a part of the file")
     server.kill()

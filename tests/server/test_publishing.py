@@ -8,11 +8,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import publishing
 import pytest
 from digests import Upload
 from errors import RefusedError
-from publishing import UNFINISHED, Direct, Link, UnsuitableVolumeError, publisher
+from links import Link
+from markers import Direct
+from publishing import ABANDONED_SECONDS, publisher
+from writing import UNFINISHED, UnsuitableVolumeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,7 +177,7 @@ def test_unfinished_files_are_removed_once_they_are_abandoned(tmp_path: Path) ->
         (directory / name).touch()
         os.utime(directory / name, (time.time() - age,) * 2)
     link = Link(tmp_path)
-    link.clean(publishing.ABANDONED_SECONDS)
+    link.clean(ABANDONED_SECONDS)
     assert files(tmp_path) == ["new"]
     link.clean(0)
     assert files(tmp_path) == []

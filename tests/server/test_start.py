@@ -39,8 +39,9 @@ def bare(tmp_path: Path) -> Server:
 
 
 def test_without_credentials_it_says_what_to_make(bare: Server) -> None:
+    log = ends(bare)
     for text in ("pypiserver-auth", "`publishers`", "`readers`", "htpasswd -nB", str(bare.credentials)):
-        assert text in ends(bare)
+        assert text in log
 
 
 def test_readers_alone_are_not_enough(bare: Server) -> None:

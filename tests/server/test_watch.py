@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from listing import Change, Listing, Stamp
-from publishing import UNFINISHED, publisher
+from publishing import publisher
 from watch import Watch
+from writing import UNFINISHED
 
 from programs import wait_for
 

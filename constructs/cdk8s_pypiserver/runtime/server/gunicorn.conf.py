@@ -24,8 +24,6 @@ bind = "127.0.0.1:8081"
 workers = 1
 worker_class = "gthread"
 threads = _settings.threads
-# Longer than the 60 s the gateway keeps a connection open, so that it is never the server that closes one in use.
-keepalive = 75
 # The index of a large volume is read before the first request; liveness is the kubelet's to judge.
 timeout = 0
 graceful_timeout = 60

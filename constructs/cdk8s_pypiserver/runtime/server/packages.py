@@ -6,8 +6,8 @@ import logging
 from typing import TYPE_CHECKING, BinaryIO
 
 from digests import Upload
-from publishing import sync_directory
 from upstream import Backend, PkgFile, name_and_version, request
+from writing import sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import upstream
 from credentials import Credentials
-from publishing import UnsuitableVolumeError, publisher
+from publishing import publisher
+from writing import UnsuitableVolumeError
 
 if TYPE_CHECKING:
     from settings import Settings

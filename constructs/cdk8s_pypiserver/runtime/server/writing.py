@@ -1,0 +1,83 @@
+"""Writing to the package volume so that it lasts."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from digests import CHUNK
+from listing import Stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from digests import Upload
+
+UNFINISHED = ".pypiserver/unfinished"
+"""Where unfinished files are, in the package directory: pypiserver, like this server, lists no dot names."""
+NOT_WRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EDQUOT})
+"""The errors of a volume that is full or read-only."""
+_log = logging.getLogger("writing")
+
+
+class UnsuitableVolumeError(RuntimeError):
+    """The volume cannot do what the method of publishing needs."""
+
+
+def write(path: Path, upload: Upload) -> Stamp:
+    """Create a file and make its content durable.
+
+    Raises:
+        FileExistsError: There is a file of this name.
+        OSError: It cannot be written; what there is of it stays.
+        RefusedError: The digest is not the one announced; the file stays.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    with os.fdopen(descriptor, "wb") as file:
+        while chunk := upload.read(CHUNK):
+            file.write(chunk)
+        file.flush()
+        os.fsync(descriptor)
+        status = os.fstat(descriptor)
+    return Stamp(status.st_size, status.st_mtime_ns)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # File systems that have nothing to do here say so with EINVAL (fsync(2)).
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def abandoned(directory: Path, seconds: float) -> Iterator[Path]:
+    """The files of a directory that have not been written to for this many seconds."""
+    try:
+        paths = list(directory.iterdir())
+    except FileNotFoundError:
+        return
+    for path in paths:
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime >= seconds:
+                yield path
+
+
+def pass_if_not_writable(error: OSError) -> None:
+    """Accept a volume that is full or read-only: reads work, and uploads are refused one by one.
+
+    Raises:
+        UnsuitableVolumeError: It is something else.
+    """
+    if error.errno not in NOT_WRITABLE:
+        raise UnsuitableVolumeError(f"the package volume cannot be used: {error}") from error
+    _log.warning("the package volume cannot be written to (%s): uploads will be refused", error.strerror)
