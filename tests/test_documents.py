@@ -1,0 +1,59 @@
+"""What the documents show is run: each fenced block has a language and, behind it, how it is tested."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from documents import DOCUMENTS, blocks
+from manifests import OVERLAYS, ROOT, by_kind, relative, render
+
+# `make` runs before these tests and `make test` runs them; the cluster blocks run in tests/e2e/test_documents.py.
+RUN_ELSEWHERE = {"bash": {"make\n"}, "bash ci": {"make test\n"}}
+
+
+def test_every_block_is_run_by_a_test() -> None:
+    for document in DOCUMENTS:
+        for kind, text in blocks(document):
+            if kind in RUN_ELSEWHERE:
+                assert text in RUN_ELSEWHERE[kind]
+            else:
+                assert kind in {"bash cluster", "bash url", "yaml kustomization"} or kind.startswith("python examples/")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text("utf-8")):
+        assert (document.parent / target).exists(), target
+
+
+def test_python_is_quoted_from_an_example_that_runs() -> None:
+    quoted = [(kind, text) for document in DOCUMENTS for kind, text in blocks(document) if kind.startswith("python")]
+    assert quoted
+    for kind, text in quoted:
+        assert text in (ROOT / kind.split()[1]).read_text("utf-8")
+
+
+def test_kustomizations_render(tmp_path: Path) -> None:
+    shown = [text for document in DOCUMENTS for kind, text in blocks(document) if kind == "yaml kustomization"]
+    assert shown
+    for number, text in enumerate(shown):
+        kustomization = yaml.safe_load(text)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for field in ("resources", "components"):
+            kustomization[field] = [relative(folder, OVERLAYS / "any" / path) for path in kustomization.get(field, [])]
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        assert by_kind(render(folder), "Deployment")
+
+
+def test_the_readme_names_every_component_and_chart() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for path in [*(ROOT / "dist").iterdir(), *(ROOT / "dist" / "components").iterdir()]:
+        assert path.name == "components" or f"`{path.name}`" in readme
+
+
+def test_the_make_targets_of_the_readme_exist() -> None:
+    targets = set(re.findall(r"^([a-z0-9]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"all", "test"} <= targets
