@@ -1,0 +1,144 @@
+"""What the end-to-end tests share: a place in the cluster for each module, and what they say about a failure.
+
+The tests run against the cluster that KUBECONFIG names. What a cluster lacks is skipped, with the reason. Variables:
+
+E2E_SHARED_CLASS: storage class of volumes that all nodes mount at once; `shared` if there is one.
+E2E_SIZED_CLASS: storage class of volumes that are as large as was asked for, and no larger; `sized` if there is one.
+E2E_ATTRIBUTE_CACHE_SECONDS: how long the file system of E2E_SHARED_CLASS may show an old directory (NFS: actimeo); 0.
+E2E_ISSUER: cert-manager's ClusterIssuer; `lab-ca` if there is one.
+E2E_INGRESS_SERVICE: NAMESPACE/NAME of the ingress controller's Service; `lab-ingress/traefik` if there is one.
+E2E_NODE: the node that is drained, and lost by E2E_NODE_CRASH; the newest one.
+E2E_NODE_CRASH, E2E_NODE_UP: shell commands that make this node vanish without a word, and bring it back.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e import cluster, samples
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Sequence
+    from pathlib import Path
+
+MODULES = ("test_documents", "test_repository_url", "test_local", "test_ingress", "test_ha")
+"""The order of the modules: what is quick first."""
+FAILED = pytest.StashKey[bool]()
+REGISTRIES = pytest.StashKey[list[cluster.Registry]]()
+FIGURES = pytest.StashKey[list[str]]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark everything in this directory, and put the quick modules first; the sort keeps the order within a module."""
+    ours = [item for item in items if item.path.parent.name == "e2e"]
+    for item in ours:
+        item.add_marker(pytest.mark.e2e)
+    ours.sort(key=lambda item: MODULES.index(item.path.stem))
+    items[:] = [item for item in items if item not in ours] + ours
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add to a failure what the cluster says about the registries of its module."""
+    del call
+    report = yield
+    if report.failed and (module := item.getparent(pytest.Module)):
+        module.stash[FAILED] = True
+        for registry in module.stash.get(REGISTRIES, []):
+            report.sections.append((f"namespace {registry.namespace}", registry.report()))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print what the tests have measured, also when all of them have passed."""
+    if figures := config.stash.get(FIGURES, []):
+        terminalreporter.section("measured")
+        for figure in figures:
+            terminalreporter.line(figure)
+
+
+@pytest.fixture
+def note(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Takes a line about what a test has measured, for the end of the output."""
+    figures = request.config.stash.setdefault(FIGURES, [])
+    return lambda line: figures.append(f"{request.node.name}: {line}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cluster() -> None:
+    cluster.kubectl("get", "--raw", "/readyz", seconds=20)
+
+
+@pytest.fixture(scope="module")
+def deploy(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., cluster.Registry]]:
+    """Deploys an overlay to a namespace of its own, which is removed at the end unless a test of the module failed."""
+    module = request.node
+    registries: list[cluster.Registry] = []
+    module.stash[REGISTRIES] = registries
+
+    def make(
+        suffix: str,
+        overlay: Path,
+        patches: Sequence[cluster.Patch] = (),
+        *,
+        accounts: bool = False,
+        settled: bool = True,
+    ) -> cluster.Registry:
+        registry = cluster.Registry(f"e2e-{suffix}", overlay, tmp_path_factory.mktemp(suffix))
+        registry.patches += patches
+        registry.accounts = accounts
+        registry.clear()
+        registries.append(registry)
+        registry.apply()
+        if settled:
+            registry.wait_until_settled()
+        return registry
+
+    yield make
+    for registry in registries:
+        registry.close()
+        if not module.stash.get(FAILED, default=False):
+            registry.remove()
+
+
+@pytest.fixture(scope="module")
+def sample_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory for samples; removed early, since pytest keeps those of three runs and samples are large."""
+    directory = tmp_path_factory.mktemp("samples")
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="module")
+def large_sample(sample_directory: Path) -> samples.Sample:
+    """A wheel of 100 MB."""
+    return samples.make(sample_directory, "large", size=100 * samples.MEBIBYTE)
+
+
+def named_or_skip(variable: str, kind: str, default: str) -> str:
+    """What the variable names, or `default` if the cluster has an object of this kind and name."""
+    if name := os.environ.get(variable):
+        return name
+    if cluster.exists(kind, default):
+        return default
+    pytest.skip(f"{variable} names no {kind}, and there is none called {default}")
+
+
+@pytest.fixture(scope="module")
+def shared_class() -> str:
+    """The storage class of volumes that all nodes mount."""
+    return named_or_skip("E2E_SHARED_CLASS", "storageclass", "shared")
+
+
+@pytest.fixture(scope="module")
+def sized_class() -> str:
+    """The storage class of volumes that can be full."""
+    return named_or_skip("E2E_SIZED_CLASS", "storageclass", "sized")
