@@ -26,7 +26,6 @@ def test_a_line(private: Scene) -> None:
     private.gateway.get("/simple/demo/?token=sesame", "reader", "read", **headers)
     line = private.gateway.logged(status=200)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", line.pop("time"))
-    assert re.fullmatch("[0-9a-f]{32}", line.pop("request_id"))
     assert line.pop("duration") >= 0
     assert line.pop("request_length") > 100
     assert line == {
@@ -37,6 +36,7 @@ def test_a_line(private: Scene) -> None:
         "status": 200,
         "bytes": 5500,
         "upstream_duration": None,
+        "request_id": "",
         "user_agent": 'pip/26 {"ci":null}',
     }
 
@@ -45,6 +45,7 @@ def test_the_server_is_told_the_id_that_is_logged(private: Scene) -> None:
     private.gateway.get("/simple/other/", "reader", "read", X_Request_ID="of-the-client")
     line = private.gateway.logged(path="/simple/other/")
     assert [each.headers["X-Request-ID"] for each in private.recorder.received] == [line["request_id"]] * 2
+    assert re.fullmatch("[0-9a-f]{32}", line["request_id"])
     assert line["upstream_duration"] >= 0
 
 
