@@ -110,5 +110,5 @@ def _comparable(version: str) -> Version | str:
 
 
 def _existing(filename: str) -> HTTPError:
-    # Not 400 to twine, as pypiserver has it: for twine's --skip-existing 409 is as good (twine/commands/upload.py).
+    # To twine too, to which pypiserver says 400: 409 says what is wrong.
     return HTTPError(HTTPStatus.CONFLICT, f"Package {filename!r} already exists! What is published cannot be replaced.")
