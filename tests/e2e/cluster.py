@@ -34,6 +34,12 @@ OURS = "app.kubernetes.io/managed-by"
 PUBLISHER = Account(user="alice", password="a publisher's p@ss:word/%41")
 READER = Account(user="bob", password="a reader's p@ss:word?#&+")
 ACCOUNTS = {"publishers": PUBLISHER, "readers": READER}
+RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
+"""The securityContext of a helper's container: the namespaces enforce the Pod Security Standard "restricted"."""
 
 Object = dict[str, Any]
 Operation = dict[str, Any]
@@ -230,8 +236,10 @@ class Registry:
         directory.mkdir(parents=True, exist_ok=True)
         resources = [os.path.relpath(self.overlay, directory)]
         if self.accounts:
-            (directory / "secret.yaml").write_text(yaml.safe_dump(credentials()))
-            resources.append("secret.yaml")
+            secret = directory / "secret.yaml"
+            if not secret.exists():  # a new hash of the same password would be a change
+                secret.write_text(yaml.safe_dump(credentials()))
+            resources.append(secret.name)
         label = [{"op": "add", "path": f"/metadata/labels/{OURS.replace('/', '~1')}", "value": "e2e"}]
         patches = [Patch("Namespace", label), *self.patches]
         content = {

@@ -1,0 +1,178 @@
+"""Requests to a registry from within its cluster until a file appears; each failure is a line of JSON on stdout.
+
+It runs in a pod of the server's image, so it needs nothing but Python. LOAD is a JSON object:
+
+url: Address of the registry, without a path.
+user, password: Who asks.
+paths: What to GET, in turn.
+fresh, kept, uploads: How many clients open a connection for each request, keep one, or publish.
+pause: Seconds that each client rests between two requests.
+timeout: Seconds after which a request has failed.
+stop: The file whose appearance ends the run.
+
+Every second a line has the counts so far; the last line is the one with `"end": true`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.client
+import itertools
+import json
+import os
+import sys
+import threading
+import time
+import urllib.parse
+import uuid
+from pathlib import Path
+from typing import Any
+
+OK = 200
+
+
+def say(line: dict[str, Any]) -> None:
+    """Print a line for whoever reads the log of the pod."""
+    sys.stdout.write(f"{json.dumps(line)}\n")
+    sys.stdout.flush()
+
+
+class Counts:
+    """What has happened so far; may be used by several threads."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._lock = threading.Lock()
+        self._total: dict[str, int] = {}
+        self._failed: dict[str, int] = {}
+        self._reopened = 0
+        self._longest = 0.0
+
+    def add(self, kind: str, begun: float, outcome: str) -> None:
+        """Count a request, and print it if it has failed."""
+        seconds = time.time() - begun
+        with self._lock:
+            self._total[kind] = self._total.get(kind, 0) + 1
+            self._longest = max(self._longest, seconds)
+            if outcome:
+                self._failed[kind] = self._failed.get(kind, 0) + 1
+                failure = {"kind": kind, "begun": begun, "seconds": round(seconds, 3), "failure": outcome}
+                say(failure)
+
+    def reopen(self) -> None:
+        """Count a kept connection that the other side had closed before it answered anything."""
+        with self._lock:
+            self._reopened += 1
+
+    def show(self, *, end: bool) -> None:
+        """Print a line with the counts."""
+        with self._lock:
+            line = {
+                "total": self._total,
+                "failed": self._failed,
+                "reopened": self._reopened,
+                "longest": round(self._longest, 3),
+                "end": end,
+            }
+            say(line)
+
+
+class Client(threading.Thread):
+    """One client that asks again and again."""
+
+    def __init__(self, kind: str, options: dict[str, Any], counts: Counts, ended: threading.Event) -> None:
+        """Ask until `ended`."""
+        super().__init__(daemon=True)
+        self._kind = kind
+        self._options = options
+        self._counts = counts
+        self._ended = ended
+        self._paths = itertools.cycle(options["paths"])
+        credentials = f"{options['user']}:{options['password']}".encode()
+        self._headers = {"Authorization": f"Basic {base64.b64encode(credentials).decode()}"}
+        self._connection: http.client.HTTPConnection | None = None
+
+    def run(self) -> None:
+        """Ask until the end."""
+        ask = {"fresh": self._get, "kept": self._get_kept, "uploads": self._publish}[self._kind]
+        while not self._ended.wait(self._options["pause"]):
+            begun = time.time()
+            try:
+                outcome = ask()
+            except (OSError, http.client.HTTPException) as error:
+                outcome = repr(error)
+                self._connection = None
+            self._counts.add(self._kind, begun, outcome)
+
+    def _open(self) -> http.client.HTTPConnection:
+        address = urllib.parse.urlsplit(self._options["url"])
+        return http.client.HTTPConnection(address.netloc, timeout=self._options["timeout"])
+
+    def _ask(
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes = b"", content_type: str = ""
+    ) -> str:
+        headers = {**self._headers, "Content-Type": content_type} if content_type else self._headers
+        connection.request(method, path, body or None, headers)
+        answer = connection.getresponse()
+        text = answer.read()
+        return "" if answer.status == OK else f"{method} {path}: {answer.status} {text[:200]!r}"
+
+    def _get(self) -> str:
+        connection = self._open()
+        try:
+            return self._ask(connection, "GET", next(self._paths))
+        finally:
+            connection.close()
+
+    def _get_kept(self) -> str:
+        path = next(self._paths)
+        if self._connection:
+            try:
+                return self._ask(self._connection, "GET", path)
+            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+                # A server may close a connection that it keeps while the next request is on its way: clients ask once
+                # more on a new one (RFC 9112, 9.3.1), as pip, uv and requests do. It is counted all the same.
+                self._counts.reopen()
+        self._connection = self._open()
+        return self._ask(self._connection, "GET", path)
+
+    def _publish(self) -> str:
+        content = os.urandom(10_000)
+        version = f"1.{uuid.uuid4().int}"
+        boundary = uuid.uuid4().hex
+        fields = {":action": "file_upload", "name": "load", "version": version}
+        fields["sha256_digest"] = hashlib.sha256(content).hexdigest()
+        parts = [f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+                 for name, value in fields.items()]  # fmt: skip
+        head = (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="content"; filename="load-{version}.tar.gz"\r\n\r\n'
+        )
+        body = "".join([*parts, head]).encode() + content + f"\r\n--{boundary}--\r\n".encode()
+        connection = self._open()
+        try:
+            return self._ask(connection, "POST", "/", body, f"multipart/form-data; boundary={boundary}")
+        finally:
+            connection.close()
+
+
+def main() -> None:
+    """Run until the file appears."""
+    options = json.loads(os.environ["LOAD"])
+    counts, ended = Counts(), threading.Event()
+    clients = [
+        Client(kind, options, counts, ended) for kind in ("fresh", "kept", "uploads") for _ in range(options[kind])
+    ]
+    for client in clients:
+        client.start()
+    while not Path(options["stop"]).exists():
+        time.sleep(1)
+        counts.show(end=False)
+    ended.set()
+    for client in clients:
+        client.join()
+    counts.show(end=True)
+
+
+if __name__ == "__main__":
+    main()
