@@ -41,7 +41,7 @@ CASES = {
         name="team-a",
         storage=SharedVolumeSpec(size="1Ti", storage_class="cephfs", rescan_seconds=10),
         server=ServerSpec(threads=32, allow_removal=True, resources=Resources(cpu_limit="2")),
-        gateway=GatewaySpec(max_upload="2Gi"),
+        gateway=GatewaySpec(max_upload="2Gi", concurrent_uploads=10),
         auth=AuthSpec(secret="team-a-users", anonymous_reads=True),
         service=ServiceSpec(port=8080),
         ingress=IngressSpec(host=HOST, class_name="nginx", tls=LETSENCRYPT),

@@ -27,13 +27,15 @@ from typing import TYPE_CHECKING, Any
 import requests
 import urllib3
 
-from programs import PATIENCE, RUNTIME, Server, free_port, wait_for
+from cdk8s_pypiserver import GatewaySpec
+from cdk8s_pypiserver.gateway import configuration
+from programs import PATIENCE, Server, free_port, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Self
 
-FILES = RUNTIME / "gateway"
+SPEC = GatewaySpec()
 
 
 def nginx() -> str:
@@ -53,13 +55,13 @@ def basic(user: str, password: str) -> str:
 class Setup:
     """How a gateway differs from what is shipped.
 
-    `changes` replaces text of nginx.conf, for limits that a test could not wait for; `extra` adds files.
+    `changes` replaces text of nginx.conf, for limits that a test could not wait for.
     """
 
     anonymous: bool = False
-    max_upload: str = ""
+    slow_volume: bool = False
+    spec: GatewaySpec = SPEC
     changes: Mapping[str, str] = field(default_factory=dict)
-    extra: Mapping[str, str] = field(default_factory=dict)
 
 
 SHIPPED = Setup()
@@ -84,7 +86,8 @@ class Gateway:
             each.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        text = (FILES / "nginx.conf").read_text()
+        files = configuration(setup.spec, anonymous_reads=setup.anonymous, slow_volume=setup.slow_volume)
+        text = files["nginx.conf"]
         replacements = {
             "/etc/pypiserver/gateway/": f"{self.configuration}/",
             "/run/pypiserver/gateway.pid": str(self.pid_file),
@@ -101,14 +104,7 @@ class Gateway:
         # In one pass: the new paths may contain what is to be replaced.
         pattern = "|".join(re.escape(old) for old in replacements)
         text = re.sub(pattern, lambda match: replacements[match[0]], text)
-        (self.configuration / "nginx.conf").write_text(text)
-        reads = "reads-anonymous.conf" if setup.anonymous else "reads.conf"
-        shutil.copy(FILES / reads, self.configuration / "reads.conf")
-        limit = (
-            f"client_max_body_size {setup.max_upload};\n" if setup.max_upload else (FILES / "upload.conf").read_text()
-        )
-        (self.configuration / "upload.conf").write_text(limit)
-        for name, content in setup.extra.items():
+        for name, content in {**files, "nginx.conf": text}.items():
             (self.configuration / name).write_text(content)
         self.process: subprocess.Popen[bytes] | None = None
 

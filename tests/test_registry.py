@@ -120,5 +120,5 @@ def test_two_registries_of_one_namespace_share_no_name() -> None:
 
 
 def test_synthesis_does_not_depend_on_what_was_synthesized_before() -> None:
-    spec = PyPIServerSpec(server=ServerSpec(threads=4))
+    spec = PyPIServerSpec(server=ServerSpec(threads=7))
     assert synthesize(spec) == synthesize(spec)

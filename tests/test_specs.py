@@ -44,10 +44,11 @@ OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
     (ServerSpec, "threads"): (LOCAL, 7),
     (ServerSpec, "allow_removal"): (LOCAL, True),
     (ServerSpec, "ready_timeout_seconds"): (LOCAL, 9),
-    (ServerSpec, "temporary_size"): (LOCAL, "9Gi"),
+    (ServerSpec, "temporary_size"): (LOCAL, "90Gi"),
     (GatewaySpec, "image"): (LOCAL, "example.org/nginx:1"),
     (GatewaySpec, "max_upload"): (LOCAL, "512Mi"),
-    (GatewaySpec, "temporary_size"): (LOCAL, "9Gi"),
+    (GatewaySpec, "temporary_size"): (LOCAL, "90Gi"),
+    (GatewaySpec, "concurrent_uploads"): (LOCAL, 7),
     (Resources, "cpu_request"): (LOCAL, "7m"),
     (Resources, "memory_request"): (LOCAL, "7Mi"),
     (Resources, "cpu_limit"): (LOCAL, "7"),
@@ -188,11 +189,11 @@ REFUSALS: dict[str, tuple[Callable[[], Spec], str]] = {
     ),
     "upload beyond the gateway's scratch space": (
         lambda: PyPIServerSpec(gateway=GatewaySpec(max_upload="2Gi", temporary_size="1Gi")),
-        r"gateway.temporary_size \(1Gi\) must hold an upload of gateway.max_upload \(2Gi\) 1 times",
+        r"gateway.temporary_size \(1Gi\) must hold gateway.concurrent_uploads \(20\) x gateway.max_upload \(2Gi\) x 1",
     ),
     "upload beyond the server's scratch space": (
-        lambda: PyPIServerSpec(gateway=GatewaySpec(max_upload="5Gi")),
-        r"server.temporary_size \(8Gi\) must hold an upload of gateway.max_upload \(5Gi\) 2 times",
+        lambda: PyPIServerSpec(gateway=GatewaySpec(max_upload="2Gi", temporary_size="40Gi")),
+        r"server.temporary_size \(40Gi\) must hold gateway.concurrent_uploads \(20\) x gateway.max_upload \(2Gi\) x 2",
     ),
     "upload beyond the volume": (
         lambda: PyPIServerSpec(storage=LocalVolumeSpec(size="500Mi")),
@@ -241,4 +242,4 @@ def test_the_json_schema_knows_every_concern() -> None:
 def test_a_spec_cannot_be_changed() -> None:
     spec = PyPIServerSpec()
     with pytest.raises(ValidationError, match="frozen"):
-        spec.replicas = 3  # type: ignore[misc]
+            spec.replicas = 3

@@ -28,7 +28,7 @@ def refuse_what_cannot_work(spec: PyPIServerSpec) -> None:
     """
     _second_writer(spec)
     _autoscaler_without_requests(spec)
-    _scratch_below_an_upload(spec)
+    _scratch_below_the_uploads(spec)
     _password_where_others_read(spec)
     _mount_without_owner(spec)
 
@@ -57,14 +57,14 @@ def _autoscaler_without_requests(spec: PyPIServerSpec) -> None:
             )
 
 
-def _scratch_below_an_upload(spec: PyPIServerSpec) -> None:
-    upload = quantity(spec.gateway.max_upload)
+def _scratch_below_the_uploads(spec: PyPIServerSpec) -> None:
+    upload, uploads = quantity(spec.gateway.max_upload), spec.gateway.concurrent_uploads
     for container, size in (("gateway", spec.gateway.temporary_size), ("server", spec.server.temporary_size)):
         copies = COPIES_OF_AN_UPLOAD[container]
-        if quantity(size) < copies * upload:
+        if quantity(size) < copies * uploads * upload:
             raise ValueError(
-                f"{container}.temporary_size ({size}) must hold an upload of gateway.max_upload "
-                f"({spec.gateway.max_upload}) {copies} times: the pod is evicted when /tmp outgrows it"
+                f"{container}.temporary_size ({size}) must hold gateway.concurrent_uploads ({uploads}) x "
+                f"gateway.max_upload ({spec.gateway.max_upload}) x {copies}: the pod is evicted when /tmp outgrows it"
             )
     if quantity(spec.storage.size) < upload:
         raise ValueError(

@@ -1,7 +1,10 @@
 """The gateway: nginx, the only port that others reach; it asks for passwords, bounds bodies and serves files."""
 
+from typing import Annotated
+
 from cdk8s_plus_27 import k8s
 from constructs import Construct
+from pydantic import Field
 
 from . import images
 from .containers import RUN_DIRECTORY, RUN_VOLUME, hardened, http_probe, requirements, scratch, wait_before_stop
@@ -29,8 +32,10 @@ class GatewaySpec(Spec):
     """Image; another one must hold nginx 1.22 or later with the auth_request module."""
     max_upload: QuantityStr = "1Gi"
     """Largest upload; a larger one gets 413."""
-    temporary_size: QuantityStr = "8Gi"
-    """Scratch space in /tmp: each upload stands there once while it is received."""
+    concurrent_uploads: Annotated[int, Field(ge=1, le=1000)] = 20
+    """Uploads that are received at once; one more gets 503 and is asked to come again."""
+    temporary_size: QuantityStr = "20Gi"
+    """Scratch space in /tmp: each upload stands there once while it is received. A bound, not a reservation."""
     resources: Resources = Resources(cpu_request="50m", memory_request="32Mi")
     """Requests and limits."""
 
@@ -42,19 +47,20 @@ class Gateway(Construct):
         files: ConfigMap of nginx.conf and of the files that it includes, one a concern.
     """
 
-    def __init__(
-        self, scope: Construct, id_: str, *, spec: GatewaySpec, anonymous_reads: bool, metadata: Metadata
+    def __init__(  # noqa: PLR0913
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        spec: GatewaySpec,
+        anonymous_reads: bool,
+        slow_volume: bool,
+        metadata: Metadata,
     ) -> None:
-        """Make the ConfigMap."""
+        """Make the ConfigMap; the switches are those of `configuration`."""
         super().__init__(scope, id_)
         self.spec = spec
-        sources = runtime_files("gateway")
-        files = {
-            "nginx.conf": sources["nginx.conf"],
-            "reads.conf": sources["reads-anonymous.conf" if anonymous_reads else "reads.conf"],
-            # The space before the semicolon lets a Kustomize replacement find the number.
-            "upload.conf": f"client_max_body_size {int(quantity(spec.max_upload))} ;\n",
-        }
+        files = configuration(spec, anonymous_reads=anonymous_reads, slow_volume=slow_volume)
         self.files = ConfigFiles(self, "files", metadata=metadata, suffix="gateway", files=files)
 
     def container(self) -> k8s.Container:
@@ -90,3 +96,24 @@ class Gateway(Construct):
             # In memory, since a cached verdict stands beside the credentials it is about.
             scratch(VERDICTS_VOLUME, "16Mi", in_memory=True),
         ]
+
+
+def configuration(spec: GatewaySpec, *, anonymous_reads: bool, slow_volume: bool) -> dict[str, str]:
+    """Return nginx.conf and the files that it includes, by name.
+
+    Args:
+        spec: The limits.
+        anonymous_reads: Whether listing and downloading need no password.
+        slow_volume: Whether reading a package can take as long as fetching it over the network.
+    """
+    shipped = runtime_files("gateway")
+    files = {
+        "nginx.conf": shipped["nginx.conf"],
+        "reads.conf": shipped["reads-anonymous.conf" if anonymous_reads else "reads.conf"],
+        # The space before the semicolon lets a Kustomize replacement find the number.
+        "upload.conf": f"client_max_body_size {int(quantity(spec.max_upload))} ;\n",
+        "publishes.conf": f"limit_conn publishes {spec.concurrent_uploads} ;\n",
+    }
+    if slow_volume:
+        files["volume-slow.conf"] = shipped["volume-slow.conf"]
+    return files

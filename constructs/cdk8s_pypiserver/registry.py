@@ -97,7 +97,12 @@ class PyPIServer(Construct):
         self.metadata = metadata = Metadata(name=spec.name, annotations=self.annotations(), labels=self.labels())
         self.server = Server(self, "server", spec=spec.server, metadata=metadata)
         self.gateway = Gateway(
-            self, "gateway", spec=spec.gateway, anonymous_reads=spec.auth.anonymous_reads, metadata=metadata
+            self,
+            "gateway",
+            spec=spec.gateway,
+            anonymous_reads=spec.auth.anonymous_reads,
+            slow_volume=isinstance(spec.storage, S3VolumeSpec),
+            metadata=metadata,
         )
         self.storage = self._make_storage()
         self.service_account = k8s.KubeServiceAccount(

@@ -37,15 +37,15 @@ class ServerSpec(Spec):
 
     image: str = images.SERVER
     """Image; another one must hold pypiserver 2.4, gunicorn and passlib."""
-    threads: Annotated[int, Field(ge=2, le=256)] = 16
-    """Requests that are worked on at once."""
+    threads: Annotated[int, Field(ge=6, le=256)] = 16
+    """Requests that are worked on at once; four are kept for health and passwords while the volume hangs."""
     allow_removal: bool = False
     """Whether publishers may remove packages (`:action=remove_pkg`). A removed name can be published anew with other
     bytes, which breaks every lock file that names the old ones."""
     ready_timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 3
     """Seconds within which the package volume must answer for the pod to be ready."""
-    temporary_size: QuantityStr = "8Gi"
-    """Scratch space in /tmp: each upload stands there twice while it is received."""
+    temporary_size: QuantityStr = "40Gi"
+    """Scratch space in /tmp: each upload stands there twice while it is received. A bound, not a reservation."""
     resources: Resources = Resources(memory_limit="1Gi")
     """Requests and limits."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway_programs import FILES, Setup, scene
+from gateway_programs import Setup, scene
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,7 +107,6 @@ def test_a_slow_volume_is_read_by_threads(tmp_path: Path) -> None:
     with scene(tmp_path, Setup(anonymous=True)) as started:
         whole = started.gateway.get(WHEEL)
     (tmp_path / "slow").mkdir()
-    configuration = (FILES / "volume-slow.conf").read_text()
-    with scene(tmp_path / "slow", Setup(anonymous=True, extra={"volume-slow.conf": configuration})) as started:
+    with scene(tmp_path / "slow", Setup(anonymous=True, slow_volume=True)) as started:
         assert started.gateway.get(WHEEL).content == whole.content
         assert started.gateway.get(WHEEL, Range="bytes=5-6").content == whole.content[5:7]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cdk8s_pypiserver import GatewaySpec
 from gateway_programs import (
     Gateway,
     Recorder,
@@ -34,7 +35,7 @@ def post_head(length: int, authorization: str = PUBLISHER) -> bytes:
 
 
 def test_a_body_over_the_limit(tmp_path: Path) -> None:
-    with scene(tmp_path, Setup(max_upload="100k")) as started:
+    with scene(tmp_path, Setup(spec=GatewaySpec(max_upload="100Ki"))) as started:
         gateway = started.gateway
         # More than the buffers of both sockets take: the answer is lost unless the rest is read and dropped.
         body = bytes(20_000_000)
@@ -99,7 +100,7 @@ def test_a_client_that_stops_reading_is_closed(tmp_path: Path) -> None:
 
 
 def test_concurrent_publishes_are_bounded(tmp_path: Path) -> None:
-    with scene(tmp_path, Setup(changes={"limit_conn publishes 32": "limit_conn publishes 2"})) as started:
+    with scene(tmp_path, Setup(spec=GatewaySpec(concurrent_uploads=2))) as started:
         gateway, recorder = started.gateway, started.recorder
         recorder.hold.clear()
         statuses: list[int] = []
@@ -124,7 +125,7 @@ def test_concurrent_publishes_are_bounded(tmp_path: Path) -> None:
 
 
 def test_the_refused_take_no_place_of_a_publisher(tmp_path: Path) -> None:
-    with scene(tmp_path, Setup(changes={"limit_conn publishes 32": "limit_conn publishes 1"})) as started:
+    with scene(tmp_path, Setup(spec=GatewaySpec(concurrent_uploads=1))) as started:
         refused = [started.gateway.connect() for _ in range(3)]
         for connection in refused:
             connection.sendall(post_head(1_000_000, basic("publisher", "guess")) + bytes(500_000))

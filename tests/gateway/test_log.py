@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cdk8s_pypiserver import GatewaySpec
 from gateway_programs import Setup, basic, scene
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def test_probes_are_logged_only_when_they_fail(private: Scene) -> None:
 
 
 def test_no_log_has_a_secret(tmp_path: Path) -> None:
-    with scene(tmp_path, Setup(max_upload="10k")) as started:
+    with scene(tmp_path, Setup(spec=GatewaySpec(max_upload="10Ki"))) as started:
         gateway, recorder = started.gateway, started.recorder
         recorder.users = {"alice": (PASSWORD, "publisher")}
         encoded = basic("alice", PASSWORD)
