@@ -1,0 +1,115 @@
+"""What a start, the first page and a publish cost as the package volume fills."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+
+from programs import PATIENCE, Server, upload, wait_for
+from report import Scale, Section, Target, median, number
+
+RELEASES = 4
+WHEEL_BYTES = 1_000
+SAMPLES = 31
+PUBLISHER = ("publisher", "publisher-password")
+START_PATIENCE = 300.0
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured at one size; seconds and bytes."""
+
+    ready: float
+    memory: int
+    listing: float
+    page: float
+    publish: float
+
+
+def measure(scale: Scale) -> Section:
+    """Start the server over volumes of several sizes."""
+    sizes = (0, *scale.sizes)
+    results: dict[int, Figures] = {}
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as temporary:
+            results[size] = _figures(Path(temporary), size)
+    section = Section(
+        "Growth with the number of files",
+        f"The server alone (gunicorn with the shipped files), {RELEASES} wheels of {WHEEL_BYTES:,} bytes a project in "
+        "one directory, in the page cache. Ready: from the start of the process until `/-/ready` answers 200. Memory: "
+        "resident set of the worker after that. First project list: the one that is made. First page: a project page "
+        "nobody has asked for, its wheels hashed; publish: an upload of a new project until it is acknowledged, "
+        f"durable; medians of {SAMPLES}.",
+        ["files", "ready s", "memory MiB", "first project list ms", "first page ms", "publish ms"],
+    )
+    for size, each in results.items():
+        milliseconds = [number(value * 1000) for value in (each.listing, each.page, each.publish)]
+        section.rows.append([f"{size:,}", number(each.ready), number(each.memory / 2**20), *milliseconds])
+    empty, small, large = results[0], results[sizes[1]], results[sizes[-1]]
+    factor = sizes[-1] / sizes[1]
+    section.targets += [
+        Target(
+            f"start beyond an empty volume, {sizes[-1]:,} files against {factor:g} times {sizes[1]:,}",
+            (large.ready - empty.ready) / max(small.ready - empty.ready, 0.05) / factor,
+            1.5,
+        ),
+        Target(f"publish, {sizes[-1]:,} files against {sizes[1]:,}", large.publish / small.publish, 1.5),
+        Target(f"first page, {sizes[-1]:,} files against {sizes[1]:,}", large.page / small.page, 1.5),
+    ]
+    section.notes.append(
+        f"A file costs {number((large.ready - empty.ready) / sizes[-1] * 1e6)} µs at start and "
+        f"{number((large.memory - empty.memory) / sizes[-1])} bytes of memory."
+    )
+    return section
+
+
+def _figures(directory: Path, size: int) -> Figures:
+    server = Server(directory)
+    for number_ in range(size):
+        project, release = divmod(number_, RELEASES)
+        name = f"project_{project:06}-1.{release}-py3-none-any.whl"
+        (server.packages / name).write_bytes(name.encode().ljust(WHEEL_BYTES))
+    begun = time.perf_counter()
+    process = server.launch()
+    try:
+        wait_for(lambda: _ready(server), f"{server.url}/-/ready", START_PATIENCE)
+        ready = time.perf_counter() - begun
+        memory = _memory(process.pid)
+        # Apart over the volume, and none of them asked for before.
+        projects = range(0, size // RELEASES, max(1, size // RELEASES // SAMPLES)) or range(SAMPLES)
+        pages = [f"/simple/project-{project:06}/" for project in projects[:SAMPLES]] if size else ["/simple/"]
+        listing = _seconds(f"{server.url}/simple/")
+        page = median([_seconds(server.url + path) for path in pages])
+        publish = median([_publish(server, each) for each in range(SAMPLES)])
+    finally:
+        server.kill()
+    return Figures(ready, memory, listing, page, publish)
+
+
+def _ready(server: Server) -> bool:
+    try:
+        return requests.get(f"{server.url}/-/ready", timeout=PATIENCE).ok
+    except requests.ConnectionError:
+        return False
+
+
+def _seconds(url: str) -> float:
+    begun = time.perf_counter()
+    requests.get(url, timeout=PATIENCE).raise_for_status()
+    return time.perf_counter() - begun
+
+
+def _publish(server: Server, number_: int) -> float:
+    begun = time.perf_counter()
+    upload(server.url, f"published_{number_}-1.0-py3-none-any.whl", user=PUBLISHER).raise_for_status()
+    return time.perf_counter() - begun
+
+
+def _memory(master: int) -> int:
+    (worker,) = Path(f"/proc/{master}/task/{master}/children").read_text("utf-8").split()
+    status = Path(f"/proc/{worker}/status").read_text("utf-8")
+    return int(status.partition("VmRSS:")[2].split()[0]) * 1024

@@ -1,0 +1,82 @@
+"""Runs the benchmarks: `python bench/run.py [name…]`; with --write their figures go to docs/performance.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+# The programs of the pod are started as the tests start them.
+sys.path.append(str(ROOT / "tests"))
+
+from processes import with_node  # noqa: E402 - found through the line above
+
+# Before cdk8s is imported, which starts Node.js.
+with_node()
+
+import growth  # noqa: E402
+import machine  # noqa: E402
+import rendering  # noqa: E402
+import serving  # noqa: E402
+import synthesis  # noqa: E402
+from report import Scale, Section  # noqa: E402
+
+BENCHMARKS = {
+    "synth": synthesis.measure,
+    "render": rendering.measure,
+    "serve": serving.measure,
+    "growth": growth.measure,
+}
+DOCUMENT = ROOT / "docs/performance.md"
+INTRODUCTION = """\
+# Performance
+
+Written by `make bench` (`python bench/run.py --write`); do not edit. Every figure stands beside a baseline that was
+measured in the same run, in turn with it: the ratios carry over to other machines, the figures do not.
+"""
+
+
+def main() -> int:
+    """Run what was asked for; 1 if a target is missed."""
+    options = _options()
+    sizes = (1_000, 10_000, 100_000) if options.large else (1_000, 10_000)
+    scale = Scale(rounds=3, seconds=1.0, sizes=sizes) if options.quick else Scale(sizes=sizes)
+    sections: list[Section] = []
+    for name in options.name or BENCHMARKS:
+        state = machine.settle(options.patience)
+        section = BENCHMARKS[name](scale)
+        section.notes.append(f"The machine: {state}.")
+        print(section, flush=True)
+        sections.append(section)
+    if options.write:
+        DOCUMENT.write_text(_document(sections), "utf-8")
+    return 0 if all(target.met for section in sections for target in section.targets) else 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", nargs="*", help=f"which benchmarks to run: {', '.join(BENCHMARKS)}; all by default")
+    parser.add_argument("--write", action="store_true", help="write docs/performance.md; needs all benchmarks")
+    parser.add_argument("--quick", action="store_true", help="short runs, for working on the benchmarks")
+    parser.add_argument("--large", action="store_true", help="also a volume of 100,000 files")
+    parser.add_argument(
+        "--patience", type=float, default=0, metavar="SECONDS", help="how long to wait for a quiet machine"
+    )
+    options = parser.parse_args()
+    if unknown := [name for name in options.name if name not in BENCHMARKS]:
+        parser.error(f"there is no benchmark {unknown[0]!r}")
+    if options.write and options.name:
+        parser.error("--write needs all benchmarks, in one run")
+    return options
+
+
+def _document(sections: list[Section]) -> str:
+    today = datetime.now(tz=timezone.utc).date().isoformat()
+    facts = "".join(f"- {fact}\n" for fact in (today, *machine.facts()))
+    return "\n".join([INTRODUCTION, facts, *map(str, sections)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""How long a cold `make synth` takes, against a bare cdk8s app, and what one more registry adds."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from processes import ROOT, Command, alternate
+from report import Scale, Section, Target, median, number, spread
+
+BENCH = ROOT / "bench"
+COUNTS = (1, 11, 41)
+
+
+def measure(scale: Scale) -> Section:
+    """Run both apps in turn, each in a fresh process."""
+    with tempfile.TemporaryDirectory() as temporary:
+        directory = Path(temporary)
+        # As when nothing has changed since the last synth.
+        shutil.copytree(ROOT / "dist", directory / "dist")
+        python = [sys.executable, "-O"]
+        results = alternate(
+            {
+                "bare cdk8s app, ten Services": Command([*python, str(BENCH / "bare_app.py"), "bare"], directory),
+                "`python -O app.py`": Command([*python, str(ROOT / "app.py")], directory),
+            },
+            scale.rounds,
+        )
+        growth = {count: median([_registries(directory, count) for _ in range(3)]) for count in COUNTS}
+    section = Section(
+        "Synth",
+        f"Each in a fresh process, in turn, {scale.rounds} times after one run that does not count; medians. The bare "
+        "app imports cdk8s and cdk8s_plus_27, makes ten Services and synthesizes them. Both run with `python -O`, on "
+        "the same Node.js, with jsii's package cache filled.",
+        ["", "seconds", "range", "CPU seconds"],
+    )
+    for name, runs in results.items():
+        walls = [run.wall for run in runs]
+        section.rows.append([name, number(median(walls)), spread(walls), number(median([run.cpu for run in runs]))])
+    for count, seconds in growth.items():
+        section.rows.append([f"an app with registries, without start-up: {count}", number(seconds), "", ""])
+    bare, ours = results.values()
+    section.targets.append(
+        Target("app.py against the bare app", median([r.wall for r in ours]) / median([r.wall for r in bare]), 1.5)
+    )
+    first, middle, last = COUNTS
+    slopes = [(growth[high] - growth[low]) / (high - low) * 1000 for low, high in ((first, middle), (middle, last))]
+    section.targets.append(Target("one more registry", max(slopes), 40, unit="ms"))
+    section.notes.append(
+        f"Growth: {number(slopes[0])} ms a registry from {first} to {middle}, {number(slopes[1])} ms from {middle} to "
+        f"{last}."
+    )
+    return section
+
+
+def _registries(directory: Path, count: int) -> float:
+    command = [sys.executable, "-O", str(BENCH / "many_registries.py"), str(directory / "many"), str(count)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
