@@ -37,7 +37,7 @@ class ServerSpec(Spec):
 
     image: str = images.SERVER
     """Image; another one must hold pypiserver 2.4, gunicorn and passlib."""
-    threads: Annotated[int, Field(ge=6, le=256)] = 16
+    threads: Annotated[int, Field(ge=6, le=256)] = 64
     """Requests that are worked on at once; four are kept for health and passwords while the volume hangs."""
     allow_removal: bool = False
     """Whether publishers may remove packages (`:action=remove_pkg`). A removed name can be published anew with other

@@ -10,7 +10,7 @@ def test_the_defaults_are_those_of_the_pod() -> None:
     settings = Settings.from_environment({})
     assert settings == Settings()
     assert settings.packages_directory == Path("/data/packages")
-    assert (settings.publish_method, settings.writers, settings.threads) == ("link", "one", 16)
+    assert (settings.publish_method, settings.writers, settings.threads) == ("link", "one", 64)
     assert not settings.allow_removal
     assert not settings.initial_password
 

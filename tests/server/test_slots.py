@@ -13,7 +13,7 @@ class Route:
 
 
 def test_requests_beyond_the_slots_are_turned_away_and_health_is_not() -> None:
-    slots = Slots(RESERVED + 2)
+    slots = Slots(RESERVED + 2, lambda: "The package volume has not answered for 4 s")
     hanging, release = threading.Semaphore(0), threading.Event()
 
     def hang() -> str:
@@ -37,7 +37,7 @@ def test_requests_beyond_the_slots_are_turned_away_and_health_is_not() -> None:
 
 
 def test_a_request_that_fails_gives_its_slot_back() -> None:
-    slots = Slots(RESERVED + 1)
+    slots = Slots(RESERVED + 1, lambda: None)
 
     def fail() -> None:
         raise ValueError("wrong")
@@ -46,3 +46,24 @@ def test_a_request_that_fails_gives_its_slot_back() -> None:
     for _ in range(3):
         with pytest.raises(ValueError, match="wrong"):
             work()
+
+
+def test_a_burst_waits_while_the_volume_is_well() -> None:
+    slots = Slots(RESERVED + 1, lambda: None)
+    working, release = threading.Event(), threading.Event()
+    answers: list[object] = []
+
+    def hold() -> str:
+        working.set()
+        release.wait()
+        return "first"
+
+    first = threading.Thread(target=lambda: answers.append(slots.apply(hold, Route("/simple/"))()))
+    first.start()
+    working.wait()
+    second = threading.Thread(target=lambda: answers.append(slots.apply(lambda: "second", Route("/simple/"))()))
+    second.start()
+    release.set()
+    for thread in (first, second):
+        thread.join()
+    assert sorted(map(str, answers)) == ["first", "second"]

@@ -44,6 +44,13 @@ def test_without_credentials_it_says_what_to_make(bare: Server) -> None:
         assert text in log
 
 
+def test_the_secret_is_called_as_in_the_manifests(tmp_path: Path) -> None:
+    server = Server(tmp_path / "server", environment={"CREDENTIALS_SECRET": "team-a-users"})
+    for name in ("readers", "publishers"):
+        (server.credentials / name).unlink()
+    assert "create secret generic team-a-users" in ends(server)
+
+
 def test_readers_alone_are_not_enough(bare: Server) -> None:
     bare.add_user("readers", "rita", "secret")
     assert "publishers has no user" in ends(bare)

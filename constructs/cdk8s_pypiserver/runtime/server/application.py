@@ -55,8 +55,8 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
     packages = Packages(root, listing, Digests(root, volume.problem), publishing, pages.drop)
     app = upstream.application(upstream.configuration(root), packages)
     app.default_error_handler = errors.plain
-    for plugin in (Slots(settings.threads), Uploads(packages.exists, volume.problem, removal=settings.allow_removal)):
-        app.install(plugin)
+    app.install(Slots(settings.threads, volume.problem))
+    app.install(Uploads(packages.exists, volume.problem, removal=settings.allow_removal))
     app.install(pages)
     app.route("/-/ready", "GET", _ready(volume.problem, watch.problem), skip=True)
     credentials = Credentials(settings.credentials_directory, start.initial_password(settings))

@@ -25,6 +25,8 @@ class Settings:
     """Where index pages are kept as files, for the gateway to serve."""
     credentials_directory: Path = Path("/etc/pypiserver/auth")
     """Where the Secret's htpasswd files `readers` and `publishers` are mounted."""
+    credentials_secret: str = "pypiserver-auth"  # noqa: S105 - a name
+    """The name of that Secret, for the text that says it is missing."""
     publish_method: str = "link"
     """`link`, or `direct` for a volume without hard links."""
     writers: str = "one"
@@ -37,7 +39,7 @@ class Settings:
     """Whether to make a publisher's password where no credentials are mounted."""
     ready_timeout_seconds: float = 3.0
     """How long the volume may take to answer before the server is not ready, in seconds."""
-    threads: int = 16
+    threads: int = 64
     """How many requests are worked on at the same time."""
 
     @classmethod
@@ -55,6 +57,7 @@ class Settings:
             packages_directory=Path(read.get("PACKAGES_DIRECTORY", cls.packages_directory)),
             pages_directory=Path(read.get("PAGES_DIRECTORY", cls.pages_directory)),
             credentials_directory=Path(read.get("CREDENTIALS_DIRECTORY", cls.credentials_directory)),
+            credentials_secret=read.get("CREDENTIALS_SECRET", cls.credentials_secret),
             publish_method=_choice(read, "PUBLISH_METHOD", ("link", "direct")),
             writers=_choice(read, "WRITERS", ("one", "many")),
             rescan_seconds=_positive(read, "RESCAN_SECONDS", cls.rescan_seconds),

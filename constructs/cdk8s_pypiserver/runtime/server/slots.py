@@ -15,6 +15,10 @@ RESERVED = 4
 """How many threads are kept free for the requests that need no volume: health, readiness, authentication."""
 
 
+PATIENCE_SECONDS = 2.0
+"""How long a request waits for a slot while the volume is well: a burst, as of clients after a start, is soon over."""
+
+
 class Slots:
     """The bottle plugin that answers 503 to a request for the volume when all but a few threads are at work on it.
 
@@ -23,9 +27,10 @@ class Slots:
 
     api = 2  # of bottle's plugins: `apply` gets the route
 
-    def __init__(self, threads: int) -> None:
-        """Share out `threads`, of which RESERVED are kept free."""
+    def __init__(self, threads: int, problem: Callable[[], str | None]) -> None:
+        """Share out `threads`, of which RESERVED are kept free; nobody waits while there is a `problem`."""
         self._free = threading.BoundedSemaphore(threads - RESERVED)
+        self._problem = problem
 
     def apply(self, callback: Callable[..., Any], route: Any) -> Callable[..., Any]:  # noqa: ANN401 - bottle's interface
         """Count the requests of a route (bottle's interface for plugins)."""
@@ -34,7 +39,7 @@ class Slots:
 
         @functools.wraps(callback)
         def counted(*args: str, **fields: str) -> object:
-            if not self._free.acquire(blocking=False):
+            if not self._free.acquire(timeout=0 if self._problem() else PATIENCE_SECONDS):
                 raise unavailable("Too many requests are waiting for the package volume")
             try:
                 return callback(*args, **fields)

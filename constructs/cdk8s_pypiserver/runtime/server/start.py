@@ -49,10 +49,10 @@ def check(settings: Settings) -> None:
     elif not credentials.publishers():
         raise StartError(
             f"no credentials: {settings.credentials_directory / 'publishers'} has no user."
-            " Make the Secret pypiserver-auth with the keys `publishers` and, if others may only read, `readers`,"
-            " each in htpasswd format:"
+            f" Make the Secret {settings.credentials_secret} with the keys `publishers` and,"
+            " if others may only read, `readers`, each in htpasswd format:"
             " htpasswd -nB alice > publishers;"
-            " kubectl create secret generic pypiserver-auth --from-file=publishers"
+            f" kubectl create secret generic {settings.credentials_secret} --from-file=publishers"
         )
 
 
