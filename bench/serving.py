@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,7 +108,27 @@ def measure(scale: Scale) -> Section:
                     authorization = basic(*READER) if name.endswith("private") else ""
                     rate = Load(url, paths, authorization).run(scale.seconds, directory)
                     rates.setdefault((work, name), []).append(rate)
+                    _settle()
     return _section(scale, list(urls), {key: median(values) for key, values in rates.items()})
+
+
+def _settle() -> None:
+    """Wait until the servers have finished what the load left in their queues: waitress goes on for seconds."""
+
+    def rest() -> bool:
+        before = _child_seconds()
+        time.sleep(0.2)
+        return _child_seconds() - before <= 0.01  # noqa: PLR2004 - one tick of the kernel
+
+    wait_for(rest, "the servers to come to rest")
+
+
+def _child_seconds() -> float:
+    """The CPU time of all programs that this one has started; those that they started in turn have no such queues."""
+    ticks = 0
+    for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text("utf-8").split():
+        ticks += sum(map(int, Path(f"/proc/{child}/stat").read_text("utf-8").rpartition(")")[2].split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _fill(packages: Path) -> Path:

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import cdk8s
@@ -61,10 +62,13 @@ class KustomizeApp(cdk8s.App):
         """
         try:
             self.synth()
-            for chart in self.charts:
-                _complete_chart(self._stage / chart.node.id, len(chart.to_json()))
+            charts = self.charts
+            # Once each: every call makes Node render the whole chart.
+            manifests = {chart: chart.to_json() for chart in dict.fromkeys(chain(charts, *self._components.values()))}
+            for chart in charts:
+                _complete_chart(self._stage / chart.node.id, len(manifests[chart]))
             for concern, (without, having) in self._components.items():
-                _write_component(self._stage / COMPONENTS / concern, without.to_json(), having.to_json())
+                _write_component(self._stage / COMPONENTS / concern, manifests[without], manifests[having])
             _copy_for_command_line(self._stage, self._target)
             _replace(self._target, self._stage)
         finally:
@@ -160,7 +164,8 @@ def _changes(old: Path, new: Path) -> Iterator[str]:
             (root / name).read_text("utf-8").splitlines(keepends=True) if (root / name).is_file() else []
             for root in (old, new)
         )
-        yield from difflib.unified_diff(before, after, f"{old.name}/{name} (before)", f"{old.name}/{name}")
+        if before != after:
+            yield from difflib.unified_diff(before, after, f"{old.name}/{name} (before)", f"{old.name}/{name}")
 
 
 def _files(root: Path) -> Iterable[Path]:
