@@ -113,6 +113,14 @@ def test_the_server_outlives_the_gateway_by_less_than_the_grace_period() -> None
     assert "[ $i -lt 50 ]" in server["lifecycle"]["preStop"]["exec"]["command"][-1]
 
 
+def test_the_spread_over_nodes_needs_no_zone_label() -> None:
+    pod = pod_of(synthesize(CASES["everything"]))
+    assert [constraint["topologyKey"] for constraint in pod["topologySpreadConstraints"]] == ["kubernetes.io/hostname"]
+    assert pod["topologySpreadConstraints"][0]["matchLabelKeys"] == ["pod-template-hash"]
+    (zone,) = pod["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert zone["podAffinityTerm"]["topologyKey"] == "topology.kubernetes.io/zone"
+
+
 def test_two_registries_of_one_namespace_share_no_name() -> None:
     first, second = (synthesize(PyPIServerSpec(name=name)) for name in ("team-a", "team-b"))
     names = [{(manifest["kind"], manifest["metadata"]["name"]) for manifest in side} for side in (first, second)]

@@ -80,14 +80,31 @@ class Availability(Construct):
         )
 
 
-def spread(metadata: Metadata) -> list[k8s.TopologySpreadConstraint]:
-    """Return the spread over nodes and zones; a wish, since a lost node must not keep its pods from starting."""
+def node_spread(metadata: Metadata) -> list[k8s.TopologySpreadConstraint]:
+    """Return the spread over nodes; a wish, since a lost node must not keep its pods from starting.
+
+    Only pods of the same template are counted: a rollout that balances the new against the old ends with all the new
+    ones on one node. Zones are not a second constraint: the scheduler leaves nodes without a zone label out of the
+    score of both (kube-scheduler, podtopologyspread/scoring.go), and many clusters have no such label.
+    """
     return [
         k8s.TopologySpreadConstraint(
-            topology_key=key,
+            topology_key="kubernetes.io/hostname",
             max_skew=1,
             when_unsatisfiable="ScheduleAnyway",
             label_selector=k8s.LabelSelector(match_labels=metadata.selector),
+            match_label_keys=["pod-template-hash"],
         )
-        for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
     ]
+
+
+def zone_spread(metadata: Metadata) -> k8s.Affinity:
+    """Return the spread over zones, as a wish that nodes without a zone label do not mind."""
+    term = k8s.PodAffinityTerm(
+        topology_key="topology.kubernetes.io/zone",
+        label_selector=k8s.LabelSelector(match_labels=metadata.selector),
+    )
+    preferred = k8s.WeightedPodAffinityTerm(weight=100, pod_affinity_term=term)
+    return k8s.Affinity(
+        pod_anti_affinity=k8s.PodAntiAffinity(preferred_during_scheduling_ignored_during_execution=[preferred])
+    )

@@ -11,7 +11,7 @@ from typing_extensions import Self
 
 from .auth import AuthSpec, credentials_volume
 from .auth import environment as credentials_environment
-from .availability import Availability, AvailabilitySpec, spread
+from .availability import Availability, AvailabilitySpec, node_spread, zone_spread
 from .combinations import refuse_what_cannot_work
 from .containers import RUN_VOLUME, scratch
 from .exposure import Ingress, IngressSpec, Service, ServiceSpec
@@ -180,7 +180,8 @@ class PyPIServer(Construct):
                 seccomp_profile=k8s.SeccompProfile(type="RuntimeDefault"),
             ),
             termination_grace_period_seconds=self.spec.termination_grace_seconds,
-            topology_spread_constraints=spread(self.metadata) if self.spec.availability else None,
+            topology_spread_constraints=node_spread(self.metadata) if self.spec.availability else None,
+            affinity=zone_spread(self.metadata) if self.spec.availability else None,
             containers=self.containers(),
             volumes=self.volumes(),
         )
