@@ -93,15 +93,26 @@ def is_ready(thing: Object) -> bool:
 
 
 def schedulable_nodes() -> list[str]:
-    """The nodes that take pods, oldest first."""
+    """The nodes that take pods; last the one that may be drained and lost: E2E_NODE, or else the newest."""
     nodes = sorted(get("nodes")["items"], key=lambda node: str(node["metadata"]["creationTimestamp"]))
-    return [
+    found = [
         node["metadata"]["name"]
         for node in nodes
         if is_ready(node)
         and not node["spec"].get("unschedulable")
         and not any(taint["effect"] != "PreferNoSchedule" for taint in node["spec"].get("taints", []))
     ]
+    chosen = os.environ.get("E2E_NODE")
+    return sorted(found, key=lambda name: name == chosen)
+
+
+def remove_namespace(namespace: str) -> None:
+    """Remove a namespace and all that is in it, without waiting for the end of it."""
+    # The pods first: a namespace with pods that may take minutes to end is looked at again only after minutes.
+    here = ("--namespace", namespace)
+    run(*here, "delete", "deployments", "--all")
+    run(*here, "delete", "pods", "--all", "--grace-period=1")
+    run("delete", "namespace", namespace, "--wait=false")
 
 
 def htpasswd(account: Account) -> str:
@@ -268,11 +279,7 @@ class Registry:
 
     def remove(self) -> None:
         """Remove everything, without waiting for the end of it."""
-        # The pods first: a namespace with pods that may take minutes to end is looked at again only after minutes.
-        here = ("--namespace", self.namespace)
-        run(*here, "delete", "deployments", "--all")
-        run(*here, "delete", "pods", "--all", "--grace-period=1")
-        run("delete", "namespace", self.namespace, "--wait=false")
+        remove_namespace(self.namespace)
 
     def close(self) -> None:
         """Close what leads into the cluster."""

@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ours = [item for item in items if item.path.parent.name == "e2e"]
     for item in ours:
         item.add_marker(pytest.mark.e2e)
-    ours.sort(key=lambda item: MODULES.index(item.path.stem))
+    ours.sort(key=lambda item: MODULES.index(item.path.stem) if item.path.stem in MODULES else -1)
     items[:] = [item for item in items if item not in ours] + ours
 
 

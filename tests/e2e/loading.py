@@ -81,7 +81,6 @@ def load_on(  # noqa: PLR0913
     uploads: int = 1,
     pause: float = 0.05,
     timeout: float = 30,
-    node: str | None = None,
 ) -> Iterator[Load]:
     """Put load on the Service of the registry; after the block its figures are final.
 
@@ -93,7 +92,6 @@ def load_on(  # noqa: PLR0913
         uploads: Clients that publish.
         pause: Seconds that each client rests between two requests.
         timeout: Seconds after which a request has failed.
-        node: Node on which the load runs.
     """
     # The address rather than the name: a name server on a node that is drained is not what is tested.
     service = registry.get("service", cluster.NAME)["spec"]
@@ -110,7 +108,7 @@ def load_on(  # noqa: PLR0913
         "stop": STOP,
     }
     running = Load(registry)
-    registry.kubectl("apply", "--filename", "-", stdin=json.dumps(_objects(registry, options, node)))
+    registry.kubectl("apply", "--filename", "-", stdin=json.dumps(_objects(registry, options)))
     try:
         registry.kubectl("wait", "--for=condition=Ready", f"pod/{NAME}", "--timeout=60s")
         eventually(running.running, "requests", 60, 0.5)
@@ -121,7 +119,7 @@ def load_on(  # noqa: PLR0913
         registry.kubectl("delete", "pod", NAME, "--grace-period=1")
 
 
-def _objects(registry: Registry, options: dict[str, Any], node: str | None) -> dict[str, Any]:
+def _objects(registry: Registry, options: dict[str, Any]) -> dict[str, Any]:
     pod = registry.get("deployment", cluster.NAME)["spec"]["template"]["spec"]
     (server,) = (container for container in pod["containers"] if container["name"] == cluster.SERVER)
     script = Path(load.__file__)
@@ -149,9 +147,9 @@ def _objects(registry: Registry, options: dict[str, Any], node: str | None) -> d
             "runAsUser": 9898,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
+        # The load must outlive the node that is drained or lost.
+        "nodeName": cluster.schedulable_nodes()[0],
         "volumes": [{"name": "files", "configMap": {"name": NAME}}, {"name": "tmp", "emptyDir": {}}],
     }
-    if node:
-        spec["nodeSelector"] = {"kubernetes.io/hostname": node}
     manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": NAME, "labels": {"e2e": NAME}}, "spec": spec}
     return {"apiVersion": "v1", "kind": "List", "items": [files, manifest]}

@@ -38,7 +38,7 @@ def checkout(tmp_path: Path) -> Iterator[Path]:
     samples.make(tmp_path, "my-package", "1.0")
     venv.create(tmp_path / "venv", with_pip=True)
     yield tmp_path
-    cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=true")
+    cluster.remove_namespace(NAMESPACE)
 
 
 def test_commands_of_the_readme(checkout: Path) -> None:

@@ -84,8 +84,7 @@ def nodes() -> list[str]:
     found = cluster.schedulable_nodes()
     if len(found) < 2:
         pytest.skip("one schedulable node only")
-    chosen = os.environ.get("E2E_NODE", found[-1])
-    return [*(node for node in found if node != chosen), chosen]
+    return found
 
 
 @pytest.mark.usefixtures("published")
@@ -233,7 +232,7 @@ def test_draining_a_node_fails_no_request(
     """A node that is emptied for maintenance takes no request with it."""
     moved = [pod.name for pod in spread_pods if pod.node == nodes[-1]]
     try:
-        with load_on(registry, paths, node=nodes[0]) as load:
+        with load_on(registry, paths) as load:
             begun = time.monotonic()
             cluster.kubectl(
                 *("drain", nodes[-1], "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=200s"),
@@ -266,7 +265,7 @@ def test_a_crashed_node(
     assert CRASH
     survivor = next(pod for pod in spread_pods if pod.node != crashing_node)
     client = registry.client(cluster.PUBLISHER, survivor)
-    with load_on(registry, paths, node=survivor.node, timeout=3) as load:
+    with load_on(registry, paths, timeout=3) as load:
         crashed = time.time()
         subprocess.run(["sh", "-c", CRASH], check=True, timeout=60)
         published = 0
