@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -143,7 +144,8 @@ def _fill(packages: Path) -> Path:
 def _running(command: list[str], directory: Path, url: str) -> Iterator[str]:
     """Run a web server until it is not needed any more."""
     with (directory / "output.log").open("ab") as output:
-        process = subprocess.Popen(command, cwd=directory, stdout=output, stderr=output)
+        # In a session of its own, as the registry: Linux shares the CPU among sessions.
+        process = subprocess.Popen(command, cwd=directory, stdout=output, stderr=output, start_new_session=True)
 
         def answers() -> bool:
             if process.poll() is not None:
@@ -165,11 +167,12 @@ def _running(command: list[str], directory: Path, url: str) -> Iterator[str]:
 def _seed(directory: Path, packages: Path, passwords: Path, authenticated: str) -> Iterator[str]:
     """The command line of the seed chart, which picks waitress and the cached back end by itself."""
     home = directory / authenticated.replace(",", "-")
-    home.mkdir()
+    # In a folder of its own: watchdog is told of every file that another server opens in the one that it watches.
+    shutil.copytree(packages, home / "packages", copy_function=os.link)
     port = free_port()
     program = str(Path(sys.executable).with_name("pypi-server"))
     command = [program, "run", "-p", str(port), "-i", "127.0.0.1", "-a", authenticated, "-P", str(passwords)]
-    with _running([*command, str(packages)], home, f"http://127.0.0.1:{port}") as url:
+    with _running([*command, str(home / "packages")], home, f"http://127.0.0.1:{port}") as url:
         yield url
 
 
