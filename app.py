@@ -1,8 +1,14 @@
 """Writes dist/: a chart for each storage mode, and a component for each concern that goes with any of them."""
 
-import cdk8s
+import gc
 
-from cdk8s_pypiserver import (
+# Loading the Kubernetes classes allocates hundreds of thousands of objects that all stay: looking for garbage among
+# them, time and again, takes a tenth of a second of a run that ends soon.
+gc.disable()
+
+import cdk8s  # noqa: E402
+
+from cdk8s_pypiserver import (  # noqa: E402
     AuthSpec,
     AvailabilitySpec,
     CertificateSpec,
