@@ -43,10 +43,11 @@ def measure(scale: Scale) -> Section:
     section = Section(
         "Growth with the number of files",
         f"The server alone (gunicorn with the shipped files), {RELEASES} wheels of {WHEEL_BYTES:,} bytes a project in "
-        "one directory, in the page cache. Ready: from the start of the process until `/-/ready` answers 200, "
-        f"median of {STARTS}. Memory: resident set of the worker after that. First project list: `/simple/`, asked for once. First page: a "
-        "project page that nobody has asked for before, so that its wheels are hashed. Publish: the upload of a new "
-        f"project until it is acknowledged, durably stored. The last two are medians of {SAMPLES}.",
+        "one directory, in the page cache.\n\n"
+        f"Ready: from the start of the process until `/-/ready` answers 200, median of {STARTS}. Memory: resident set "
+        "of the worker after that. First project list: `/simple/`, asked for once. First page: a project page that "
+        "nobody has asked for before, so that its wheels are hashed. Publish: the upload of a new project until it is "
+        f"acknowledged, durably stored. The last two are medians of {SAMPLES}.",
         ["files", "ready s", "memory MiB", "first project list ms", "first page ms", "publish ms"],
     )
     for size, each in results.items():
