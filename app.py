@@ -14,6 +14,7 @@ from cdk8s_pypiserver import (  # noqa: E402
     CertificateSpec,
     IngressSpec,
     KustomizeApp,
+    MonitoringSpec,
     NamespaceChart,
     PyPIServerChart,
     PyPIServerSpec,
@@ -49,6 +50,8 @@ def main() -> None:
     app.add_component("anonymous-reads", without=local, having=anonymous)
     password = having("initial-password", PyPIServerSpec(auth=AuthSpec(initial_password=True)))
     app.add_component("initial-password", without=local, having=password)
+    monitoring = having("monitoring", PyPIServerSpec(monitoring=MonitoringSpec()))
+    app.add_component("monitoring", without=local, having=monitoring)
     app.write()
 
 

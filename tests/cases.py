@@ -7,6 +7,7 @@ from cdk8s_pypiserver import (
     GatewaySpec,
     IngressSpec,
     LocalVolumeSpec,
+    MonitoringSpec,
     PyPIServerSpec,
     Resources,
     S3VolumeSpec,
@@ -37,6 +38,13 @@ CASES = {
     ),
     "existing-tls-secret": PyPIServerSpec(ingress=IngressSpec(host=HOST, tls=TLSSpec(secret="wildcard"))),
     "openshift": PyPIServerSpec(user_id=None),
+    "monitoring": PyPIServerSpec(monitoring=MonitoringSpec()),
+    "monitoring-by-pods": PyPIServerSpec(
+        monitoring=MonitoringSpec(scrape="pod-monitor", object_labels={"release": "prometheus"}, dashboard=False)
+    ),
+    "monitoring-by-annotations": PyPIServerSpec(
+        monitoring=MonitoringSpec(scrape="annotations", rules=False, dashboard=False)
+    ),
     "everything": PyPIServerSpec(
         name="team-a",
         storage=SharedVolumeSpec(size="1Ti", storage_class="cephfs", rescan_seconds=10),
@@ -46,6 +54,7 @@ CASES = {
         service=ServiceSpec(port=8080),
         ingress=IngressSpec(host=HOST, class_name="nginx", tls=LETSENCRYPT),
         availability=AvailabilitySpec(min_replicas=3, max_replicas=9, min_available=2, cpu_percent=60),
+        monitoring=MonitoringSpec(interval_seconds=15),
         termination_grace_seconds=600,
     ),
 }

@@ -60,6 +60,7 @@ class Setup:
 
     anonymous: bool = False
     slow_volume: bool = False
+    metrics: bool = False
     spec: GatewaySpec = SPEC
     changes: Mapping[str, str] = field(default_factory=dict)
 
@@ -86,7 +87,9 @@ class Gateway:
             each.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        files = configuration(setup.spec, anonymous_reads=setup.anonymous, slow_volume=setup.slow_volume)
+        files = configuration(
+            setup.spec, anonymous_reads=setup.anonymous, slow_volume=setup.slow_volume, metrics=setup.metrics
+        )
         text = files["nginx.conf"]
         replacements = {
             "/etc/pypiserver/gateway/": f"{self.configuration}/",

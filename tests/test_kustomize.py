@@ -17,6 +17,7 @@ from cdk8s_pypiserver import (
     IngressSpec,
     KustomizeApp,
     LocalVolumeSpec,
+    MonitoringSpec,
     PyPIServerChart,
     PyPIServerSpec,
 )
@@ -29,14 +30,17 @@ CONCERNS: dict[str, dict[str, Any]] = {
     "ha": {"availability": AvailabilitySpec()},
     "anonymous-reads": {"auth": AuthSpec(anonymous_reads=True)},
     "initial-password": {"auth": AuthSpec(initial_password=True)},
+    "monitoring": {"monitoring": MonitoringSpec()},
 }
 NEEDS = {"tls": ["ingress"]}
 COMPOSITIONS = [
-    *[(chart, (concern,)) for chart in STORAGE for concern in ("ingress", "tls", "anonymous-reads")],
+    *[(chart, (concern,)) for chart in STORAGE for concern in ("ingress", "tls", "anonymous-reads", "monitoring")],
     ("shared", ("ha",)),
     ("local", ("initial-password",)),
-    *[("shared", pair) for pair in (("ha", "ingress"), ("ha", "tls"), ("ha", "anonymous-reads"))],
+    *[("shared", pair) for pair in (("ha", "ingress"), ("ha", "tls"), ("ha", "anonymous-reads"), ("ha", "monitoring"))],
     *[(chart, ("tls", "anonymous-reads")) for chart in STORAGE],
+    *[(chart, ("anonymous-reads", "monitoring")) for chart in STORAGE],
+    ("local", ("monitoring", "initial-password")),
     ("local", ("tls", "initial-password")),
     ("local", ("anonymous-reads", "initial-password")),
 ]

@@ -43,7 +43,7 @@ def test_the_wheel_holds_both_packages_and_the_shipped_files(tmp_path: Path) -> 
         "cdk8s_pypiserver_imports",
     }
     for path in (PACKAGE / "runtime").rglob("*.*"):
-        if path.suffix in {".py", ".conf"}:
+        if path.suffix in {".py", ".conf", ".mtail"}:
             assert f"cdk8s_pypiserver/{path.relative_to(PACKAGE)}" in names
     assert "cdk8s_pypiserver/py.typed" in names
 

@@ -15,6 +15,7 @@ from cdk8s_pypiserver import (
     GatewaySpec,
     IngressSpec,
     LocalVolumeSpec,
+    MonitoringSpec,
     NamespaceSpec,
     PyPIServerSpec,
     Resources,
@@ -33,6 +34,7 @@ SHARED = PyPIServerSpec(
 S3 = PyPIServerSpec(storage=S3VolumeSpec(bucket="packages"))
 LOCAL = PyPIServerSpec()
 FIXED = PyPIServerSpec(storage=SharedVolumeSpec())
+MONITORED = PyPIServerSpec(monitoring=MonitoringSpec())
 
 # For every field of every spec: a registry, and another value of the field in it.
 OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
@@ -63,6 +65,12 @@ OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
     (CertificateSpec, "issuer"): (SHARED, "other"),
     (CertificateSpec, "issuer_kind"): (SHARED, "Issuer"),
     (CertificateSpec, "object"): (SHARED, True),
+    (MonitoringSpec, "image"): (MONITORED, "example.org/mtail:1"),
+    (MonitoringSpec, "scrape"): (MONITORED, "pod-monitor"),
+    (MonitoringSpec, "interval_seconds"): (MONITORED, 7),
+    (MonitoringSpec, "object_labels"): (MONITORED, {"release": "monitoring"}),
+    (MonitoringSpec, "rules"): (MONITORED, False),
+    (MonitoringSpec, "dashboard"): (MONITORED, False),
     (AvailabilitySpec, "min_replicas"): (SHARED, 3),
     (AvailabilitySpec, "max_replicas"): (SHARED, 9),
     (AvailabilitySpec, "cpu_percent"): (SHARED, 50),
@@ -207,6 +215,14 @@ REFUSALS: dict[str, tuple[Callable[[], Spec], str]] = {
         lambda: PyPIServerSpec(storage=S3VolumeSpec(bucket="packages"), user_id=None),
         r"user_id \(None\) must be a number on S3VolumeSpec",
     ),
+    "rules without a job": (
+        lambda: MonitoringSpec(scrape="annotations"),
+        r"rules \(True\) must be False with scrape \(annotations\): without a monitor object nobody says",
+    ),
+    "port that is scraped": (
+        lambda: PyPIServerSpec(service=ServiceSpec(port=9090), monitoring=MonitoringSpec()),
+        r"service.port \(9090\) must be another one with monitoring",
+    ),
     "root": (lambda: PyPIServerSpec(user_id=0), r"user_id.*\n.*greater than or equal to 1.*input_value=0"),
 }
 
@@ -242,4 +258,4 @@ def test_the_json_schema_knows_every_concern() -> None:
 def test_a_spec_cannot_be_changed() -> None:
     spec = PyPIServerSpec()
     with pytest.raises(ValidationError, match="frozen"):
-            spec.replicas = 3
+        spec.replicas = 3

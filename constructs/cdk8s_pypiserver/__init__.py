@@ -9,6 +9,7 @@ from .exposure import CertificateSpec, Ingress, IngressSpec, Service, ServiceSpe
 from .gateway import Gateway, GatewaySpec
 from .kustomize import KustomizeApp
 from .metadata import Metadata
+from .monitoring import Monitoring, MonitoringSpec
 from .namespace import NamespaceChart, NamespaceSpec
 from .registry import PyPIServer, PyPIServerChart, PyPIServerSpec
 from .server import Server, ServerSpec
@@ -28,6 +29,8 @@ __all__ = [
     "LocalVolume",
     "LocalVolumeSpec",
     "Metadata",
+    "Monitoring",
+    "MonitoringSpec",
     "NamespaceChart",
     "NamespaceSpec",
     "PyPIServer",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .gateway import METRICS_PORT
 from .spec import quantity
 from .storage import LocalVolumeSpec, S3VolumeSpec, SharedVolumeSpec
 
@@ -31,6 +32,7 @@ def refuse_what_cannot_work(spec: PyPIServerSpec) -> None:
     _scratch_below_the_uploads(spec)
     _password_where_others_read(spec)
     _mount_without_owner(spec)
+    _port_taken_twice(spec)
 
 
 def _second_writer(spec: PyPIServerSpec) -> None:
@@ -84,3 +86,8 @@ def _password_where_others_read(spec: PyPIServerSpec) -> None:
 def _mount_without_owner(spec: PyPIServerSpec) -> None:
     if isinstance(spec.storage, S3VolumeSpec) and spec.user_id is None:
         raise ValueError("user_id (None) must be a number on S3VolumeSpec: the mount names the owner of its files")
+
+
+def _port_taken_twice(spec: PyPIServerSpec) -> None:
+    if spec.monitoring and spec.service.port == METRICS_PORT:
+        raise ValueError(f"service.port ({spec.service.port}) must be another one with monitoring: it is scraped there")

@@ -5,7 +5,7 @@ from typing import Literal
 from cdk8s_plus_27 import k8s
 from constructs import Construct
 
-from .gateway import PORT_NAME
+from .gateway import METRICS_PORT, METRICS_PORT_NAME, PORT_NAME
 from .metadata import Metadata
 from .spec import Host, Name, Port, Spec
 
@@ -56,12 +56,13 @@ class Service(Construct):
     """The Service.
 
     Attributes:
-        service: The Service; its port is called `http`.
+        service: The Service; its port is called `http`, that for scraping `metrics`.
     """
 
-    def __init__(self, scope: Construct, id_: str, *, spec: ServiceSpec, metadata: Metadata) -> None:
-        """Make the Service."""
+    def __init__(self, scope: Construct, id_: str, *, spec: ServiceSpec, metrics: bool, metadata: Metadata) -> None:
+        """Make the Service; `metrics` says whether the pods can be scraped."""
         super().__init__(scope, id_)
+        ports = {PORT_NAME: spec.port, **({METRICS_PORT_NAME: METRICS_PORT} if metrics else {})}
         self.service = k8s.KubeService(
             self,
             "service",
@@ -69,7 +70,8 @@ class Service(Construct):
             spec=k8s.ServiceSpec(
                 selector=metadata.selector,
                 ports=[
-                    k8s.ServicePort(name=PORT_NAME, port=spec.port, target_port=k8s.IntOrString.from_string(PORT_NAME))
+                    k8s.ServicePort(name=name, port=port, target_port=k8s.IntOrString.from_string(name))
+                    for name, port in ports.items()
                 ],
             ),
         )

@@ -15,7 +15,7 @@ from .metadata import Metadata
 def runtime_files(folder: str) -> Mapping[str, str]:
     """Return the files of a folder of runtime/ by name."""
     directory = resources.files(__package__) / "runtime" / folder
-    names = sorted(entry.name for entry in directory.iterdir() if entry.name.endswith((".py", ".conf")))
+    names = sorted(entry.name for entry in directory.iterdir() if entry.name.endswith((".py", ".conf", ".mtail")))
     return {name: (directory / name).read_text("utf-8") for name in names}
 
 

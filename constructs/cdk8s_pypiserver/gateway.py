@@ -17,6 +17,8 @@ from .storage import SUFFIX as PACKAGES_VOLUME
 CONTAINER = "gateway"
 PORT = 8080
 PORT_NAME = "http"
+METRICS_PORT = 9090
+METRICS_PORT_NAME = "metrics"
 FILES_DIRECTORY = "/etc/pypiserver/gateway"
 FILES_VOLUME = "gateway-files"
 SCRATCH_VOLUME = "gateway-tmp"
@@ -55,21 +57,24 @@ class Gateway(Construct):
         spec: GatewaySpec,
         anonymous_reads: bool,
         slow_volume: bool,
+        metrics: bool,
         metadata: Metadata,
     ) -> None:
         """Make the ConfigMap; the switches are those of `configuration`."""
         super().__init__(scope, id_)
         self.spec = spec
-        files = configuration(spec, anonymous_reads=anonymous_reads, slow_volume=slow_volume)
+        self.metrics = metrics
+        files = configuration(spec, anonymous_reads=anonymous_reads, slow_volume=slow_volume, metrics=metrics)
         self.files = ConfigFiles(self, "files", metadata=metadata, suffix="gateway", files=files)
 
     def container(self) -> k8s.Container:
         """Return the container."""
+        ports = {PORT_NAME: PORT, **({METRICS_PORT_NAME: METRICS_PORT} if self.metrics else {})}
         return k8s.Container(
             name=CONTAINER,
             image=self.spec.image,
             command=["nginx", "-c", f"{FILES_DIRECTORY}/nginx.conf", "-g", "daemon off;"],
-            ports=[k8s.ContainerPort(name=PORT_NAME, container_port=PORT)],
+            ports=[k8s.ContainerPort(name=name, container_port=port) for name, port in ports.items()],
             security_context=hardened(),
             resources=requirements(self.spec.resources),
             # A volume that hangs takes nginx with it, and no restart would help: so only the port is asked.
@@ -98,13 +103,16 @@ class Gateway(Construct):
         ]
 
 
-def configuration(spec: GatewaySpec, *, anonymous_reads: bool, slow_volume: bool) -> dict[str, str]:
+def configuration(
+    spec: GatewaySpec, *, anonymous_reads: bool, slow_volume: bool, metrics: bool = False
+) -> dict[str, str]:
     """Return nginx.conf and the files that it includes, by name.
 
     Args:
         spec: The limits.
         anonymous_reads: Whether listing and downloading need no password.
         slow_volume: Whether reading a package can take as long as fetching it over the network.
+        metrics: Whether requests are counted, and a port of its own is there to be scraped.
     """
     shipped = runtime_files("gateway")
     files = {
@@ -116,4 +124,6 @@ def configuration(spec: GatewaySpec, *, anonymous_reads: bool, slow_volume: bool
     }
     if slow_volume:
         files["volume-slow.conf"] = shipped["volume-slow.conf"]
+    if metrics:
+        files["metrics.conf"] = shipped["metrics.conf"]
     return files

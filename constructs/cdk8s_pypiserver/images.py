@@ -7,3 +7,6 @@ SERVER: Final = "docker.io/pypiserver/pypiserver:v2.4.2"
 
 GATEWAY: Final = "docker.io/nginxinc/nginx-unprivileged:1.30-alpine"
 """nginx that starts without root."""
+
+METRICS: Final = "ghcr.io/jaqx0r/mtail:v3.4.4"
+"""mtail, which counts what the gateway's lines say; nothing but the program is in it (Dockerfile of mtail v3.4.4)."""

@@ -45,20 +45,28 @@ class Metadata:
         """Return the name of the object with this suffix, e.g. `pypiserver-gateway`."""
         return f"{self.name}-{suffix}" if suffix else self.name
 
-    def of(self, suffix: str = "", annotations: Mapping[str, str] | None = None) -> k8s.ObjectMeta:
+    def of(
+        self, suffix: str = "", annotations: Mapping[str, str] | None = None, labels: Mapping[str, str] | None = None
+    ) -> k8s.ObjectMeta:
         """Return the metadata of the object with this suffix.
 
         Args:
             suffix: What follows the registry's name.
             annotations: Annotations of this object besides those of every object.
+            labels: Labels of this object besides those of every object.
         """
         merged = {**(annotations or {}), **self.annotations}
-        return k8s.ObjectMeta(name=self.name_of(suffix), labels=self.all_labels, annotations=merged or None)
+        return k8s.ObjectMeta(
+            name=self.name_of(suffix), labels={**(labels or {}), **self.all_labels}, annotations=merged or None
+        )
 
-    def of_custom(self, suffix: str = "") -> cdk8s.ApiObjectMetadata:
-        """Return the metadata of an object of a custom resource."""
-        annotations = dict(self.annotations) or None
-        return cdk8s.ApiObjectMetadata(name=self.name_of(suffix), labels=self.all_labels, annotations=annotations)
+    def of_custom(self, suffix: str = "", labels: Mapping[str, str] | None = None) -> cdk8s.ApiObjectMetadata:
+        """Return the metadata of an object of a custom resource; `labels` are those besides the usual ones."""
+        return cdk8s.ApiObjectMetadata(
+            name=self.name_of(suffix),
+            labels={**(labels or {}), **self.all_labels},
+            annotations=dict(self.annotations) or None,
+        )
 
     def of_pod(self, annotations: Mapping[str, str]) -> k8s.ObjectMeta:
         """Return the metadata of the pod template; without a name, and with these annotations too."""

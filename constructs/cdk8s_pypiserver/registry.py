@@ -18,6 +18,7 @@ from .exposure import Ingress, IngressSpec, Service, ServiceSpec
 from .gateway import CONTAINER as DEFAULT_CONTAINER
 from .gateway import Gateway, GatewaySpec
 from .metadata import Metadata
+from .monitoring import Monitoring, MonitoringSpec
 from .server import Server, ServerSpec
 from .spec import Label, Spec
 from .storage import (
@@ -55,6 +56,8 @@ class PyPIServerSpec(Spec):
     """Pods, where there is no `availability`."""
     availability: AvailabilitySpec | None = None
     """Autoscaler, disruption budget and spread; needs a SharedVolumeSpec."""
+    monitoring: MonitoringSpec | None = None
+    """Counters, scraping, alerts and a dashboard; None for none of them."""
     user_id: Annotated[int, Field(ge=1)] | None = 9898
     """uid, gid and fsGroup of the pod; 9898 is pypiserver's own. None leaves the choice to the platform (OpenShift)."""
     termination_grace_seconds: Annotated[int, Field(ge=30)] = 330
@@ -82,6 +85,7 @@ class PyPIServer(Construct):
         service: The Service.
         ingress: The Ingress or None.
         availability: Autoscaler and disruption budget, or None.
+        monitoring: Counters, scraping, alerts and dashboard, or None.
     """
 
     def __init__(self, scope: Construct, id_: str, spec: PyPIServerSpec | None = None) -> None:
@@ -102,14 +106,20 @@ class PyPIServer(Construct):
             spec=spec.gateway,
             anonymous_reads=spec.auth.anonymous_reads,
             slow_volume=isinstance(spec.storage, S3VolumeSpec),
+            metrics=spec.monitoring is not None,
             metadata=metadata,
+        )
+        self.monitoring = (
+            Monitoring(self, "monitoring", spec=spec.monitoring, metadata=metadata) if spec.monitoring else None
         )
         self.storage = self._make_storage()
         self.service_account = k8s.KubeServiceAccount(
             self, "service-account", metadata=metadata.of(), automount_service_account_token=False
         )
         self.deployment = self._make_deployment()
-        self.service = Service(self, "service", spec=spec.service, metadata=metadata)
+        self.service = Service(
+            self, "service", spec=spec.service, metrics=spec.monitoring is not None, metadata=metadata
+        )
         self.ingress = Ingress(self, "ingress", spec=spec.ingress, metadata=metadata) if spec.ingress else None
         self.availability = (
             Availability(self, "availability", spec=spec.availability, metadata=metadata) if spec.availability else None
@@ -140,6 +150,7 @@ class PyPIServer(Construct):
                 arguments=self.server_arguments(),
                 grace_seconds=self.spec.termination_grace_seconds,
             ),
+            *([self.monitoring.container()] if self.monitoring else []),
         ]
 
     def volumes(self) -> list[k8s.Volume]:
@@ -152,6 +163,7 @@ class PyPIServer(Construct):
             credentials_volume(self.spec.auth, self.metadata),
             *self.gateway.volumes(),
             *self.server.volumes(),
+            *(self.monitoring.volumes() if self.monitoring else []),
         ]
 
     def pod_annotations(self) -> Mapping[str, str]:
@@ -160,6 +172,7 @@ class PyPIServer(Construct):
             "kubectl.kubernetes.io/default-container": DEFAULT_CONTAINER,
             **self.gateway.files.checksums,
             **self.server.files.checksums,
+            **(self.monitoring.pod_annotations() if self.monitoring else {}),
         }
 
     def pod_spec(self) -> k8s.PodSpec:

@@ -13,6 +13,7 @@ from credentials import Credentials
 from digests import Digests
 from health import Volume
 from listing import Listing
+from metrics import Metrics
 from packages import Packages
 from pages import Pages
 from publishing import ABANDONED_SECONDS, publisher
@@ -58,12 +59,16 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
     app.install(Slots(settings.threads, volume.problem))
     app.install(Uploads(packages.exists, volume.problem, removal=settings.allow_removal))
     app.install(pages)
+    metrics = Metrics(root, listing, volume.problem)
+    app.install(metrics)
+    app.route("/-/metrics", "GET", metrics.page, skip=True)
     app.route("/-/ready", "GET", _ready(volume.problem, watch.problem), skip=True)
     credentials = Credentials(settings.credentials_directory, start.initial_password(settings))
     app.route("/-/auth/reader", "GET", _verdict(credentials, "reader"), skip=True)
     app.route("/-/auth/publisher", "GET", _verdict(credentials, "publisher"), skip=True)
     volume.start()
     watch.start()
+    metrics.start()
     return app
 
 

@@ -1,0 +1,107 @@
+"""What Prometheus and Grafana get: counters of every request, how to scrape them, alerts and a dashboard."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from cdk8s_plus_27 import k8s
+from constructs import Construct
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from . import alerts, dashboard, images, scraping
+from .containers import hardened, http_probe, requirements, variables
+from .files import ConfigFiles, runtime_files
+from .gateway import METRICS_PORT
+from .metadata import Metadata
+from .spec import Resources, Spec
+
+CONTAINER = "metrics"
+FILES_DIRECTORY = "/etc/pypiserver/monitoring"
+FILES_VOLUME = "monitoring-files"
+# As in runtime/gateway/metrics.conf.
+LOG_ADDRESS = "127.0.0.1:3904"
+MTAIL_PORT = 3903
+
+
+class MonitoringSpec(Spec):
+    """Counters, and what makes use of them."""
+
+    image: str = images.METRICS
+    """Image; another one must hold mtail 3.0 or later as its entry point."""
+    scrape: Literal["service-monitor", "pod-monitor", "annotations"] = "service-monitor"
+    """How Prometheus finds the pods: an object of the Prometheus operator, or prometheus.io annotations."""
+    interval_seconds: Annotated[int, Field(ge=5, le=300)] = 30
+    """Seconds between two scrapes, where an object of the operator says so."""
+    object_labels: Mapping[str, str] = Field(default_factory=dict)
+    """Labels of the operator's objects besides the usual ones: many a Prometheus takes only those with a label of its
+    own, such as `release: kube-prometheus-stack`."""
+    rules: bool = True
+    """Whether there is a PrometheusRule with alerts; the operator's, so not with annotations."""
+    dashboard: bool = True
+    """Whether there is a ConfigMap with a dashboard, for the sidecar of Grafana's Helm chart."""
+    resources: Resources = Resources(cpu_request="10m", memory_request="25Mi", memory_limit="64Mi")
+    """Requests and limits."""
+
+    @model_validator(mode="after")
+    def _known_job(self) -> Self:
+        if self.rules and self.scrape == "annotations":
+            raise ValueError(
+                f"rules ({self.rules}) must be False with scrape ({self.scrape}): without a monitor object nobody says "
+                "which job the rules are about"
+            )
+        return self
+
+
+class Monitoring(Construct):
+    """The counting container, and the objects around it.
+
+    Attributes:
+        files: ConfigMap of the program that counts.
+        monitor: The ServiceMonitor or PodMonitor, or None where annotations say it.
+        rules: The PrometheusRule or None.
+        dashboard: The ConfigMap of the dashboard or None.
+    """
+
+    def __init__(self, scope: Construct, id_: str, *, spec: MonitoringSpec, metadata: Metadata) -> None:
+        """Make the objects."""
+        super().__init__(scope, id_)
+        self.spec = spec
+        self.files = ConfigFiles(
+            self, "files", metadata=metadata, suffix="monitoring", files=runtime_files("monitoring")
+        )
+        monitors = {"service-monitor": scraping.service_monitor, "pod-monitor": scraping.pod_monitor}
+        make = monitors.get(spec.scrape)
+        labels = spec.object_labels
+        self.monitor = make and make(self, metadata=metadata, labels=labels, interval_seconds=spec.interval_seconds)
+        self.rules = alerts.prometheus_rule(self, metadata=metadata, labels=labels) if spec.rules else None
+        self.dashboard = dashboard.config_map(self, metadata=metadata) if spec.dashboard else None
+
+    def container(self) -> k8s.Container:
+        """Return the container; the port that is scraped is the gateway's."""
+        return k8s.Container(
+            name=CONTAINER,
+            image=self.spec.image,
+            args=[
+                f"-progs={FILES_DIRECTORY}",
+                f"-logs=udp://{LOG_ADDRESS}",
+                "-address=127.0.0.1",
+                f"-port={MTAIL_PORT}",
+                "-logtostderr",
+                "-emit_prog_label=false",
+            ],
+            # Counting never takes more than one core from the containers that serve.
+            env=variables({"GOMAXPROCS": "1"}),
+            security_context=hardened(),
+            resources=requirements(self.spec.resources),
+            liveness_probe=http_probe("/metrics/gateway", METRICS_PORT, period=30, timeout=5, failures=3),
+            volume_mounts=[k8s.VolumeMount(name=FILES_VOLUME, mount_path=FILES_DIRECTORY, read_only=True)],
+        )
+
+    def volumes(self) -> list[k8s.Volume]:
+        """Return the volumes that only this container mounts."""
+        return [self.files.volume(FILES_VOLUME)]
+
+    def pod_annotations(self) -> dict[str, str]:
+        """Return the annotations of the pods that concern monitoring."""
+        found = scraping.annotations() if self.spec.scrape == "annotations" else {}
+        return {**self.files.checksums, **found}

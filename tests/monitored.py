@@ -1,0 +1,148 @@
+"""A registry whose requests are counted: the real gateway, server and mtail on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import requests
+
+from cdk8s_pypiserver.files import runtime_files
+from gateway_programs import Gateway, Setup
+from programs import PATIENCE, RUNTIME, Server, free_port, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import Self
+
+_SAMPLE = re.compile(r"(?P<name>[a-z_0-9]+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
+
+
+def mtail() -> str | None:
+    """The mtail to test: that of the variable MTAIL, else of PATH."""
+    return os.environ.get("MTAIL") or shutil.which("mtail")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One line of a scrape."""
+
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
+def parse(text: str) -> list[Sample]:
+    """Return the samples of a scrape; every line has to be one or a comment."""
+    found = []
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            match = _SAMPLE.fullmatch(line)
+            assert match, line
+            found.append(Sample(match["name"], dict(_LABEL.findall(match["labels"] or "")), float(match["value"])))
+    return found
+
+
+def counts(samples: list[Sample], name: str, *labels: str) -> dict[tuple[str, ...], float]:
+    """Return the values of a metric by the values of its labels."""
+    return {tuple(sample.labels[label] for label in labels): sample.value for sample in samples if sample.name == name}
+
+
+class Counter:
+    """The sidecar of the pod: mtail with the shipped program."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.log_port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        """Start it, and wait until it listens."""
+        program = mtail()
+        assert program
+        with (self.directory / "mtail.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    program,
+                    f"-progs={RUNTIME / 'monitoring'}",
+                    f"-logs=udp://127.0.0.1:{self.log_port}",
+                    "-address=127.0.0.1",
+                    f"-port={self.port}",
+                    "-logtostderr",
+                    "-emit_prog_label=false",
+                ],
+                env={"GOMAXPROCS": "1"},
+                stderr=log,
+            )
+
+        def listens() -> bool:
+            with contextlib.suppress(requests.ConnectionError):
+                return requests.get(f"http://127.0.0.1:{self.port}/metrics", timeout=PATIENCE).ok
+            return False
+
+        wait_for(listens, "mtail")
+        return self
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self.process:
+            self.process.kill()
+            self.process.wait(PATIENCE)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+
+@dataclass
+class Monitored:
+    """The three programs."""
+
+    gateway: Gateway
+    server: Server
+    counter: Counter
+    metrics_url: str
+
+    def scrape(self, path: str) -> list[Sample]:
+        """Scrape one path; it has to answer with 200."""
+        answer = requests.get(self.metrics_url + path, timeout=PATIENCE)
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        return parse(answer.text)
+
+    def requests(self) -> dict[tuple[str, ...], float]:
+        """How many requests were counted, by route, method, status and user."""
+        return counts(self.scrape("/metrics/gateway"), "pypiserver_requests_total", "route", "method", "status", "user")
+
+    def wait_until_counted(self, requests: int) -> None:
+        """Wait until so many requests are counted."""
+        wait_for(lambda: sum(self.requests().values()) >= requests, f"{requests} counted requests")
+
+
+@contextlib.contextmanager
+def monitored(directory: Path, setup: Setup) -> Iterator[Monitored]:
+    """Start the three programs; the ports of metrics.conf are replaced by free ones."""
+    home, port = directory / "gateway", free_port()
+    with Server(directory / "server") as server, Counter(directory) as counter:
+        gateway = Gateway(home, server.port, packages=server.packages, pages=server.pages, setup=setup)
+        text = runtime_files("gateway")["metrics.conf"]
+        for old, new in (
+            ("127.0.0.1:3904", f"127.0.0.1:{counter.log_port}"),
+            ("127.0.0.1:3903", f"127.0.0.1:{counter.port}"),
+            ("listen 9090", f"listen 127.0.0.1:{port}"),
+        ):
+            assert old in text
+            text = text.replace(old, new)
+        (gateway.configuration / "metrics.conf").write_text(text)
+        with gateway:
+            yield Monitored(gateway, server, counter, f"http://127.0.0.1:{port}")
