@@ -9,14 +9,13 @@ import pytest
 import requests
 import start
 import upstream
+from settings import Settings
 
-from programs import PATIENCE, Server, htpasswd_line
+from programs import PATIENCE, Server, htpasswd_line, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    from settings import Settings
 
     Serve = Callable[..., Server]
 
@@ -64,6 +63,29 @@ def test_a_setting_that_is_wrong_is_named(bare: Server) -> None:
 def test_a_volume_that_is_missing_is_named(bare: Server) -> None:
     bare.environment["PACKAGES_DIRECTORY"] = "/nonexistent"
     assert "the package volume cannot be read" in ends(bare)
+
+
+def test_a_volume_that_hangs_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bucket that is missing, or a store that is away, holds GeeseFS up for as long as it is."""
+    settings = Settings(
+        packages_directory=tmp_path, credentials_directory=tmp_path / "auth", ready_timeout_seconds=0.05
+    )
+    printed: list[str] = []
+
+    def told() -> str:
+        printed.append(capsys.readouterr().err)
+        return printed[-1]
+
+    def hang(path: Path) -> Iterator[Path]:
+        wait_for(told, "a line about the volume")
+        return iter((path,))
+
+    monkeypatch.setattr(type(tmp_path), "iterdir", hang)
+    with pytest.raises(start.StartError, match="no credentials"):
+        start.check(settings)
+    assert printed[-1] == f"waiting for the package volume: {tmp_path} has not answered for 0.05 s\n"
 
 
 def test_the_initial_password_is_made_once_and_gives_way_to_the_secret(bare: Server) -> None:

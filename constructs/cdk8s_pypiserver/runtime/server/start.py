@@ -6,8 +6,9 @@ import logging
 import os
 import secrets
 import sys
+import threading
 import uuid
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from publishing import publisher
 from writing import UnsuitableVolumeError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from settings import Settings
 
 INITIAL_PASSWORD = ".pypiserver/initial-password"  # noqa: S105 - a path
@@ -37,8 +40,9 @@ def check(settings: Settings) -> None:
     """
     try:
         upstream.check()
-        next(settings.packages_directory.iterdir(), None)
-        publisher(settings.publish_method, settings.packages_directory).check()
+        with _telling(settings):
+            next(settings.packages_directory.iterdir(), None)
+            publisher(settings.publish_method, settings.packages_directory).check()
     except (upstream.UnknownPypiserverError, UnsuitableVolumeError) as error:
         raise StartError(str(error)) from error
     except OSError as error:
@@ -71,6 +75,26 @@ def end(error: Exception) -> None:
     with suppress(OSError), TERMINATION_LOG.open("r+") as file:
         file.write(f"{error}\n")
     sys.exit(1)
+
+
+@contextmanager
+def _telling(settings: Settings) -> Iterator[None]:
+    """Say that the volume is what the server waits for, should it hang: a mount waits for a bucket that is missing."""
+
+    def tell() -> None:
+        print(  # noqa: T201 - there is no logger yet
+            f"waiting for the package volume: {settings.packages_directory} has not answered for"
+            f" {settings.ready_timeout_seconds:g} s",
+            file=sys.stderr,
+        )
+
+    timer = threading.Timer(settings.ready_timeout_seconds, tell)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
 
 
 def _make_initial_password(root: Path) -> None:
