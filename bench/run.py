@@ -33,8 +33,8 @@ DOCUMENT = ROOT / "docs/performance.md"
 INTRODUCTION = """\
 # Performance
 
-Written by `make bench` (`python bench/run.py --write`); do not edit. Every figure stands beside a baseline that was
-measured in the same run, in turn with it: the ratios carry over to other machines, the figures do not.
+Written by `python bench/run.py --write`; do not edit. Every figure stands beside a baseline that was measured in turn
+with it: the ratios carry over to other machines, the figures do not. On a busy machine they spread.
 """
 
 
@@ -47,18 +47,21 @@ def main() -> int:
     for name in options.name or BENCHMARKS:
         state = machine.settle(options.patience)
         section = BENCHMARKS[name](scale)
-        section.notes.append(f"The machine: {state}.")
+        section.notes.append(f"Measured on {datetime.now(tz=timezone.utc).date().isoformat()}; {state}.")
         print(section, flush=True)
         sections.append(section)
     if options.write:
-        DOCUMENT.write_text(_document(sections), "utf-8")
+        earlier = DOCUMENT.read_text("utf-8") if DOCUMENT.exists() else ""
+        DOCUMENT.write_text(_document(sections, earlier), "utf-8")
     return 0 if all(target.met for section in sections for target in section.targets) else 1
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", nargs="*", help=f"which benchmarks to run: {', '.join(BENCHMARKS)}; all by default")
-    parser.add_argument("--write", action="store_true", help="write docs/performance.md; needs all benchmarks")
+    parser.add_argument(
+        "--write", action="store_true", help="write docs/performance.md; what is not run keeps its figures"
+    )
     parser.add_argument("--quick", action="store_true", help="short runs, for working on the benchmarks")
     parser.add_argument("--large", action="store_true", help="also a volume of 100,000 files")
     parser.add_argument(
@@ -67,15 +70,15 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if unknown := [name for name in options.name if name not in BENCHMARKS]:
         parser.error(f"there is no benchmark {unknown[0]!r}")
-    if options.write and options.name:
-        parser.error("--write needs all benchmarks, in one run")
     return options
 
 
-def _document(sections: list[Section]) -> str:
-    today = datetime.now(tz=timezone.utc).date().isoformat()
-    facts = "".join(f"- {fact}\n" for fact in (today, *machine.facts()))
-    return "\n".join([INTRODUCTION, facts, *map(str, sections)])
+def _document(sections: list[Section], earlier: str) -> str:
+    """Put the sections in place of those of the same title."""
+    texts = {part.partition("\n")[0]: f"## {part.rstrip()}\n" for part in earlier.split("\n## ")[1:]}
+    texts |= {section.title: str(section) for section in sections}
+    facts = "".join(f"- {fact}\n" for fact in machine.facts())
+    return "\n".join([INTRODUCTION, facts, *texts.values()])
 
 
 if __name__ == "__main__":
