@@ -412,14 +412,14 @@ def scene(directory: Path, setup: Setup = SHIPPED) -> Iterator[Scene]:
 METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nSummary: A package of the tests\n"
 
 
-def make_wheel(directory: Path, name: str, version: str, padding: bytes = b"") -> Path:
-    """Build a wheel with one module, and `padding` as its data."""
+def make_wheel(directory: Path, name: str, version: str, padding: bytes = b"", headers: str = "") -> Path:
+    """Build a wheel with one module, `padding` as its data, and `headers` at the end of its METADATA."""
     path = directory / f"{name}-{version}-py3-none-any.whl"
     info = f"{name}-{version}.dist-info"
     members = {
         f"{name}.py": f"VERSION = {version!r}\n".encode(),
         f"{name}.bin": padding,
-        f"{info}/METADATA": METADATA.format(name=name, version=version).encode(),
+        f"{info}/METADATA": (METADATA.format(name=name, version=version) + headers).encode(),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     record = "".join(f"{member},,\n" for member in [*members, f"{info}/RECORD"])

@@ -251,7 +251,7 @@ def test_pages_know_nothing_of_the_client(private: Scene) -> None:
     # The server keeps the page for everybody: a host of the client's choice must not be able to end up in it.
     private.gateway.get("/simple/new/", "reader", "read", Host="evil.example", X_Forwarded_Host="evil.example/x")
     (seen,) = private.recorder.asked("/simple/new/")
-    assert set(seen.headers) == {"Host", "Connection", "X-Request-ID"}
+    assert set(seen.headers) == {"Host", "Connection", "X-Request-ID", "Accept"}
     assert seen.headers["Host"] == "pypiserver"
 
 

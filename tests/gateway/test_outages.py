@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from negotiation import JSON
 
 from gateway_programs import (
     Registry,
@@ -77,7 +78,8 @@ def test_reads_go_on_while_the_server_is_away(running: Registry, tmp_path: Path)
     wheel = make_wheel(tmp_path, "known", "1.0")
     assert running.upload(wheel).status_code == 200
     for path in ("/simple/", "/simple/known/"):
-        assert gateway.get(path, *READER).status_code == 200
+        for accept in ("text/html", JSON):
+            assert gateway.get(path, *READER, Accept=accept).status_code == 200
     running.server.kill()
     for path in ("/simple/", "/simple/known/", f"/packages/{wheel.name}"):
         assert gateway.get(path, *READER).status_code == 200

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import application
 import pytest
 import webtest
+from facts import Facts
 from health import Volume
 from settings import Settings
 from watch import Watch
@@ -35,6 +36,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without threads: what they would notice, the test says itself."""
     monkeypatch.setattr(Volume, "start", lambda _: None)
     monkeypatch.setattr(Watch, "start", lambda _: None)
+    monkeypatch.setattr(Facts, "start", lambda _: None)
     # Without a handler of its own, or the application would add one to the process's logger.
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
 

@@ -10,6 +10,7 @@ import subprocess
 import threading
 from typing import TYPE_CHECKING
 
+import facts
 import pytest
 import requests
 
@@ -70,7 +71,8 @@ def sender(server: Server, body: bytes) -> threading.Thread:
 
 
 def files(server: Server) -> list[str]:
-    return sorted(path.name for path in server.packages.rglob("*") if path.is_file())
+    found = (path for path in server.packages.rglob("*") if path.is_file())
+    return sorted(path.name for path in found if path.parent.name != facts.DIRECTORY)
 
 
 @METHODS

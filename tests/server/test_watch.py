@@ -6,10 +6,12 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hidden import Hidden
 from listing import Change, Listing, Stamp
 from publishing import publisher
 from watch import Watch
 from writing import UNFINISHED
+from yanks import Yanks
 
 from programs import wait_for
 
@@ -26,7 +28,9 @@ class Watched:
         self.root = settings.packages_directory
         self.listing = Listing()
         self.changes: list[Change] = []
-        self.watch = Watch(self.listing, publisher(settings.publish_method, self.root), self.changes.append, settings)
+        yanks = Yanks(Hidden(self.root, "yanked", in_place=False), self.listing, self.changes.append)
+        publishing = publisher(settings.publish_method, self.root)
+        self.watch = Watch(self.listing, publishing, self.changes.append, settings, yanks)
         self.watch.rescan()
 
     def paths(self) -> list[str]:

@@ -7,21 +7,28 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import errors
+import facts
 import start
 import upstream
+import yanks
 from credentials import Credentials
 from digests import Digests
+from facts import Facts
 from health import Volume
+from hidden import Hidden
 from listing import Listing
+from metadata import Metadata
 from metrics import Metrics
 from packages import Packages
 from pages import Pages
 from publishing import ABANDONED_SECONDS, publisher
 from settings import Settings
+from simple import Simple
 from slots import Slots
 from uploads import Uploads
 from upstream import HTTPError, request, response
 from watch import Watch
+from yanks import Yanks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,17 +55,24 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
     root = settings.packages_directory
     volume = Volume(root, settings.ready_timeout_seconds)
     listing = Listing()
-    pages = Pages(settings.pages_directory)
+    pages = Pages(settings.pages_directory, listing.stamp)
     publishing = publisher(settings.publish_method, root)
     publishing.clean(0 if settings.writers == "one" else ABANDONED_SECONDS)
-    watch = Watch(listing, publishing, pages.drop, settings)
+    in_place = settings.publish_method == "direct"
+    withdrawn = Yanks(Hidden(root, yanks.DIRECTORY, in_place=in_place), listing, pages.drop)
+    watch = Watch(listing, publishing, pages.drop, settings, withdrawn)
     watch.rescan()
-    packages = Packages(root, listing, Digests(root, volume.problem), publishing, pages.drop)
+    known = Facts(Hidden(root, facts.DIRECTORY, in_place=in_place), listing)
+    digests = Digests(root, volume.problem, known.recall)
+    metadata = Metadata(root, volume.problem, known.recall, pages.keep_metadata)
+    packages = Packages(root, listing, digests, publishing, pages.drop)
     app = upstream.application(upstream.configuration(root), packages)
     app.default_error_handler = errors.plain
     app.install(Slots(settings.threads, volume.problem))
     app.install(Uploads(packages.exists, volume.problem, removal=settings.allow_removal))
     app.install(pages)
+    app.install(Simple(listing=listing, digests=digests, metadata=metadata, facts=known, yanks=withdrawn))
+    app.install(withdrawn)
     metrics = Metrics(root, listing, volume.problem)
     app.install(metrics)
     app.route("/-/metrics", "GET", metrics.page, skip=True)
@@ -68,6 +82,7 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
     app.route("/-/auth/publisher", "GET", _verdict(credentials, "publisher"), skip=True)
     volume.start()
     watch.start()
+    known.start()
     metrics.start()
     return app
 

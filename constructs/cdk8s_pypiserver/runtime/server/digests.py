@@ -70,10 +70,16 @@ class Upload:
 class Digests:
     """Digests of files on the volume; each content is read once, also if many ask at the same time."""
 
-    def __init__(self, root: Path, problem: Callable[[], str | None]) -> None:
-        """Read below `root`, unless `problem` says that the volume does not answer."""
+    def __init__(
+        self,
+        root: Path,
+        problem: Callable[[], str | None],
+        recall: Callable[[Entry], None] = lambda _: None,
+    ) -> None:
+        """Read below `root`, unless `problem` says that it does not answer; `recall` may know what was read before."""
         self._root = root
         self._problem = problem
+        self._recall = recall
         self._lock = threading.Lock()
         self._running: dict[str, Future[str | None]] = {}
 
@@ -87,6 +93,9 @@ class Digests:
             return entry.digest
         if problem := self._problem():
             raise unavailable(problem)
+        self._recall(entry)
+        if entry.digest is not None:
+            return entry.digest
         with self._lock:
             running = self._running.get(entry.path)
             mine = running is None

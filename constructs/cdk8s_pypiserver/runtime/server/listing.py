@@ -19,10 +19,18 @@ class Stamp(NamedTuple):
     mtime_ns: int
 
 
+class Core(NamedTuple):
+    """What the index says about the inside of a file."""
+
+    metadata: str | None
+    """The sha256 of a wheel's METADATA; None if it has none that can be read."""
+    requires_python: str | None
+
+
 class Entry:
     """One file of the index."""
 
-    __slots__ = ("change", "digest", "directory", "name", "project", "stamp")
+    __slots__ = ("change", "core", "digest", "directory", "name", "project", "stamp")
 
     def __init__(self, directory: str, name: str, project: str, stamp: Stamp, change: int) -> None:
         """`directory` is relative to the package directory, "" for itself; `change` is the number of a change."""
@@ -31,6 +39,7 @@ class Entry:
         self.project = project
         self.stamp = stamp
         self.digest: str | None = None
+        self.core: Core | None = None
         self.change = change
 
     @property
@@ -101,6 +110,11 @@ class Listing:
         with self._lock:
             return self._directories.get(directory, {}).get(name)
 
+    def stamp(self, path: str) -> Stamp | None:
+        """The stamp of the file at a path, None if it is not listed."""
+        entry = self.at(path)
+        return entry.stamp if entry else None
+
     def directories(self) -> list[str]:
         """The directories that hold listed files."""
         with self._lock:
@@ -148,7 +162,7 @@ class Listing:
                 if entry is None and self._removed.get((directory, name), 0) <= moment:
                     changed |= self._put(directory, name, stamp, None)
                 elif entry and entry.stamp != stamp and entry.change <= moment:
-                    entry.stamp, entry.digest = stamp, None
+                    entry.stamp, entry.digest, entry.core = stamp, None, None
                     changed.add(entry.project)
             self._removed = {place: change for place, change in self._removed.items() if change > moment}
             return Change(frozenset(changed), before != self._births_and_deaths)

@@ -56,7 +56,7 @@ class Uploads:
             raise HTTPError(
                 HTTPStatus.FORBIDDEN, "Removal is off: what is published stays (ALLOW_REMOVAL=yes allows it)"
             )
-        if action in {"remove_pkg", "file_upload"} and (problem := self._problem()):
+        if action in {"remove_pkg", "file_upload", "yank", "unyank"} and (problem := self._problem()):
             raise unavailable(problem)
         if action == "file_upload":
             for field in ("content", "gpg_signature"):

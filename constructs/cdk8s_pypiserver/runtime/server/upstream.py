@@ -13,6 +13,7 @@ from pypiserver import backend, bottle_wrapper, core, pkg_helpers
 from pypiserver.config import Config
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     class PkgFile:
@@ -46,6 +47,11 @@ else:
 
 request: Any = bottle_wrapper.request
 response: Any = bottle_wrapper.response
+html_escape: Callable[[str], str] = bottle_wrapper.html_escape
+
+INDEX_RULE = "/simple/"
+PROJECT_RULE = "/simple/:project/"
+FILE_RULE = "/packages/:filename#.*#"
 
 KNOWN_VERSION = "2.4"
 KNOWN_METHODS = frozenset(
@@ -61,7 +67,9 @@ KNOWN_METHODS = frozenset(
         "remove_package",
     }
 )
-KNOWN_ROUTES = frozenset({("POST", "/"), ("GET", "/simple/"), ("GET", "/simple/:project/"), ("GET", "/health")})
+KNOWN_ROUTES = frozenset(
+    {("POST", "/"), ("GET", INDEX_RULE), ("GET", PROJECT_RULE), ("GET", FILE_RULE), ("GET", "/health")}
+)
 
 
 class UnknownPypiserverError(RuntimeError):
@@ -107,6 +115,13 @@ def name_and_version(filename: str) -> tuple[str, str] | None:
     """The project's name and the version that pypiserver reads from a file's name, or None if it is no package."""
     guess: tuple[str, str] | None = pkg_helpers.guess_pkgname_and_version(filename)
     return guess
+
+
+def version(filename: str) -> str:
+    """The version in a file's name, "" if it has none; pypiserver counts a wheel's build tag to it."""
+    guess = name_and_version(filename)
+    found = guess[1] if guess else ""
+    return found.partition("-")[0] if filename.endswith(".whl") else found
 
 
 def normalised(name: str) -> str:

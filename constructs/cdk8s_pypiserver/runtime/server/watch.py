@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from listing import Change, Listing
     from publishing import Publisher
     from settings import Settings
+    from yanks import Yanks
 
 PAUSE_SECONDS = 1.0
 """How long the thread rests between two looks at the directories' times of change."""
@@ -42,12 +43,14 @@ class Watch:
         publisher: Publisher,
         stale: Callable[[Change], None],
         settings: Settings,
+        yanks: Yanks,
     ) -> None:
-        """Watch the package directory of `settings`; `stale` is told what has changed."""
+        """Watch the package directory of `settings`, and `yanks` in it; `stale` is told what has changed."""
         self._root = settings.packages_directory
         self._listing = listing
         self._publisher = publisher
         self._stale = stale
+        self._yanks = yanks
         self._rescan_seconds = settings.rescan_seconds
         # The directories' times of change prove nothing where a bucket is mounted.
         self._times_tell = settings.publish_method == "link"
@@ -74,6 +77,7 @@ class Watch:
         for directory in self._listing.directories():
             if directory not in times:
                 self._take(directory, set(), {}, self._listing.moment())
+        self._yanks.rescan()
 
     def look(self) -> None:
         """List the directories that have changed, and of them only what is new in them.
@@ -83,6 +87,7 @@ class Watch:
         """
         for directory, known in list(self._times.items()):
             self._look_at(directory, known)
+        self._yanks.look()
 
     def _look_at(self, directory: str, known: int | None) -> None:
         try:
