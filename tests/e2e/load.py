@@ -1,4 +1,4 @@
-"""Requests to a registry from within its cluster until a file appears; each failure is a line of JSON on stdout.
+"""Requests to a registry from within its cluster until a file appears; each failure is a line of JSON in another file.
 
 It runs in a pod of the server's image, so it needs nothing but Python. LOAD is a JSON object:
 
@@ -8,9 +8,11 @@ paths: What to GET, in turn.
 fresh, kept, uploads: How many clients open a connection for each request, keep one, or publish.
 pause: Seconds that each client rests between two requests.
 timeout: Seconds after which a request has failed.
+record: The file that is written. Not stdout: a node may turn over or lose the log of a container.
 stop: The file whose appearance ends the run.
 
-Every second a line has the counts so far; the last line is the one with `"end": true`.
+Every second a line has the counts so far; the last line is the one with `"end": true`, after which this waits to be
+removed, so that the file can be read.
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ import http.client
 import itertools
 import json
 import os
-import sys
 import threading
 import time
 import urllib.parse
@@ -32,17 +33,12 @@ from typing import Any
 OK = 200
 
 
-def say(line: dict[str, Any]) -> None:
-    """Print a line for whoever reads the log of the pod."""
-    sys.stdout.write(f"{json.dumps(line)}\n")
-    sys.stdout.flush()
-
-
 class Counts:
     """What has happened so far; may be used by several threads."""
 
-    def __init__(self) -> None:
-        """Begin with nothing."""
+    def __init__(self, record: Path) -> None:
+        """Begin with nothing, and write to `record`."""
+        self._record = record.open("w")
         self._lock = threading.Lock()
         self._total: dict[str, int] = {}
         self._failed: dict[str, int] = {}
@@ -50,7 +46,7 @@ class Counts:
         self._longest = 0.0
 
     def add(self, kind: str, begun: float, outcome: str) -> None:
-        """Count a request, and print it if it has failed."""
+        """Count a request, and write it down if it has failed."""
         seconds = time.time() - begun
         with self._lock:
             self._total[kind] = self._total.get(kind, 0) + 1
@@ -58,7 +54,11 @@ class Counts:
             if outcome:
                 self._failed[kind] = self._failed.get(kind, 0) + 1
                 failure = {"kind": kind, "begun": begun, "seconds": round(seconds, 3), "failure": outcome}
-                say(failure)
+                self._say(failure)
+
+    def _say(self, line: dict[str, Any]) -> None:
+        self._record.write(f"{json.dumps(line)}\n")
+        self._record.flush()
 
     def reopen(self) -> None:
         """Count a kept connection that the other side had closed before it answered anything."""
@@ -66,7 +66,7 @@ class Counts:
             self._reopened += 1
 
     def show(self, *, end: bool) -> None:
-        """Print a line with the counts."""
+        """Write a line with the counts."""
         with self._lock:
             line = {
                 "total": self._total,
@@ -75,7 +75,7 @@ class Counts:
                 "longest": round(self._longest, 3),
                 "end": end,
             }
-            say(line)
+            self._say(line)
 
 
 class Client(threading.Thread):
@@ -159,7 +159,7 @@ class Client(threading.Thread):
 def main() -> None:
     """Run until the file appears."""
     options = json.loads(os.environ["LOAD"])
-    counts, ended = Counts(), threading.Event()
+    counts, ended = Counts(Path(options["record"])), threading.Event()
     clients = [
         Client(kind, options, counts, ended) for kind in ("fresh", "kept", "uploads") for _ in range(options[kind])
     ]
@@ -172,6 +172,7 @@ def main() -> None:
     for client in clients:
         client.join()
     counts.show(end=True)
+    threading.Event().wait()
 
 
 if __name__ == "__main__":

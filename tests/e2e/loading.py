@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from e2e.cluster import Registry
 
 NAME = "load"
-STOP = "/tmp/stop"  # noqa: S108 - in the pod
+RECORD, STOP = "/tmp/record", "/tmp/stop"  # noqa: S108 - in the pod
 WARM_UP = 3
 """Lines of counts, one a second, before the load counts as running."""
 
@@ -41,8 +41,10 @@ class Load:
     longest: float = 0.0
 
     def read(self) -> list[dict[str, Any]]:
-        """Read the log, and return its lines."""
-        lines = [json.loads(line) for line in self.registry.kubectl("logs", NAME).splitlines()]
+        """Read what the pod has written down, and return the lines."""
+        record = self.registry.kubectl("exec", NAME, "--", "cat", RECORD)
+        # The last line may be half written.
+        lines = [json.loads(line) for line in record.splitlines(keepends=True) if line.endswith("\n")]
         self.failures = [line for line in lines if "failure" in line]
         for line in lines:
             if "total" in line:
@@ -105,6 +107,7 @@ def load_on(  # noqa: PLR0913
         "uploads": uploads,
         "pause": pause,
         "timeout": timeout,
+        "record": RECORD,
         "stop": STOP,
     }
     running = Load(registry)
