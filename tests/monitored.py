@@ -78,6 +78,7 @@ class Counter:
                     f"-port={self.port}",
                     "-logtostderr",
                     "-emit_prog_label=false",
+                    "-poll_interval=10ms",
                 ],
                 env={"GOMAXPROCS": "1"},
                 stderr=log,
