@@ -48,7 +48,8 @@ class Hidden:
                     with suppress(OSError):
                         temporary.unlink()
                 raise
-            if durable:
+            # In a bucket the file's own fsync brings its name too.
+            if durable and not self._in_place:
                 sync_directory(self.path)
                 # The directory itself may be new.
                 sync_directory(self.path.parent)
