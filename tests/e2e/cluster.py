@@ -39,7 +39,7 @@ RESTRICTED = {
     "capabilities": {"drop": ["ALL"]},
     "readOnlyRootFilesystem": True,
 }
-"""The securityContext of a helper's container: the namespaces enforce the Pod Security Standard "restricted"."""
+"""The securityContext of a container of these tests: the namespaces enforce the Pod Security Standard "restricted"."""
 
 Object = dict[str, Any]
 Operation = dict[str, Any]
