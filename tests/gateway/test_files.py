@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway_programs import Setup, scene
-
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from gateway_programs import Scene
 
 WHEEL = "/packages/demo-1.0-py3-none-any.whl"
@@ -101,12 +97,3 @@ def test_ranges(shared_anonymous: Scene) -> None:
     assert shared_anonymous.gateway.get(WHEEL, Range="bytes=51200-").status_code == 416
     changed = shared_anonymous.gateway.get(WHEEL, Range="bytes=0-9", If_Range='"other"')
     assert (changed.status_code, len(changed.content)) == (200, 51200)
-
-
-def test_a_slow_volume_is_read_by_threads(tmp_path: Path) -> None:
-    with scene(tmp_path, Setup(anonymous=True)) as started:
-        whole = started.gateway.get(WHEEL)
-    (tmp_path / "slow").mkdir()
-    with scene(tmp_path / "slow", Setup(anonymous=True, slow_volume=True)) as started:
-        assert started.gateway.get(WHEEL).content == whole.content
-        assert started.gateway.get(WHEEL, Range="bytes=5-6").content == whole.content[5:7]

@@ -13,6 +13,7 @@ import pytest
 from negotiation import JSON
 
 from gateway_programs import (
+    Gateway,
     Registry,
     Setup,
     basic,
@@ -196,3 +197,22 @@ def test_a_server_that_hangs_holds_up_no_file(private: Scene) -> None:
     assert private.gateway.get("/simple/demo/", "reader", "read").status_code == 200
     private.recorder.hold.set()
     upload.join()
+
+
+def test_packages_of_a_volume_that_can_hang_are_opened_by_the_server_alone(running: Registry, tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "remote", "1.0", padding=os.urandom(3_000_000))
+    assert running.upload(wheel).status_code == 200
+    nothing, path = tmp_path / "nothing", f"/packages/{wheel.name}"
+    setup = Setup(slow_volume=True)
+    port = running.server.port
+    with Gateway(tmp_path / "slow", port, packages=nothing, pages=running.server.pages, setup=setup) as gateway:
+        whole = gateway.get(path, *READER)
+        assert (whole.status_code, whole.content) == (200, wheel.read_bytes())
+        assert whole.headers["Cache-Control"] == "max-age=31536000"
+        part = gateway.get(path, *READER, Range="bytes=100-199")
+        assert (part.status_code, part.content) == (206, wheel.read_bytes()[100:200])
+        unchanged = gateway.get(path, *READER, If_Modified_Since=whole.headers["Last-Modified"])
+        assert (unchanged.status_code, unchanged.content) == (304, b"")
+        assert gateway.request("HEAD", path, *READER).headers["Content-Length"] == str(len(wheel.read_bytes()))
+        assert gateway.get(path).status_code == 401
+        assert gateway.get("/packages/missing-1.0-py3-none-any.whl", *READER).status_code == 404
