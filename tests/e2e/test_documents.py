@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from documents import blocks
+from documents import DOCUMENTS, blocks
 from e2e import cluster, samples
 from manifests import ROOT
 
@@ -22,6 +22,7 @@ pytestmark = pytest.mark.e2e
 
 NAMESPACE = "pypiserver"
 INDEX = "http://localhost:8080/simple/my-package/"
+COMMANDS = {"bash cluster", "bash url"}
 AS_BOB = f"""
 curl --silent --output /dev/null --write-out '%{{http_code}} ' --user "bob:$reader_password" {INDEX}
 curl --silent --output /dev/null --write-out '%{{http_code}} ' --user "publisher:$password" {INDEX}
@@ -41,16 +42,27 @@ def checkout(tmp_path: Path) -> Iterator[Path]:
     cluster.remove_namespace(NAMESPACE)
 
 
-def test_commands_of_the_readme(checkout: Path) -> None:
-    shown = [text for kind, text in blocks(ROOT / "README.md") if kind == "bash cluster"]
+@pytest.fixture
+def repository(tmp_path: Path) -> str:
+    """Return the address of a repository whose branch main is what is checked out here."""
+    directory = tmp_path / "repository.git"
+    subprocess.run(["git", "clone", "--quiet", "--bare", f"file://{ROOT}", directory], check=True)
+    head = subprocess.check_output(["git", "-C", ROOT, "rev-parse", "HEAD"], text=True).strip()
+    subprocess.run(["git", "-C", directory, "update-ref", "refs/heads/main", head], check=True)
+    return f"file://{directory}"
+
+
+def test_commands_of_the_documents(checkout: Path, repository: str) -> None:
     environment = {
         **os.environ,
         "PATH": f"{checkout / 'venv' / 'bin'}:{os.environ['PATH']}",
         "VIRTUAL_ENV": str(checkout / "venv"),
+        "REPOSITORY": repository,
     }
-    # What follows the README's last command asks, until the new Secret has reached the pod, who may read.
-    script = "set -eu\ntrap 'kill $(jobs -p)' EXIT\n" + "".join(shown)
-    script += f"while sleep 1; do codes=$({AS_BOB}); echo $codes; [ \"$codes\" = '200 401 ' ] && exit 0; done\n"
+    readme, *others = ("".join(text for kind, text in blocks(path) if kind in COMMANDS) for path in DOCUMENTS)
+    # After the README's last command: until the new Secret has reached the pod, who may read.
+    until = f"while sleep 1; do codes=$({AS_BOB}); echo $codes; [ \"$codes\" = '200 401 ' ] && break; done\n"
+    script = "set -eu\ntrap 'kill $(jobs -p)' EXIT\n" + "".join([readme, until, *others])
     done = subprocess.run(
         ["bash", "-c", script], cwd=checkout, env=environment, capture_output=True, text=True, check=False, timeout=420
     )
