@@ -70,10 +70,18 @@ class Monitoring(Construct):
         self.files = ConfigFiles(
             self, "files", metadata=metadata, suffix="monitoring", files=runtime_files("monitoring")
         )
-        monitors = {"service-monitor": scraping.service_monitor, "pod-monitor": scraping.pod_monitor}
-        make = monitors.get(spec.scrape)
         labels = spec.object_labels
-        self.monitor = make and make(self, metadata=metadata, labels=labels, interval_seconds=spec.interval_seconds)
+        self.monitor = (
+            None
+            if spec.scrape == "annotations"
+            else scraping.monitor(
+                self,
+                kind="ServiceMonitor" if spec.scrape == "service-monitor" else "PodMonitor",
+                metadata=metadata,
+                labels=labels,
+                interval_seconds=spec.interval_seconds,
+            )
+        )
         self.rules = alerts.prometheus_rule(self, metadata=metadata, labels=labels) if spec.rules else None
         self.dashboard = dashboard.config_map(self, metadata=metadata) if spec.dashboard else None
 

@@ -79,6 +79,7 @@ class PyPIServer(Construct):
         metadata: Makes names, labels and annotations.
         server: The server's files and container.
         gateway: The gateway's files and container.
+        monitoring: The counting container and the objects around it, or None.
         storage: The volume: a LocalVolume, SharedVolume or S3Volume.
         service_account: The ServiceAccount; no token is ever mounted.
         deployment: The Deployment.

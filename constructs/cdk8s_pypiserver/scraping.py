@@ -1,6 +1,7 @@
 """How Prometheus finds what it scrapes: the operator's ServiceMonitor or PodMonitor, or annotations of the pods."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 import cdk8s
 from constructs import Construct
@@ -22,35 +23,23 @@ def annotations() -> dict[str, str]:
     }
 
 
-def service_monitor(
-    scope: Construct, *, metadata: Metadata, labels: Mapping[str, str], interval_seconds: int
+def monitor(
+    scope: Construct,
+    *,
+    kind: Literal["ServiceMonitor", "PodMonitor"],
+    metadata: Metadata,
+    labels: Mapping[str, str],
+    interval_seconds: int,
 ) -> cdk8s.ApiObject:
-    """Make the ServiceMonitor."""
-    endpoints = _endpoints(metadata, interval_seconds)
-    selector = {"matchLabels": metadata.selector}
+    """Make the operator's object of this kind."""
+    endpoints = "endpoints" if kind == "ServiceMonitor" else "podMetricsEndpoints"
     return custom_object(
         scope,
-        "service-monitor",
+        "monitor",
         api_version=PROMETHEUS_OPERATOR,
-        kind="ServiceMonitor",
+        kind=kind,
         metadata=metadata.of_custom(labels=labels),
-        spec={"selector": selector, "endpoints": endpoints},
-    )
-
-
-def pod_monitor(
-    scope: Construct, *, metadata: Metadata, labels: Mapping[str, str], interval_seconds: int
-) -> cdk8s.ApiObject:
-    """Make the PodMonitor."""
-    endpoints = _endpoints(metadata, interval_seconds)
-    selector = {"matchLabels": metadata.selector}
-    return custom_object(
-        scope,
-        "pod-monitor",
-        api_version=PROMETHEUS_OPERATOR,
-        kind="PodMonitor",
-        metadata=metadata.of_custom(labels=labels),
-        spec={"selector": selector, "podMetricsEndpoints": endpoints},
+        spec={"selector": {"matchLabels": metadata.selector}, endpoints: _endpoints(metadata, interval_seconds)},
     )
 
 
