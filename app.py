@@ -3,7 +3,7 @@
 import gc
 
 # Loading the Kubernetes classes allocates hundreds of thousands of objects that all stay: looking for garbage among
-# them, time and again, takes a tenth of a second of a run that ends soon.
+# them, time and again, takes a twentieth of the run.
 gc.disable()
 
 import cdk8s  # noqa: E402

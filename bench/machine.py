@@ -37,8 +37,9 @@ def facts() -> list[str]:
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in DISTRIBUTIONS)
     server = subprocess.run([nginx(), "-v"], check=True, capture_output=True, text=True).stderr
     processor = cpu[1] if cpu else platform.machine()
+    kernel = platform.release().partition("-")[0]
     return [
-        f"{os.cpu_count()} CPUs ({processor}), {pages / 2**30:.0f} GiB of memory, Linux {platform.release()}",
+        f"{os.cpu_count()} CPUs ({processor}), {pages / 2**30:.0f} GiB of memory, Linux {kernel}",
         "clients and servers share them, over loopback",
         f"Python {platform.python_version()}, nginx {server.strip().rpartition('/')[2]}, {versions}",
     ]

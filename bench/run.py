@@ -11,10 +11,10 @@ ROOT = Path(__file__).resolve().parents[1]
 # The programs of the pod are started as the tests start them.
 sys.path.append(str(ROOT / "tests"))
 
-from processes import with_node  # noqa: E402 - found through the line above
+from processes import prepare  # noqa: E402 - found through the line above
 
 # Before cdk8s is imported, which starts Node.js.
-with_node()
+prepare()
 
 import growth  # noqa: E402
 import machine  # noqa: E402

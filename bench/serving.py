@@ -233,8 +233,5 @@ def _section(scale: Scale, names: list[str], rates: Mapping[tuple[str, str], flo
     for what, one, other, limit in ratios:
         for work in WORK:
             ratio = rates[work, one] / rates[work, other]
-            if limit > 1 and work == "project list":
-                section.notes.append(f"{what.format(work=work)}: {number(ratio)} times (no target).")
-            else:
-                section.targets.append(Target(what.format(work=work), ratio, limit, at_least=True))
+            section.targets.append(Target(what.format(work=work), ratio, limit, at_least=True))
     return section
