@@ -12,8 +12,10 @@ from cdk8s_pypiserver import (  # noqa: E402
     AuthSpec,
     AvailabilitySpec,
     CertificateSpec,
+    Ingress,
     IngressSpec,
     KustomizeApp,
+    Metadata,
     MonitoringSpec,
     NamespaceChart,
     PyPIServerChart,
@@ -40,10 +42,14 @@ def main() -> None:
     def having(concern: str, spec: PyPIServerSpec) -> PyPIServerChart:
         return PyPIServerChart(concerns, concern, spec)
 
-    ingress = having("ingress", PyPIServerSpec(ingress=IngressSpec(host=HOST)))
-    app.add_component("ingress", without=local, having=ingress)
-    tls = having("tls", PyPIServerSpec(ingress=IngressSpec(host=HOST, tls=TLS)))
-    app.add_component("tls", without=ingress, having=tls)
+    def exposed(concern: str, tls: TLSSpec | None = None) -> cdk8s.Chart:
+        chart = cdk8s.Chart(concerns, concern)
+        Ingress(chart, "ingress", spec=IngressSpec(host=HOST, tls=tls), metadata=Metadata(name="pypiserver"))
+        return chart
+
+    ingress = exposed("ingress")
+    app.add_component("ingress", without=cdk8s.Chart(concerns, "nothing"), having=ingress)
+    app.add_component("tls", without=ingress, having=exposed("tls", TLS))
     ha = having("ha", PyPIServerSpec(storage=SharedVolumeSpec(), availability=AvailabilitySpec()))
     app.add_component("ha", without=shared, having=ha)
     anonymous = having("anonymous-reads", PyPIServerSpec(auth=AuthSpec(anonymous_reads=True)))

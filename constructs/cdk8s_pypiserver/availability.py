@@ -9,6 +9,7 @@ from typing_extensions import Self
 
 from .metadata import Metadata
 from .spec import Spec
+from .values import number
 
 
 class AvailabilitySpec(Spec):
@@ -73,7 +74,7 @@ class Availability(Construct):
             metadata=metadata.of(),
             spec=k8s.PodDisruptionBudgetSpec(
                 selector=k8s.LabelSelector(match_labels=metadata.selector),
-                min_available=k8s.IntOrString.from_number(spec.min_available),
+                min_available=number(spec.min_available),
                 # A pod that is not ready protects nothing, and would keep a node from being drained for ever.
                 unhealthy_pod_eviction_policy="AlwaysAllow",
             ),

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from cdk8s_plus_27 import k8s
 
 from .spec import Resources
+from .values import amount, number
 
 RUN_DIRECTORY = "/run/pypiserver"
 RUN_VOLUME = "run"
@@ -24,7 +25,7 @@ def requirements(resources: Resources) -> k8s.ResourceRequirements:
 
     def quantities(cpu: str | None, memory: str | None) -> dict[str, k8s.Quantity] | None:
         given = {"cpu": cpu, "memory": memory}
-        return {name: k8s.Quantity.from_string(value) for name, value in given.items() if value} or None
+        return {name: amount(value) for name, value in given.items() if value} or None
 
     return k8s.ResourceRequirements(
         requests=quantities(resources.cpu_request, resources.memory_request),
@@ -40,7 +41,7 @@ def variables(values: Mapping[str, str]) -> list[k8s.EnvVar]:
 def http_probe(path: str, port: int, *, period: int, timeout: int, failures: int) -> k8s.Probe:
     """Return a probe by HTTP; the times are seconds."""
     return k8s.Probe(
-        http_get=k8s.HttpGetAction(path=path, port=k8s.IntOrString.from_number(port)),
+        http_get=k8s.HttpGetAction(path=path, port=number(port)),
         period_seconds=period,
         timeout_seconds=timeout,
         failure_threshold=failures,
@@ -51,9 +52,7 @@ def scratch(name: str, size: str, *, in_memory: bool = False) -> k8s.Volume:
     """Return an emptyDir of at most this size; a pod that outgrows it is evicted."""
     return k8s.Volume(
         name=name,
-        empty_dir=k8s.EmptyDirVolumeSource(
-            size_limit=k8s.Quantity.from_string(size), medium="Memory" if in_memory else None
-        ),
+        empty_dir=k8s.EmptyDirVolumeSource(size_limit=amount(size), medium="Memory" if in_memory else None),
     )
 
 

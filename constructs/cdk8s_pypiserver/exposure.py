@@ -5,6 +5,7 @@ from typing import Literal
 from cdk8s_plus_27 import k8s
 from constructs import Construct
 
+from . import values
 from .gateway import METRICS_PORT, METRICS_PORT_NAME, PORT_NAME
 from .metadata import Metadata
 from .spec import Host, Name, Port, Spec
@@ -70,8 +71,7 @@ class Service(Construct):
             spec=k8s.ServiceSpec(
                 selector=metadata.selector,
                 ports=[
-                    k8s.ServicePort(name=name, port=port, target_port=k8s.IntOrString.from_string(name))
-                    for name, port in ports.items()
+                    k8s.ServicePort(name=name, port=port, target_port=values.name(name)) for name, port in ports.items()
                 ],
             ),
         )

@@ -19,11 +19,10 @@ def runtime_files(folder: str) -> Mapping[str, str]:
     return {name: (directory / name).read_text("utf-8") for name in names}
 
 
-class ConfigFiles(Construct):
+class ConfigFiles(k8s.KubeConfigMap):
     """A ConfigMap of configuration files.
 
     Attributes:
-        config_map: The ConfigMap.
         checksums: Annotations for the pod template, one a file, so that a patch of one file touches no other.
     """
 
@@ -31,14 +30,13 @@ class ConfigFiles(Construct):
         self, scope: Construct, id_: str, *, metadata: Metadata, suffix: str, files: Mapping[str, str]
     ) -> None:
         """Make the ConfigMap `<name>-<suffix>`."""
-        super().__init__(scope, id_)
-        self.config_map = k8s.KubeConfigMap(self, "config-map", metadata=metadata.of(suffix), data=dict(files))
-        self.name = metadata.name_of(suffix)
+        super().__init__(scope, id_, metadata=metadata.of(suffix), data=dict(files))
+        self._object_name = metadata.name_of(suffix)
         self.checksums = {f"checksum/{suffix}-{name}": _checksum(text) for name, text in files.items()}
 
     def volume(self, name: str) -> k8s.Volume:
         """Return a volume of the files."""
-        return k8s.Volume(name=name, config_map=k8s.ConfigMapVolumeSource(name=self.name))
+        return k8s.Volume(name=name, config_map=k8s.ConfigMapVolumeSource(name=self._object_name))
 
 
 def _checksum(text: str) -> str:

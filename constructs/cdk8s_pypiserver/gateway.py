@@ -13,6 +13,7 @@ from .metadata import Metadata
 from .spec import QuantityStr, Resources, Spec, quantity
 from .storage import PACKAGES_DIRECTORY
 from .storage import SUFFIX as PACKAGES_VOLUME
+from .values import number
 
 CONTAINER = "gateway"
 PORT = 8080
@@ -78,9 +79,7 @@ class Gateway(Construct):
             security_context=hardened(),
             resources=requirements(self.spec.resources),
             # A volume that hangs takes nginx with it, and no restart would help: so only the port is asked.
-            liveness_probe=k8s.Probe(
-                tcp_socket=k8s.TcpSocketAction(port=k8s.IntOrString.from_number(PORT)), period_seconds=10
-            ),
+            liveness_probe=k8s.Probe(tcp_socket=k8s.TcpSocketAction(port=number(PORT)), period_seconds=10),
             readiness_probe=http_probe("/ready", PORT, period=3, timeout=5, failures=2),
             # The image's stop signal is SIGQUIT, on which nginx finishes what it has begun.
             lifecycle=wait_before_stop(f"sleep {DRAIN_SECONDS}"),

@@ -33,6 +33,7 @@ from .storage import (
     SharedVolumeSpec,
     StorageSpec,
 )
+from .values import number
 
 
 class PyPIServerSpec(Spec):
@@ -231,9 +232,7 @@ class PyPIServer(Construct):
 def _rolling() -> k8s.DeploymentStrategy:
     return k8s.DeploymentStrategy(
         type="RollingUpdate",
-        rolling_update=k8s.RollingUpdateDeployment(
-            max_unavailable=k8s.IntOrString.from_number(0), max_surge=k8s.IntOrString.from_number(1)
-        ),
+        rolling_update=k8s.RollingUpdateDeployment(max_unavailable=number(0), max_surge=number(1)),
     )
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from .metadata import Metadata
 from .spec import Label, Name, QuantityStr, Spec
+from .values import amount
 
 SUFFIX = "packages"
 PACKAGES_DIRECTORY = "/data/packages"
@@ -129,7 +130,7 @@ class S3Volume(Construct):
                 metadata=metadata.of(SUFFIX),
                 spec=k8s.PersistentVolumeSpec(
                     storage_class_name="",
-                    capacity={"storage": k8s.Quantity.from_string(spec.size)},
+                    capacity={"storage": amount(spec.size)},
                     access_modes=["ReadWriteMany"],
                     persistent_volume_reclaim_policy="Retain",
                     claim_ref=k8s.ObjectReference(
@@ -186,6 +187,6 @@ def _claim(  # noqa: PLR0913
             access_modes=[access_mode],
             storage_class_name=storage_class,
             volume_name=volume,
-            resources=k8s.ResourceRequirements(requests={"storage": k8s.Quantity.from_string(size)}),
+            resources=k8s.ResourceRequirements(requests={"storage": amount(size)}),
         ),
     )
