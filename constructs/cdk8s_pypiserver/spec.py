@@ -4,13 +4,12 @@ import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from typing_extensions import Self
 
-__all__ = ["Host", "Label", "Name", "Port", "QuantityStr", "Resources", "Spec", "Url", "quantity"]
+__all__ = ["Host", "Label", "Name", "Port", "QuantityStr", "Resources", "Spec", "quantity"]
 
 # The suffixes of https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 _SUFFIXES = {suffix: Decimal(1024) ** power for power, suffix in enumerate(("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"))}
@@ -69,21 +68,11 @@ def _host(value: str) -> str:
     return value
 
 
-def _url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
-        raise ValueError("must be an http or https URL of a host, such as https://s3.example.org")
-    return value
-
-
 QuantityStr = Annotated[str, AfterValidator(_positive_quantity)]
 """A Kubernetes quantity above zero, as text."""
 
 Host = Annotated[str, AfterValidator(_host)]
 """A full DNS name."""
-
-Url = Annotated[str, AfterValidator(_url)]
-"""An http or https URL."""
 
 Label = Annotated[str, Field(pattern=rf"^{_LABEL.pattern}$", max_length=63)]
 """An RFC 1123 label: what names of namespaces and Services look like."""
