@@ -159,3 +159,14 @@ def test_every_file_is_read_once(settings: Settings, tmp_path: Path, monkeypatch
             assert app.get("/simple/a/", headers={"Accept": accept}).status_int == 200
         assert opened.count(".whl") == reads
         made[0].write()
+
+
+def test_asking_for_what_is_not_here_leaves_nothing_behind(serve: Serve) -> None:
+    server = serve()
+    for number in range(20):
+        assert requests.get(f"{server.url}/simple/absent-{number}/", timeout=20).status_code == 404
+    assert upload(server.url, "a-1.0.zip").ok
+    index(server.url, JSON)
+    directory = server.packages / ".pypiserver" / facts.DIRECTORY
+    wait_for((directory / "a.json").exists, "what is known to be written down")
+    assert [path.name for path in directory.iterdir()] == ["a.json"]

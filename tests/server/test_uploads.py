@@ -58,6 +58,12 @@ def test_what_fits_is_published(app: webtest.TestApp, name: str, form: dict[str,
         ("README", {}, "Bad filename: README"),
         (".my_pkg-1.0.tar.gz", {}, "Bad filename: .my_pkg-1.0.tar.gz"),
         ("my pkg-1.0.tar.gz", {}, "Bad filename: my pkg-1.0.tar.gz"),
+        # The gateway has no address for these, or none for their project's page.
+        ("-1.0.zip", {}, "Bad filename: -1.0.zip"),
+        ("my+pkg-1.0.zip", {}, "Bad filename: my+pkg-1.0.zip"),
+        ("_my_pkg-1.0.zip", {}, "Bad filename: _my_pkg-1.0.zip"),
+        ("my_pkg-1.0-py3.8-linux.rpm", {}, "Bad filename: my_pkg-1.0-py3.8-linux.rpm"),
+        (f"{'a' * 239}-1.0.zip", {}, "Bad filename: more than 246 characters"),
         (WHEEL, {":action": "nonsense"}, "Unsupported ':action' field: nonsense"),
     ],
 )

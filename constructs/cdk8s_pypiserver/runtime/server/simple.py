@@ -77,7 +77,9 @@ class Simple:
             body = callback(project=project)
             if isinstance(body, str):
                 body = self._marked(body, entries)
-        self._facts.keep(project)
+        if entries:
+            # Whoever asks for what is not here leaves nothing behind.
+            self._facts.keep(project)
         return body
 
     def _file(self, callback: Callable[..., object], filename: str) -> object:

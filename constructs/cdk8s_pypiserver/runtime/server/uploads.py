@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import re
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,13 @@ from upstream import HTTPError, name_and_version, normalised, request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+LONGEST_NAME = 246
+"""How long a file's name may be: with `.metadata` after it, it still is one (NAME_MAX is 255)."""
+_SERVED = re.compile(
+    r"[A-Za-z0-9_!+-][A-Za-z0-9_.!+-]*\.(?i:whl|tar\.gz|zip|tgz|tar\.bz2|tar\.xz|egg|exe|msi)(?:\.asc)?"
+)
+_PROJECT = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
 
 class Uploads:
@@ -68,9 +76,13 @@ class Uploads:
                 content.file = Upload(content.file, announced)
 
     def _check_name(self, filename: str) -> None:
-        # pypiserver would take a name that begins with a dot, and never list the file.
-        if filename.startswith("."):
+        # pypiserver would take a name that begins with a dot, and never list the file; the gateway's addresses have no
+        # room for some others, and no index page for projects that are not named as in PEP 508.
+        guess = name_and_version(filename)
+        if not guess or not _SERVED.fullmatch(filename) or not _PROJECT.fullmatch(normalised(guess[0])):
             raise RefusedError(f"Bad filename: {filename}")
+        if len(filename) > LONGEST_NAME:
+            raise RefusedError(f"Bad filename: more than {LONGEST_NAME} characters")
         if self._exists(filename):
             raise _existing(filename)
 
