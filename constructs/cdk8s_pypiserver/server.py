@@ -45,7 +45,7 @@ class ServerSpec(Spec):
     ready_timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 3
     """Seconds within which the package volume must answer for the pod to be ready."""
     temporary_size: QuantityStr = "40Gi"
-    """Scratch space in /tmp: each upload stands there twice while it is received. A bound, not a reservation."""
+    """Scratch space in /tmp: each upload stands there while it is received. A bound, not a reservation."""
     resources: Resources = Resources(memory_limit="1Gi")
     """Requests and limits."""
 

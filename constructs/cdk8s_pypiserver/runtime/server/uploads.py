@@ -9,6 +9,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import forms
 from digests import FORM_FIELDS, Upload
 from errors import RefusedError, from_os, unavailable
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
@@ -57,9 +58,15 @@ class Uploads:
         return guarded
 
     def _check(self) -> None:
-        form: Mapping[str, str] = request.forms
         _check_whole()
+        if request.content_type.startswith("multipart/"):
+            # Where bottle would keep what it reads.
+            request.environ["bottle.request.post"] = forms.read(request.body, request.environ["CONTENT_TYPE"])
+        form: Mapping[str, str] = request.forms
         action = form.get(":action")
+        if action == "doc_upload":
+            # pypiserver reads all of it into memory, and drops it.
+            raise RefusedError("Documentation is not kept here")
         if action == "remove_pkg" and not self._removal:
             raise HTTPError(
                 HTTPStatus.FORBIDDEN, "Removal is off: what is published stays (ALLOW_REMOVAL=yes allows it)"

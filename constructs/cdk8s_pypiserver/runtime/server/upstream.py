@@ -45,6 +45,8 @@ else:
     Backend = backend.Backend
     HTTPError = bottle_wrapper.HTTPError
 
+FileUpload: Any = bottle_wrapper.FileUpload
+FormsDict: Any = bottle_wrapper.FormsDict
 request: Any = bottle_wrapper.request
 response: Any = bottle_wrapper.response
 html_escape: Callable[[str], str] = bottle_wrapper.html_escape

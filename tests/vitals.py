@@ -1,0 +1,32 @@
+"""What must not change while hostile input comes in: the workers, their memory, the files around the packages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import subprocess
+
+MEBIBYTE = 2**20
+
+
+def workers(master: subprocess.Popen[bytes] | None) -> frozenset[int]:
+    """The processes that a master has started."""
+    assert master
+    return frozenset(map(int, Path(f"/proc/{master.pid}/task/{master.pid}/children").read_text().split()))
+
+
+def memory(pids: frozenset[int]) -> int:
+    """The bytes that processes hold in memory and share with no other process."""
+    return sum(_private(Path(f"/proc/{pid}/smaps_rollup").read_text()) for pid in pids)
+
+
+def files(directory: Path) -> frozenset[str]:
+    """The paths of all files below a directory."""
+    return frozenset(str(path.relative_to(directory)) for path in directory.rglob("*") if not path.is_dir())
+
+
+def _private(rollup: str) -> int:
+    lines = (line.split() for line in rollup.splitlines() if line.startswith("Private_"))
+    return sum(int(kilobytes) * 1024 for _, kilobytes, *_ in lines)
