@@ -53,20 +53,15 @@ class IngressSpec(Spec):
     """HTTPS; None for plain HTTP, over which passwords can be read on the way."""
 
 
-class Service(Construct):
-    """The Service.
-
-    Attributes:
-        service: The Service; its port is called `http`, that for scraping `metrics`.
-    """
+class Service(k8s.KubeService):
+    """The Service; its port is called `http`, that for scraping `metrics`."""
 
     def __init__(self, scope: Construct, id_: str, *, spec: ServiceSpec, metrics: bool, metadata: Metadata) -> None:
         """Make the Service; `metrics` says whether the pods can be scraped."""
-        super().__init__(scope, id_)
         ports = {PORT_NAME: spec.port, **({METRICS_PORT_NAME: METRICS_PORT} if metrics else {})}
-        self.service = k8s.KubeService(
-            self,
-            "service",
+        super().__init__(
+            scope,
+            id_,
             metadata=metadata.of(),
             spec=k8s.ServiceSpec(
                 selector=metadata.selector,

@@ -43,12 +43,8 @@ class GatewaySpec(Spec):
     """Requests and limits."""
 
 
-class Gateway(Construct):
-    """The gateway's configuration and container.
-
-    Attributes:
-        files: ConfigMap of nginx.conf and of the files that it includes, one a concern.
-    """
+class Gateway(ConfigFiles):
+    """The gateway: the ConfigMap of nginx.conf and of the files that it includes, one a concern, and its container."""
 
     def __init__(  # noqa: PLR0913
         self,
@@ -62,11 +58,10 @@ class Gateway(Construct):
         metadata: Metadata,
     ) -> None:
         """Make the ConfigMap; the switches are those of `configuration`."""
-        super().__init__(scope, id_)
+        files = configuration(spec, anonymous_reads=anonymous_reads, slow_volume=slow_volume, metrics=metrics)
+        super().__init__(scope, id_, metadata=metadata, suffix="gateway", files=files)
         self.spec = spec
         self.metrics = metrics
-        files = configuration(spec, anonymous_reads=anonymous_reads, slow_volume=slow_volume, metrics=metrics)
-        self.files = ConfigFiles(self, "files", metadata=metadata, suffix="gateway", files=files)
 
     def container(self) -> k8s.Container:
         """Return the container."""
@@ -95,7 +90,7 @@ class Gateway(Construct):
     def volumes(self) -> list[k8s.Volume]:
         """Return the volumes that only this container mounts."""
         return [
-            self.files.volume(FILES_VOLUME),
+            self.volume(FILES_VOLUME),
             scratch(SCRATCH_VOLUME, self.spec.temporary_size),
             # In memory, since a cached verdict stands beside the credentials it is about.
             scratch(VERDICTS_VOLUME, "16Mi", in_memory=True),

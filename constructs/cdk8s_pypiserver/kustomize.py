@@ -1,16 +1,14 @@
 """Writes charts as Kustomize folders, and the difference that a concern makes as Kustomize components."""
 
-import difflib
 import os
-import shutil
-import sys
-from collections.abc import Iterable, Iterator
-from itertools import chain
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import cdk8s
 import yaml
 
+from .folder import Texts, replace_folder, write_folder
 from .metadata import SERVER_COMPONENT
 from .patches import Manifest, patch_between
 
@@ -19,13 +17,13 @@ KUSTOMIZATION = "kustomization.yaml"
 COMPONENTS = "components"
 
 _WORKLOADS = {"Deployment", "StatefulSet"}
+_NOT_IN_FILE_NAMES = re.compile(r"[^0-9a-zA-Z_.-]")
+# What YAML 1.1 as PyYAML knows it takes for text, and the readers of Kubernetes for a number or a boolean.
+_NOT_PLAIN = re.compile(r"[-+]?(?:\d[\d_]*)?\.?[\d_]*(?:[eE][-+]?\d+)?|0[oO][0-7_]+|[yYnN]")
 
 
 class KustomizeApp(cdk8s.App):
-    """An app whose charts become Kustomize folders: `<outdir>/<chart>/` and `<outdir>/components/<concern>/`.
-
-    A synth that fails leaves the folder of the last one untouched.
-    """
+    """An app whose charts become Kustomize folders: `<outdir>/<chart>/` and `<outdir>/components/<concern>/`."""
 
     def __init__(self, outdir: str | Path = "dist") -> None:
         """Make the app.
@@ -34,139 +32,113 @@ class KustomizeApp(cdk8s.App):
             outdir: Folder that is written. Where CDK8S_OUTDIR names another one, as the cdk8s command line does,
                 that gets a copy.
         """
-        self._target = Path(outdir).resolve()
-        # Beside the target, so that it can be renamed into place; made when the app is synthesized.
-        self._stage = self._target.with_name(f".{self._target.name}-{os.getpid()}")
-        super().__init__(
-            outdir=str(self._stage),
-            output_file_extension=".yaml",
-            yaml_output_type=cdk8s.YamlOutputType.FOLDER_PER_CHART_FILE_PER_RESOURCE,
-        )
-        self._components: dict[str, tuple[cdk8s.Chart, cdk8s.Chart]] = {}
+        super().__init__(outdir=str(outdir))
+        self._components: dict[str, tuple[cdk8s.Chart | None, cdk8s.Chart]] = {}
 
-    def add_component(self, concern: str, *, without: cdk8s.Chart, having: cdk8s.Chart) -> None:
+    def add_component(self, concern: str, *, without: cdk8s.Chart | None, having: cdk8s.Chart) -> None:
         """Add the component that turns `without` into `having`, two charts of the same names.
 
         Args:
             concern: Name of the component's folder.
-            without: Chart without the concern.
+            without: Chart without the concern; None where the concern is made of objects of its own.
             having: Chart with the concern; usually of another app, so that it is not written itself.
         """
         self._components[concern] = (without, having)
 
-    def write(self) -> None:
+    def synth(self) -> None:
         """Synthesize, and put the result in place of the last one, printing what changed.
+
+        The folder of the last synth stays whole until everything is there, also if this one fails.
 
         Raises:
             RuntimeError: two objects of one chart would be written to one file.
+            ValueError: a component would take something away.
         """
-        try:
-            self.synth()
-            charts = self.charts
-            # Once each: every call makes Node render the whole chart.
-            manifests = {chart: chart.to_json() for chart in dict.fromkeys(chain(charts, *self._components.values()))}
-            for chart in charts:
-                _complete_chart(self._stage / chart.node.id, len(manifests[chart]))
-            for concern, (without, having) in self._components.items():
-                _write_component(self._stage / COMPONENTS / concern, manifests[without], manifests[having])
-            _copy_for_command_line(self._stage, self._target)
-            _replace(self._target, self._stage)
-        finally:
-            shutil.rmtree(self._stage, ignore_errors=True)
+        charts = self.charts
+        # Once each: every call makes Node render the whole chart.
+        pairs = (chart for pair in self._components.values() for chart in pair if chart)
+        manifests = {chart: chart.to_json() for chart in dict.fromkeys([*charts, *pairs])}
+        texts: Texts = {}
+        for chart in charts:
+            texts |= _in_folder(chart.node.id, _chart(chart.node.id, manifests[chart]))
+        for concern, (without, having) in self._components.items():
+            documents = _component(concern, manifests[without] if without else [], manifests[having])
+            texts |= _in_folder(f"{COMPONENTS}/{concern}", documents)
+        target = Path(self.outdir).resolve()
+        asked = os.environ.get("CDK8S_OUTDIR")
+        if asked and Path(asked).resolve() != target:
+            write_folder(Path(asked), texts)
+        replace_folder(target, texts)
 
 
-def _complete_chart(folder: Path, objects: int) -> None:
-    files = sorted(folder.glob("*.yaml"))
-    if len(files) != objects:
-        # cdk8s names a file by kind and name alone.
-        raise RuntimeError(f"{folder.name}: {objects} objects would share {len(files)} files; give them other names")
-    for file in files:
-        file.write_text(HEADER + file.read_text("utf-8"), "utf-8")
-    kustomization = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
-    _write(folder / KUSTOMIZATION, {**kustomization, "resources": [file.name for file in files]})
+def _in_folder(folder: str, documents: dict[str, Manifest]) -> Texts:
+    return {f"{folder}/{name}": HEADER + to_yaml(document) for name, document in documents.items()}
 
 
-def _write_component(folder: Path, without: list[Manifest], having: list[Manifest]) -> None:
-    folder.mkdir(parents=True)
+def _chart(name: str, manifests: list[Manifest]) -> dict[str, Manifest]:
+    documents = {_file_name(*_identity(manifest)): manifest for manifest in manifests}
+    if len(documents) != len(manifests):
+        # As cdk8s does, a file is named by kind and name alone.
+        raise RuntimeError(
+            f"{name}: {len(manifests)} objects would share {len(documents)} files; give them other names"
+        )
+    return dict(sorted(documents.items())) | {KUSTOMIZATION: _kustomization("Kustomization", resources=documents)}
+
+
+def _component(concern: str, without: list[Manifest], having: list[Manifest]) -> dict[str, Manifest]:
     before = {_identity(manifest): manifest for manifest in without}
     gone = before.keys() - {_identity(manifest) for manifest in having}
     if gone:
-        raise ValueError(f"component {folder.name} must not take objects away (took {sorted(gone)})")
-    resources: list[str] = []
-    patches: list[dict[str, object]] = []
+        raise ValueError(f"component {concern} must not take objects away (took {sorted(gone)})")
+    resources: dict[str, Manifest] = {}
+    documents: dict[str, Manifest] = {}
+    patches: list[Manifest] = []
     for manifest in having:
         kind, name = _identity(manifest)
-        earlier = before.get((kind, name))
+        file, earlier = _file_name(kind, name), before.get((kind, name))
         if earlier is None:
-            resources.append(f"{kind}.{name}.yaml")
-            _write(folder / resources[-1], manifest)
+            resources[file] = manifest
         elif patch := patch_between(earlier, manifest):
             body = {"apiVersion": manifest["apiVersion"], "kind": kind, "metadata": {"name": name}}
-            file = f"patch.{kind}.{name}.yaml"
             body["metadata"].update(patch.pop("metadata", {}))
-            _write(folder / file, {**body, **patch})
-            if kind in _WORKLOADS:
-                # Every workload that serves the index, whatever the storage mode calls it.
-                selector = f"app.kubernetes.io/component={SERVER_COMPONENT}"
-                patches.append({"path": file, "target": {"kind": kind, "labelSelector": selector}})
-            else:
-                patches.append({"path": file})
-    component: dict[str, object] = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component"}
-    if resources:
-        component["resources"] = sorted(resources)
-    if patches:
-        component["patches"] = sorted(patches, key=lambda patch: str(patch["path"]))
-    _write(folder / KUSTOMIZATION, component)
+            documents[f"patch.{file}"] = {**body, **patch}
+            # A workload's patch is for every one that serves the index, whatever the storage mode calls it.
+            selector = {"kind": kind, "labelSelector": f"app.kubernetes.io/component={SERVER_COMPONENT}"}
+            patches.append({"path": f"patch.{file}"} | ({"target": selector} if kind in _WORKLOADS else {}))
+    return resources | documents | {KUSTOMIZATION: _kustomization("Component", resources=resources, patches=patches)}
+
+
+def _kustomization(kind: str, *, resources: Iterable[str], patches: Iterable[Manifest] = ()) -> Manifest:
+    version = "v1alpha1" if kind == "Component" else "v1beta1"
+    document: Manifest = {"apiVersion": f"kustomize.config.k8s.io/{version}", "kind": kind}
+    if listed := sorted(resources):
+        document["resources"] = listed
+    if patched := sorted(patches, key=lambda patch: str(patch["path"])):
+        document["patches"] = patched
+    return document
 
 
 def _identity(manifest: Manifest) -> tuple[str, str]:
     return manifest["kind"], manifest["metadata"]["name"]
 
 
+def _file_name(kind: str, name: str) -> str:
+    return _NOT_IN_FILE_NAMES.sub("", f"{kind}.{name}.yaml")
+
+
 class _Dumper(yaml.CSafeDumper):
-    """Writes texts of many lines as such."""
+    """Writes texts of many lines as such, and quotes what another reader would not take for a text."""
 
 
 def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+    style = "|" if "\n" in value else "'" if _NOT_PLAIN.fullmatch(value) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
 _Dumper.add_representer(str, _text)
 
 
-def _write(path: Path, document: object) -> None:
-    text = yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=10_000)
-    path.write_text(HEADER + text, "utf-8")
-
-
-def _copy_for_command_line(stage: Path, target: Path) -> None:
-    asked = os.environ.get("CDK8S_OUTDIR")
-    if asked and Path(asked).resolve() != target:
-        shutil.copytree(stage, asked, dirs_exist_ok=True)
-
-
-def _replace(target: Path, stage: Path) -> None:
-    changes = list(_changes(target, stage))
-    if not changes and target.exists():
-        return
-    sys.stdout.writelines(changes)
-    old = stage.with_name(stage.name + "-old")
-    if target.exists():
-        target.rename(old)
-    stage.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _changes(old: Path, new: Path) -> Iterator[str]:
-    names = sorted({path.relative_to(root) for root in (old, new) for path in _files(root)})
-    for name in names:
-        before, after = (
-            (root / name).read_text("utf-8").splitlines(keepends=True) if (root / name).is_file() else []
-            for root in (old, new)
-        )
-        if before != after:
-            yield from difflib.unified_diff(before, after, f"{old.name}/{name} (before)", f"{old.name}/{name}")
-
-
-def _files(root: Path) -> Iterable[Path]:
-    return (path for path in root.rglob("*") if path.is_file())
+def to_yaml(document: Manifest) -> str:
+    """Return the document as YAML, fields in their order."""
+    text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=10_000)
+    return text

@@ -172,8 +172,8 @@ class PyPIServer(Construct):
         """Return annotations of the pods alone."""
         return {
             "kubectl.kubernetes.io/default-container": DEFAULT_CONTAINER,
-            **self.gateway.files.checksums,
-            **self.server.files.checksums,
+            **self.gateway.checksums,
+            **self.server.checksums,
             **(self.monitoring.pod_annotations() if self.monitoring else {}),
         }
 

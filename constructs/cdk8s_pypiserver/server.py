@@ -45,12 +45,12 @@ class ServerSpec(Spec):
     ready_timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 3
     """Seconds within which the package volume must answer for the pod to be ready."""
     temporary_size: QuantityStr = "40Gi"
-    """Scratch space in /tmp: each upload stands there while it is received. A bound, not a reservation."""
+    """Scratch space in /tmp: each upload stands there twice while it is received. A bound, not a reservation."""
     resources: Resources = Resources(memory_limit="1Gi")
     """Requests and limits."""
 
 
-class Server(Construct):
+class Server(ConfigFiles):
     """The server's files and container.
 
     Attributes:
@@ -59,9 +59,8 @@ class Server(Construct):
 
     def __init__(self, scope: Construct, id_: str, *, spec: ServerSpec, metadata: Metadata) -> None:
         """Make the ConfigMap."""
-        super().__init__(scope, id_)
+        super().__init__(scope, id_, metadata=metadata, suffix="server", files=runtime_files("server"))
         self.spec = spec
-        self.files = ConfigFiles(self, "files", metadata=metadata, suffix="server", files=runtime_files("server"))
 
     def container(
         self, *, environment: Mapping[str, str], arguments: Sequence[str], grace_seconds: int
@@ -109,4 +108,4 @@ class Server(Construct):
 
     def volumes(self) -> list[k8s.Volume]:
         """Return the volumes that only this container mounts."""
-        return [self.files.volume(FILES_VOLUME), scratch(SCRATCH_VOLUME, self.spec.temporary_size)]
+        return [self.volume(FILES_VOLUME), scratch(SCRATCH_VOLUME, self.spec.temporary_size)]

@@ -73,46 +73,41 @@ class S3VolumeSpec(Spec):
 StorageSpec = Annotated[LocalVolumeSpec | SharedVolumeSpec | S3VolumeSpec, Field(discriminator="kind")]
 
 
-class LocalVolume(Construct):
-    """A claim for a volume of one node.
-
-    Attributes:
-        claim: The PersistentVolumeClaim.
-    """
+class LocalVolume(k8s.KubePersistentVolumeClaim):
+    """A claim for a volume of one node."""
 
     def __init__(self, scope: Construct, id_: str, *, spec: LocalVolumeSpec, metadata: Metadata) -> None:
         """Make the claim."""
-        super().__init__(scope, id_)
-        self.claim = _claim(self, metadata, "ReadWriteOnce", spec.size, storage_class=spec.storage_class)
+        claim = _claim("ReadWriteOnce", spec.size, storage_class=spec.storage_class)
+        super().__init__(scope, id_, metadata=metadata.of(SUFFIX), spec=claim)
         self.environment: dict[str, str] = {}
 
 
-class SharedVolume(Construct):
-    """A claim for a file system of all nodes.
-
-    Attributes:
-        claim: The PersistentVolumeClaim.
-    """
+class SharedVolume(k8s.KubePersistentVolumeClaim):
+    """A claim for a file system of all nodes."""
 
     def __init__(self, scope: Construct, id_: str, *, spec: SharedVolumeSpec, metadata: Metadata) -> None:
         """Make the claim."""
-        super().__init__(scope, id_)
-        self.claim = _claim(self, metadata, "ReadWriteMany", spec.size, storage_class=spec.storage_class)
+        claim = _claim("ReadWriteMany", spec.size, storage_class=spec.storage_class)
+        super().__init__(scope, id_, metadata=metadata.of(SUFFIX), spec=claim)
         self.environment = {"WRITERS": "many", "RESCAN_SECONDS": str(spec.rescan_seconds)}
 
 
-class S3Volume(Construct):
+class S3Volume(k8s.KubePersistentVolumeClaim):
     """A claim for a bucket, and the PersistentVolume or StorageClass behind it.
 
     Attributes:
-        claim: The PersistentVolumeClaim.
         volume: The PersistentVolume (static provisioning) or None.
         storage_class: The StorageClass (dynamic provisioning) or None.
     """
 
     def __init__(self, scope: Construct, id_: str, *, spec: S3VolumeSpec, metadata: Metadata, user: int) -> None:
         """Make the objects; `user` is the uid and gid that owns every file of the mount."""
-        super().__init__(scope, id_)
+        name, static = metadata.name_of(SUFFIX), spec.provisioning == "static"
+        claim = _claim(
+            "ReadWriteMany", spec.size, storage_class="" if static else name, volume=name if static else None
+        )
+        super().__init__(scope, id_, metadata=metadata.of(SUFFIX), spec=claim)
         # The options and why: the mount ignores fsGroup, so the owner is an option; list-type 1 suits stores that are
         # not AWS (GeeseFS README); a short stat cache bounds how old a listing can be.
         options = (
@@ -123,7 +118,7 @@ class S3Volume(Construct):
         secret = k8s.SecretReference(name=secret_name, namespace=spec.namespace)
         self.volume: k8s.KubePersistentVolume | None = None
         self.storage_class: k8s.KubeStorageClass | None = None
-        if spec.provisioning == "static":
+        if static:
             self.volume = k8s.KubePersistentVolume(
                 self,
                 "volume",
@@ -137,7 +132,7 @@ class S3Volume(Construct):
                         api_version="v1",
                         kind="PersistentVolumeClaim",
                         namespace=spec.namespace,
-                        name=metadata.name_of(SUFFIX),
+                        name=name,
                     ),
                     csi=k8s.CsiPersistentVolumeSource(
                         driver=S3_DRIVER,
@@ -147,9 +142,6 @@ class S3Volume(Construct):
                         volume_attributes={"mounter": "geesefs", "capacity": spec.size, "options": options},
                     ),
                 ),
-            )
-            self.claim = _claim(
-                self, metadata, "ReadWriteMany", spec.size, storage_class="", volume=metadata.name_of(SUFFIX)
             )
         else:
             secrets = {
@@ -165,28 +157,16 @@ class S3Volume(Construct):
                 reclaim_policy="Retain",
                 parameters={"mounter": "geesefs", "bucket": spec.bucket, "options": options, **secrets},
             )
-            self.claim = _claim(self, metadata, "ReadWriteMany", spec.size, storage_class=metadata.name_of(SUFFIX))
         # Such a mount has neither hard links nor a cheap rename, and its directory times prove nothing.
         self.environment = {"PUBLISH_METHOD": "direct", "RESCAN_SECONDS": str(S3_STALENESS_SECONDS)}
 
 
-def _claim(  # noqa: PLR0913
-    scope: Construct,
-    metadata: Metadata,
-    access_mode: str,
-    size: str,
-    *,
-    storage_class: str | None,
-    volume: str | None = None,
-) -> k8s.KubePersistentVolumeClaim:
-    return k8s.KubePersistentVolumeClaim(
-        scope,
-        "claim",
-        metadata=metadata.of(SUFFIX),
-        spec=k8s.PersistentVolumeClaimSpec(
-            access_modes=[access_mode],
-            storage_class_name=storage_class,
-            volume_name=volume,
-            resources=k8s.ResourceRequirements(requests={"storage": amount(size)}),
-        ),
+def _claim(
+    access_mode: str, size: str, *, storage_class: str | None, volume: str | None = None
+) -> k8s.PersistentVolumeClaimSpec:
+    return k8s.PersistentVolumeClaimSpec(
+        access_modes=[access_mode],
+        storage_class_name=storage_class,
+        volume_name=volume,
+        resources=k8s.ResourceRequirements(requests={"storage": amount(size)}),
     )

@@ -21,4 +21,4 @@ if __name__ == "__main__":
     app = KustomizeApp()
     spec = PyPIServerSpec(name="team-a", ingress=IngressSpec(host="pypi.team-a.example.org"))
     OwnedRegistry(cdk8s.Chart(app, "registry"), "registry", spec)
-    app.write()
+    app.synth()

@@ -37,4 +37,4 @@ class ReportingRegistry(PyPIServer):
 if __name__ == "__main__":
     app = KustomizeApp()
     ReportingRegistry(cdk8s.Chart(app, "registry"), "registry")
-    app.write()
+    app.synth()

@@ -23,4 +23,4 @@ if __name__ == "__main__":
     app = KustomizeApp()
     spec = PyPIServerSpec.from_yaml(Path(__file__).with_name("registry.yaml"))
     TunedRegistry(cdk8s.Chart(app, "registry"), "registry", spec)
-    app.write()
+    app.synth()
