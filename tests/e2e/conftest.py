@@ -9,6 +9,10 @@ E2E_ISSUER: cert-manager's ClusterIssuer; `lab-ca` if there is one.
 E2E_INGRESS_SERVICE: NAMESPACE/NAME of the ingress controller's Service; `lab-ingress/traefik` if there is one.
 E2E_NODE: the node that is drained, and lost by E2E_NODE_CRASH; the newest one.
 E2E_NODE_CRASH, E2E_NODE_UP: shell commands that make this node vanish without a word, and bring it back.
+E2E_LARGE: if set, the wheel that must not cost memory has 2.1 GB instead of 300 MB, and 20 uploads at once 100 MB each
+    instead of 10 MB; this takes 15 GB of disk for a while.
+E2E_KILL_SECONDS: how long containers are killed under load, in each of two deployments; 15.
+E2E_KILL_SEED: what the choice among them depends on; printed with the figures, and another one in every run.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
     from pathlib import Path
 
-MODULES = ("test_documents", "test_repository_url", "test_local", "test_ingress", "test_ha")
+MODULES = ("test_documents", "test_repository_url", "test_local", "test_ingress", "test_ha", "test_scale", "test_kills")
 """The order of the modules: what is quick first."""
 FAILED = pytest.StashKey[bool]()
 REGISTRIES = pytest.StashKey[list[cluster.Registry]]()

@@ -28,7 +28,10 @@ import time
 import urllib.parse
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 OK = 200
 
@@ -78,6 +81,31 @@ class Counts:
             self._say(line)
 
 
+def authorization(options: Mapping[str, Any]) -> str:
+    """The header of this name, with `user` and `password`."""
+    credentials = f"{options['user']}:{options['password']}".encode()
+    return f"Basic {base64.b64encode(credentials).decode()}"
+
+
+def connect(options: Mapping[str, Any]) -> http.client.HTTPConnection:
+    """A connection to `url`, with `timeout`; it is opened by the first request."""
+    return http.client.HTTPConnection(urllib.parse.urlsplit(options["url"]).netloc, timeout=options["timeout"])
+
+
+def form(fields: Mapping[str, str], content: tuple[str, bytes] | None = None) -> tuple[bytes, str]:
+    """A form with these fields, and perhaps a file, as body and Content-Type."""
+    boundary = uuid.uuid4().hex
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        for name, value in fields.items()
+    ]
+    if content:
+        name, data = content
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="content"; filename="{name}"\r\n\r\n'
+        parts += [head.encode(), data, b"\r\n"]
+    return b"".join([*parts, f"--{boundary}--\r\n".encode()]), f"multipart/form-data; boundary={boundary}"
+
+
 class Client(threading.Thread):
     """One client that asks again and again."""
 
@@ -89,8 +117,7 @@ class Client(threading.Thread):
         self._counts = counts
         self._ended = ended
         self._paths = itertools.cycle(options["paths"])
-        credentials = f"{options['user']}:{options['password']}".encode()
-        self._headers = {"Authorization": f"Basic {base64.b64encode(credentials).decode()}"}
+        self._headers = {"Authorization": authorization(options)}
         self._connection: http.client.HTTPConnection | None = None
 
     def run(self) -> None:
@@ -105,10 +132,6 @@ class Client(threading.Thread):
                 self._connection = None
             self._counts.add(self._kind, begun, outcome)
 
-    def _open(self) -> http.client.HTTPConnection:
-        address = urllib.parse.urlsplit(self._options["url"])
-        return http.client.HTTPConnection(address.netloc, timeout=self._options["timeout"])
-
     def _ask(
         self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes = b"", content_type: str = ""
     ) -> str:
@@ -119,7 +142,7 @@ class Client(threading.Thread):
         return "" if answer.status == OK else f"{method} {path}: {answer.status} {text[:200]!r}"
 
     def _get(self) -> str:
-        connection = self._open()
+        connection = connect(self._options)
         try:
             return self._ask(connection, "GET", next(self._paths))
         finally:
@@ -134,24 +157,18 @@ class Client(threading.Thread):
                 # A server may close a connection that it keeps while the next request is on its way: clients ask once
                 # more on a new one (RFC 9112, 9.3.1), as pip, uv and requests do. It is counted all the same.
                 self._counts.reopen()
-        self._connection = self._open()
+        self._connection = connect(self._options)
         return self._ask(self._connection, "GET", path)
 
     def _publish(self) -> str:
         content = os.urandom(10_000)
         version = f"1.{uuid.uuid4().int}"
-        boundary = uuid.uuid4().hex
         fields = {":action": "file_upload", "name": "load", "version": version}
         fields["sha256_digest"] = hashlib.sha256(content).hexdigest()
-        parts = [f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
-                 for name, value in fields.items()]  # fmt: skip
-        head = (
-            f'--{boundary}\r\nContent-Disposition: form-data; name="content"; filename="load-{version}.tar.gz"\r\n\r\n'
-        )
-        body = "".join([*parts, head]).encode() + content + f"\r\n--{boundary}--\r\n".encode()
-        connection = self._open()
+        body, content_type = form(fields, (f"load-{version}.tar.gz", content))
+        connection = connect(self._options)
         try:
-            return self._ask(connection, "POST", "/", body, f"multipart/form-data; boundary={boundary}")
+            return self._ask(connection, "POST", "/", body, content_type)
         finally:
             connection.close()
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from e2e import cluster, load
+from e2e import churn, cluster, crowd, load
 from e2e.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from types import ModuleType
 
     from e2e.cluster import Registry
 
 NAME = "load"
-RECORD, STOP = "/tmp/record", "/tmp/stop"  # noqa: S108 - in the pod
+RECORD, LEDGER, STOP = "/tmp/record", "/tmp/ledger", "/tmp/stop"  # noqa: S108 - in the pod
 WARM_UP = 3
 """Lines of counts, one a second, before the load counts as running."""
 
@@ -32,6 +34,7 @@ class Load:
         total: Requests by kind.
         reopened: Kept connections that the registry had closed while the next request was on its way.
         longest: Seconds that the slowest request took.
+        patience: Seconds within which it ends.
     """
 
     registry: Registry
@@ -39,6 +42,7 @@ class Load:
     total: dict[str, int] = field(default_factory=dict)
     reopened: int = 0
     longest: float = 0.0
+    patience: float = 60.0
 
     def read(self) -> list[dict[str, Any]]:
         """Read what the pod has written down, and return the lines."""
@@ -65,12 +69,72 @@ class Load:
         latest = max((failure["begun"] + failure["seconds"] for failure in self.failures), default=0.0)
         return time.time() - latest > seconds
 
+    def end(self) -> None:
+        """Stop it, and wait until every request has an answer."""
+        self.registry.kubectl("exec", NAME, "--", "touch", STOP)
+        eventually(self.ended, "the end of the load", self.patience, 0.5)
+
     def __str__(self) -> str:
         """The figures on one line."""
         return (
             f"{self.total}, {len(self.failures)} failed, {self.reopened} kept connections opened anew, "
             f"the slowest took {self.longest} s"
         )
+
+
+@dataclass
+class Churn(Load):
+    """Uploads, removals and reads whose answers are compared with the truth.
+
+    Attributes:
+        ledger: At the end, what churn.py has written down.
+    """
+
+    ledger: dict[str, Any] = field(default_factory=dict)
+
+    def end(self) -> None:
+        """Stop it, wait until every request has an answer, and read what has become of the files."""
+        super().end()
+        self.ledger = json.loads(self.registry.kubectl("exec", NAME, "--", "cat", LEDGER))
+
+    @property
+    def wrong(self) -> list[str]:
+        """The answers that must never be given."""
+        return [failure["failure"] for failure in self.failures if failure["failure"].startswith(churn.WRONG)]
+
+    def names(self, state: str) -> dict[str, dict[str, str]]:
+        """The names that have come to this state, with what is known of them."""
+        files: dict[str, dict[str, str]] = self.ledger["files"]
+        return {name: file for name, file in files.items() if file["state"] == state}
+
+    def __str__(self) -> str:
+        """The figures on one line."""
+        kinds = Counter(f"{failure['kind']} {failure['failure'][:60]}" for failure in self.failures)
+        away = self.ledger["longest_without_a_read"]
+        return f"{self.total}, failed {dict(kinds)}, at most {away:.1f} s without a page"
+
+
+@dataclass
+class Crowd(Load):
+    """Many clients at once.
+
+    Attributes:
+        uploads: How many files are published.
+        acknowledged: At the end, the digests of those that were, by name.
+    """
+
+    uploads: int = 0
+    acknowledged: dict[str, str] = field(default_factory=dict)
+
+    def end(self) -> None:
+        """Stop it, wait until every request has an answer, and read which files were published."""
+        super().end()
+        self.acknowledged = json.loads(self.registry.kubectl("exec", NAME, "--", "cat", LEDGER))
+
+    def published(self) -> bool:
+        """Whether every upload has an answer."""
+        self.read()
+        return self.total.get("uploads", 0) == self.uploads
 
 
 @contextmanager
@@ -95,50 +159,88 @@ def load_on(  # noqa: PLR0913
         pause: Seconds that each client rests between two requests.
         timeout: Seconds after which a request has failed.
     """
+    options = {"paths": list(paths), "fresh": fresh, "kept": kept, "uploads": uploads, "pause": pause}
+    with _running(Load(registry), load, {**options, "timeout": timeout}) as running:
+        yield running
+
+
+@contextmanager
+def churn_on(registry: Registry, *, removals: bool, lag: float, timeout: float = 15) -> Iterator[Churn]:
+    """Publish, remove and read through the Service of the registry; after the block its figures are final.
+
+    Args:
+        registry: The registry.
+        removals: Whether it lets publishers remove files.
+        lag: Seconds after which everybody must see what was acknowledged.
+        timeout: Seconds after which a request has failed.
+    """
+    options = {"writers": 4, "readers": 4, "removals": removals, "lag": lag, "ledger": LEDGER, "pause": 0.2}
+    with _running(Churn(registry), churn, {**options, "timeout": timeout}) as running:
+        yield running
+
+
+@contextmanager
+def crowd_on(
+    registry: Registry, projects: Sequence[str], *, installers: int, uploads: int, size: int
+) -> Iterator[Crowd]:
+    """Let many clients install and publish at the same time; after the block its figures are final.
+
+    Args:
+        registry: The registry.
+        projects: What is installed; each has one file.
+        installers: Clients that install.
+        uploads: Files that are published, all at once.
+        size: Bytes of each of these.
+    """
+    options = {"projects": list(projects), "installers": installers, "uploads": uploads, "size": size, "pause": 2.0}
+    with _running(Crowd(registry, uploads=uploads), crowd, {**options, "ledger": LEDGER, "timeout": 120}) as running:
+        yield running
+
+
+RunningLoad = TypeVar("RunningLoad", bound=Load)
+
+
+@contextmanager
+def _running(running: RunningLoad, script: ModuleType, options: dict[str, Any]) -> Iterator[RunningLoad]:
+    registry = running.registry
     # The address rather than the name: a name server on a node that is drained is not what is tested.
     service = registry.get("service", cluster.NAME)["spec"]
+    running.patience = options["timeout"] + 30
     options = {
+        **options,
         "url": f"http://{service['clusterIP']}:{service['ports'][0]['port']}",
         "user": cluster.PUBLISHER.user,
         "password": cluster.PUBLISHER.password,
-        "paths": list(paths),
-        "fresh": fresh,
-        "kept": kept,
-        "uploads": uploads,
-        "pause": pause,
-        "timeout": timeout,
         "record": RECORD,
         "stop": STOP,
     }
-    running = Load(registry)
-    registry.kubectl("apply", "--filename", "-", stdin=json.dumps(_objects(registry, options)))
+    registry.kubectl("apply", "--filename", "-", stdin=json.dumps(_objects(registry, script, options)))
     try:
         registry.kubectl("wait", "--for=condition=Ready", f"pod/{NAME}", "--timeout=60s")
         eventually(running.running, "requests", 60, 0.5)
         yield running
-        registry.kubectl("exec", NAME, "--", "touch", STOP)
-        eventually(running.ended, "the end of the load", timeout + 30, 0.5)
+        running.end()
     finally:
         registry.kubectl("delete", "pod", NAME, "--grace-period=1")
 
 
-def _objects(registry: Registry, options: dict[str, Any]) -> dict[str, Any]:
+def _objects(registry: Registry, script: ModuleType, options: dict[str, Any]) -> dict[str, Any]:
     pod = registry.get("deployment", cluster.NAME)["spec"]["template"]["spec"]
     (server,) = (container for container in pod["containers"] if container["name"] == cluster.SERVER)
-    script = Path(load.__file__)
+    scripts = [Path(module.__file__ or "") for module in (load, churn, crowd)]
     files = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": NAME},
-        "data": {script.name: script.read_text()},
+        "data": {path.name: path.read_text() for path in scripts},
     }
     container = {
         "name": NAME,
         "image": server["image"],
-        "command": ["python3", f"/load/{script.name}"],
-        "env": [{"name": "LOAD", "value": json.dumps(options)}],
+        "command": ["python3", "-m", script.__name__],
+        "env": [{"name": "LOAD", "value": json.dumps(options)}, {"name": "PYTHONPATH", "value": "/load"}],
         "securityContext": cluster.RESTRICTED,
-        "volumeMounts": [{"name": "files", "mountPath": "/load"}, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
+        "volumeMounts": [{"name": "files", "mountPath": "/load/e2e"}, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
     }
     spec = {
         "containers": [container],

@@ -1,0 +1,176 @@
+"""Containers that are killed and pods that are deleted, at random, while clients publish, remove and install."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+import threading
+import time
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+
+from e2e import cluster, samples
+from e2e.churn import LINK
+from e2e.killing import Killer, status_of
+from e2e.loading import churn_on
+from e2e.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from e2e.clients import Client
+    from e2e.cluster import Pod, Registry
+    from e2e.loading import Churn
+    from e2e.samples import Sample
+
+SECONDS = float(os.environ.get("E2E_KILL_SECONDS", "15"))
+SEED = int(os.environ.get("E2E_KILL_SEED", random.SystemRandom().randrange(10_000)))
+REMOVALS = cluster.setting("ALLOW_REMOVAL", "yes")
+DELETIONS = {"deleted": (), "cut off": ("--grace-period=1",), "cut off at once": ("--grace-period=0", "--force")}
+"""The ways in which a pod goes: in its own time, after a second, or without being waited for."""
+HOST = "pypi.e2e.example"
+SERVING_ON = 15.0
+"""Seconds for which pages may be served by a pod whose server is away, which nobody can tell what others publish: until
+its readiness probe has failed twice, and every node knows."""
+
+
+@pytest.fixture(scope="module")
+def killer() -> Iterator[Killer]:
+    """What kills containers."""
+    made = Killer()
+    yield made
+    made.remove()
+
+
+def test_one_pod(deploy: Callable[..., Registry], killer: Killer, note: Callable[[str], None]) -> None:
+    """What was acknowledged is there whole, nothing else is listed, and clients only ever have to try again."""
+    registry = deploy("kills", cluster.OVERLAYS / "local", [REMOVALS], accounts=True)
+    churn = survives(registry, killer, note, lag=3)
+    assert churn.wrong == []
+    (pod,) = registry.wait_until_settled()
+    client = registry.client(cluster.PUBLISHER, pod)
+    lists_the_truth(client, churn)
+    holds_the_truth(client, churn)
+    assert not registry.exec("ls /data/packages/.pypiserver/unfinished").split()
+
+
+def test_two_pods(
+    deploy: Callable[..., Registry], killer: Killer, shared_class: str, note: Callable[[str], None]
+) -> None:
+    """The same with two pods on one volume, where reading goes on."""
+    patches = [cluster.storage(shared_class), cluster.exposure(HOST, "none", "none"), REMOVALS]
+    registry = deploy("kills-ha", cluster.OVERLAYS / "ha", patches, accounts=True)
+    eventually(lambda: len(registry.ready_pods()) >= 2, "two pods", 120, 0.5)
+    churn = survives(registry, killer, note, lag=SERVING_ON)
+    assert churn.wrong == []
+    assert churn.ledger["longest_without_a_read"] < SERVING_ON
+    pods = registry.wait_until_settled()
+    for pod in pods:
+        lists_the_truth(registry.client(cluster.PUBLISHER, pod), churn)
+    holds_the_truth(registry.client(cluster.PUBLISHER, pods[0]), churn)
+
+
+def survives(registry: Registry, killer: Killer, note: Callable[[str], None], *, lag: float) -> Churn:
+    """Kill while clients are at work, and return what came of their requests."""
+    sample = samples.make(registry.directory, registry.namespace, size=1_000_000)
+    done = registry.client(cluster.PUBLISHER).twine([sample.path])
+    assert done.returncode == 0, done.stdout
+    with churn_on(registry, removals=True, lag=lag) as churn, installing(registry, sample) as installs:
+        kills = under_fire(registry, killer, random.Random(SEED))  # noqa: S311 - no secret
+    note(f"E2E_KILL_SEED={SEED}: {dict(kills)}; {churn}; pip: {dict(installs)}")
+    return churn
+
+
+def under_fire(registry: Registry, killer: Killer, chance: random.Random) -> Counter[str]:
+    """Kill one victim after the other, at moments that nobody has chosen, and count them."""
+    kills: Counter[str] = Counter()
+    begun = time.monotonic()
+    while time.monotonic() < begun + SECONDS:
+        time.sleep(chance.uniform(0.2, 3))
+        pod = chance.choice(registry.ready_pods())
+        # A container that ends for the second time is started again only after 10 s, then 20 s, and so on: a new pod
+        # takes its place.
+        manifest = registry.get("pod", pod.name)
+        containers = (cluster.SERVER, cluster.GATEWAY)
+        fresh = [each for each in containers if not status_of(manifest, each)["restartCount"]]
+        victim = chance.choice([*fresh, "pod"])
+        if victim == "pod":
+            way = chance.choice(list(DELETIONS))
+            kills[f"pod {way}"] += 1
+            delete(registry, pod, way)
+        else:
+            kills[victim] += 1
+            killer.kill(registry, pod, victim)
+    return kills
+
+
+def delete(registry: Registry, pod: Pod, way: str) -> None:
+    """Delete a pod, and wait until another one is in its place."""
+    count = sum(not each.leaving for each in registry.pods())
+    registry.kubectl("delete", "pod", pod.name, "--wait=false", *DELETIONS[way])
+
+    def replaced() -> bool:
+        others = [each for each in registry.pods() if each.uid != pod.uid and not each.leaving]
+        return len(others) >= count and all(each.ready for each in others)
+
+    eventually(replaced, f"a pod in the place of {pod.name}", 180)
+
+
+@contextmanager
+def installing(registry: Registry, sample: Sample) -> Iterator[Counter[str]]:
+    """Install a wheel with pip again and again; after the block, the outcomes are counted."""
+    client = registry.client(cluster.READER)
+    outcomes: Counter[str] = Counter()
+    ended = threading.Event()
+
+    def install() -> None:
+        while not ended.wait(1):
+            outcomes[outcome_of_pip(client, sample)] += 1
+
+    thread = threading.Thread(target=install)
+    thread.start()
+    try:
+        yield outcomes
+    finally:
+        ended.set()
+        thread.join()
+    assert set(outcomes) <= {"installed", "installed after another attempt", "away"}
+
+
+def outcome_of_pip(client: Client, sample: Sample) -> str:
+    """What has become of one installation."""
+    target = client.home / "target"
+    shutil.rmtree(target, ignore_errors=True)
+    done = client.pip_install([sample], target)
+    retried = "Retrying (" in done.stdout
+    if done.returncode == 0:
+        if not sample.installed_whole(target):
+            return "installed, but not what was published"
+        return "installed after another attempt" if retried else "installed"
+    return "away" if retried else done.stdout
+
+
+def lists_the_truth(client: Client, churn: Churn) -> None:
+    """Compare the whole index with what was acknowledged."""
+    stored = churn.names("stored")
+    assert stored.keys() | churn.names("removed").keys() == churn.ledger["files"].keys(), "some have no outcome"
+    listed: dict[str, str] = {}
+    for project in {file["project"] for file in stored.values()}:
+        page = client.get(f"simple/{project}/")
+        assert page.ok
+        listed |= dict(LINK.findall(page.text))
+    assert listed == {name: file["digest"] for name, file in stored.items()}
+
+
+def holds_the_truth(client: Client, churn: Churn) -> None:
+    """Compare every file with what was acknowledged."""
+    for name, file in churn.names("stored").items():
+        assert hashlib.sha256(client.get(f"packages/{name}").content).hexdigest() == file["digest"], name
+    for name in churn.names("removed"):
+        assert client.get(f"packages/{name}").status_code == requests.codes.not_found, name
