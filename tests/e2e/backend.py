@@ -13,27 +13,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 EARLIEST = (1980, 1, 1, 0, 0, 0)
 """The time of every member, since the same sample must have the same digest: the first a ZIP file can name."""
 
 
-def write_wheel(directory: Path, stem: str, metadata: str, files: Mapping[str, bytes]) -> Path:
-    """Write `<stem>-py3-none-any.whl`; `stem` is the escaped name and the version, joined by a hyphen."""
+def write_wheel(directory: Path, stem: str, metadata: str, files: Mapping[str, bytes | Iterable[bytes]]) -> Path:
+    """Write `<stem>-py3-none-any.whl`; `stem` is the escaped name and the version, joined by a hyphen.
+
+    A file may be given in parts, of which one is in memory at a time.
+    """
     information = f"{stem}.dist-info"
     members = {
         **files,
         f"{information}/METADATA": metadata.encode(),
         f"{information}/WHEEL": b"Wheel-Version: 1.0\nGenerator: samples\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
-    lines = [f"{name},sha256={_digest(content)},{len(content)}" for name, content in members.items()]
     record = f"{information}/RECORD"
-    members[record] = "\n".join([*lines, f"{record},,", ""]).encode()
+    lines = []
     path = directory / f"{stem}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
-            archive.writestr(zipfile.ZipInfo(name, EARLIEST), content)
+            digest, size = hashlib.sha256(), 0
+            with archive.open(zipfile.ZipInfo(name, EARLIEST), "w", force_zip64=True) as member:
+                for part in [content] if isinstance(content, bytes) else content:
+                    digest.update(part)
+                    size += member.write(part)
+            encoded = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
+            lines.append(f"{name},sha256={encoded},{size}\n")
+        archive.writestr(zipfile.ZipInfo(record, EARLIEST), "".join([*lines, f"{record},,\n"]))
     return path
 
 
@@ -48,7 +57,3 @@ def build_wheel(wheel_directory: str, config_settings: object = None, metadata_d
         if path.is_file()
     }
     return write_wheel(Path(wheel_directory), (root / "stem").read_text(), metadata, files).name
-
-
-def _digest(content: bytes) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()

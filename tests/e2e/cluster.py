@@ -125,10 +125,11 @@ class Patch(NamedTuple):
 
     kind: str
     change: list[Operation] | Object
+    name: str = ".*"
 
     def entry(self) -> Object:
         """The entry of `patches` in a kustomization file."""
-        return {"target": {"kind": self.kind}, "patch": json.dumps(self.change)}
+        return {"target": {"kind": self.kind, "name": self.name}, "patch": json.dumps(self.change)}
 
 
 def storage(class_name: str, size: str | None = None) -> Patch:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from e2e import backend
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 MEBIBYTE = 1024 * 1024
 PAYLOAD = "payload.bin"
@@ -56,7 +56,16 @@ class Sample:
 
     def installed_whole(self, target: Path) -> bool:
         """Whether `target`, where an installer has put packages, has this one byte for byte."""
-        return hashlib.sha256((target / self.module / PAYLOAD).read_bytes()).hexdigest() == self.payload
+        return digest_of(target / self.module / PAYLOAD) == self.payload
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 digest of a file of any size, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(MEBIBYTE):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def make(  # noqa: PLR0913
@@ -68,23 +77,32 @@ def make(  # noqa: PLR0913
     size: int = 10_000,
     seed: int = 0,
 ) -> Sample:
-    """Write a distribution of about `size` bytes, which no compression makes smaller."""
-    # The digest of the arguments, since files of two sizes or projects must not begin with the same bytes.
-    payload = random.Random(f"{project} {version} {kind} {size} {seed}").randbytes(size)  # noqa: S311 - no secret
+    """Write a distribution of about `size` bytes, which no compression makes smaller; a wheel may be of any size."""
+    digest = hashlib.sha256()
+
+    def payload() -> Iterator[bytes]:
+        # All arguments, since files of two sizes or projects must not begin with the same bytes.
+        source = random.Random(f"{project} {version} {kind} {size} {seed}")  # noqa: S311 - no secret
+        for begin in range(0, size, MEBIBYTE):
+            part = source.randbytes(min(MEBIBYTE, size - begin))
+            digest.update(part)
+            yield part
+
     module = re.sub(r"[-_.]+", "_", project).lower()
     stem = f"{module}-{version}"
     metadata = f"Metadata-Version: 2.1\nName: {project}\nVersion: {version}\nSummary: A sample.\n"
-    files = {f"{module}/__init__.py": f'__version__ = "{version}"\n'.encode(), f"{module}/{PAYLOAD}": payload}
+    code, data = f"{module}/__init__.py", f"{module}/{PAYLOAD}"
+    content = f'__version__ = "{version}"\n'.encode()
     if kind == "wheel":
-        path = backend.write_wheel(directory, stem, metadata, files)
+        path = backend.write_wheel(directory, stem, metadata, {code: content, data: payload()})
     else:
-        path = _write_sdist(directory, stem, metadata, files)
+        path = _write_sdist(directory, stem, metadata, {code: content, data: b"".join(payload())})
     return Sample(
         project=project,
         version=version,
         path=path,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        payload=hashlib.sha256(payload).hexdigest(),
+        sha256=digest_of(path),
+        payload=digest.hexdigest(),
     )
 
 
