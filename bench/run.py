@@ -18,6 +18,7 @@ prepare()
 
 import growth  # noqa: E402
 import machine  # noqa: E402
+import monitoring  # noqa: E402
 import rendering  # noqa: E402
 import serving  # noqa: E402
 import synthesis  # noqa: E402
@@ -28,6 +29,7 @@ BENCHMARKS = {
     "render": rendering.measure,
     "serve": serving.measure,
     "growth": growth.measure,
+    "monitor": monitoring.measure,
 }
 DOCUMENT = ROOT / "docs/performance.md"
 INTRODUCTION = """\

@@ -6,8 +6,10 @@ import contextlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import requests
@@ -17,8 +19,7 @@ from gateway_programs import Gateway, Setup
 from programs import PATIENCE, RUNTIME, Server, free_port, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
     from typing import Self
 
 _SAMPLE = re.compile(r"(?P<name>[a-z_0-9]+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
@@ -92,6 +93,12 @@ class Counter:
         wait_for(listens, "mtail")
         return self
 
+    def memory(self) -> int:
+        """Its resident set in bytes."""
+        assert self.process
+        pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
     def kill(self) -> None:
         """End it at once."""
         if self.process:
@@ -132,18 +139,67 @@ class Monitored:
 
 @contextlib.contextmanager
 def monitored(directory: Path, setup: Setup) -> Iterator[Monitored]:
-    """Start the three programs; the ports of metrics.conf are replaced by free ones."""
-    home, port = directory / "gateway", free_port()
+    """Start the three programs."""
     with Server(directory / "server") as server, Counter(directory) as counter:
-        gateway = Gateway(home, server.port, packages=server.packages, pages=server.pages, setup=setup)
-        text = runtime_files("gateway")["metrics.conf"]
-        for old, new in (
-            ("127.0.0.1:3904", f"127.0.0.1:{counter.log_port}"),
-            ("127.0.0.1:3903", f"127.0.0.1:{counter.port}"),
-            ("listen 9090", f"listen 127.0.0.1:{port}"),
-        ):
-            assert old in text
-            text = text.replace(old, new)
-        (gateway.configuration / "metrics.conf").write_text(text)
+        gateway = Gateway(directory / "gateway", server.port, packages=server.packages, pages=server.pages, setup=setup)
+        port = connect(gateway, log_port=counter.log_port, port=counter.port)
         with gateway:
             yield Monitored(gateway, server, counter, f"http://127.0.0.1:{port}")
+
+
+def connect(gateway: Gateway, *, log_port: int, port: int, changes: Mapping[str, str] | None = None) -> int:
+    """Lead the lines of a gateway that is to be started to these ports; return the port that is scraped.
+
+    `changes` replaces further text of metrics.conf.
+    """
+    text, scraped = runtime_files("gateway")["metrics.conf"], free_port()
+    replacements = {
+        "127.0.0.1:3904": f"127.0.0.1:{log_port}",
+        "127.0.0.1:3903": f"127.0.0.1:{port}",
+        "listen 9090": f"listen 127.0.0.1:{scraped}",
+        **(changes or {}),
+    }
+    for old, new in replacements.items():
+        assert old in text, f"metrics.conf does not contain {old!r}"
+        text = text.replace(old, new)
+    (gateway.configuration / "metrics.conf").write_text(text)
+    return scraped
+
+
+@dataclass(frozen=True)
+class Line:
+    """What the gateway says of one request, or of many that one stands for."""
+
+    weight: int
+    route: str
+    method: str
+    status: str
+    user: str
+    verdict: str
+    upload: str
+
+
+class Lines:
+    """Stands in for the sidecar: takes the gateway's lines as they come, and loses none."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        # Room for some thousand, however busy this process is meanwhile.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**22)
+        self._socket.bind(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+
+    def take(self) -> list[Line]:
+        """Return the lines that are there; nginx sends each before it reads the connection's next request."""
+        found = []
+        with contextlib.suppress(BlockingIOError):
+            while received := self._socket.recv(65536, socket.MSG_DONTWAIT):
+                fields = received.decode().partition(" gateway: ")[2].split()
+                found.append(Line(int(fields[0]), *fields[1:7]))
+        return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()

@@ -27,8 +27,8 @@ class MonitoringSpec(Spec):
     """Counters, and what makes use of them."""
 
     image: str = images.METRICS
-    """Image; another one must hold mtail as its entry point, 3.2.22 or later: 3.0 counts a hundred requests a second at
-    most."""
+    """Image; another one must hold mtail as its entry point, 3.2.22 or later: 3.0 reads a hundred lines a second at
+    most, too few as soon as there are more requests than that."""
     scrape: Literal["service-monitor", "pod-monitor", "annotations"] = "service-monitor"
     """How Prometheus finds the pods: an object of the Prometheus operator, or prometheus.io annotations."""
     interval_seconds: Annotated[int, Field(ge=5, le=300)] = 30

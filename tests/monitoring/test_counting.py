@@ -97,7 +97,7 @@ def test_every_request_is_counted_once(registry: Monitored) -> None:
         ("index", "GET", "2xx", "known"): 1,
         ("index", "other", "4xx", "anonymous"): 1,
         ("project", "GET", "2xx", "known"): 2,
-        ("project", "GET", "3xx", "known"): 1,
+        ("project", "GET", "304", "known"): 1,
         ("project", "GET", "4xx", "known"): 1,
         ("project", "GET", "4xx", "anonymous"): 1,
         ("package", "GET", "2xx", "known"): 2,
