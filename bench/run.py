@@ -20,6 +20,7 @@ import growth  # noqa: E402
 import machine  # noqa: E402
 import monitoring  # noqa: E402
 import rendering  # noqa: E402
+import resolving  # noqa: E402
 import serving  # noqa: E402
 import synthesis  # noqa: E402
 from report import Scale, Section  # noqa: E402
@@ -28,6 +29,7 @@ BENCHMARKS = {
     "synth": synthesis.measure,
     "render": rendering.measure,
     "serve": serving.measure,
+    "resolve": resolving.measure,
     "growth": growth.measure,
     "monitor": monitoring.measure,
 }

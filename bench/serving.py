@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
-import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,6 +16,7 @@ from gateway_programs import Gateway, Setup, basic, nginx
 from load import Load, described
 from programs import PATIENCE, Server, free_port, wait_for
 from report import Scale, Section, Target, median, number
+from servers import running, seed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -68,9 +65,6 @@ WORK: Mapping[str, list[str]] = {"project page": PAGES, "project list": ["/simpl
 
 def measure(scale: Scale) -> Section:
     """Load all servers in turn."""
-    for needed in ("waitress", "watchdog"):
-        # Without them pypi-server takes a slower web server and back end.
-        importlib.import_module(needed)
     rates: dict[tuple[str, str], list[float]] = {}
     with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as stack:
         directory = Path(temporary)
@@ -92,9 +86,9 @@ def measure(scale: Scale) -> Section:
             "registry, reads open": gateway("open", Setup(anonymous=True)),
             "registry, reads private": gateway("private", Setup()),
             "bare nginx": "",
-            "pypi-server, reads open": stack.enter_context(_seed(directory, packages, passwords, "update")),
+            "pypi-server, reads open": stack.enter_context(seed(directory, packages, passwords, "update")),
             "pypi-server, reads private": stack.enter_context(
-                _seed(directory, packages, passwords, "update,download,list")
+                seed(directory, packages, passwords, "update,download,list")
             ),
         }
         # Makes the page files, and fills the cache of pypi-server.
@@ -141,42 +135,6 @@ def _fill(packages: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _running(command: list[str], directory: Path, url: str) -> Iterator[str]:
-    """Run a web server until it is not needed any more."""
-    with (directory / "output.log").open("ab") as output:
-        # In a session of its own, as the registry: Linux shares the CPU among sessions.
-        process = subprocess.Popen(command, cwd=directory, stdout=output, stderr=output, start_new_session=True)
-
-        def answers() -> bool:
-            if process.poll() is not None:
-                raise RuntimeError(f"{command[0]} ended:\n{(directory / 'output.log').read_text('utf-8')}")
-            with contextlib.suppress(requests.ConnectionError):
-                requests.get(url, timeout=PATIENCE)
-                return True
-            return False
-
-        try:
-            wait_for(answers, url)
-            yield url
-        finally:
-            process.terminate()
-            process.wait(PATIENCE)
-
-
-@contextlib.contextmanager
-def _seed(directory: Path, packages: Path, passwords: Path, authenticated: str) -> Iterator[str]:
-    """The command line of the seed chart, which picks waitress and the cached back end by itself."""
-    home = directory / authenticated.replace(",", "-")
-    # In a folder of its own: watchdog is told of every file that another server opens in the one that it watches.
-    shutil.copytree(packages, home / "packages", copy_function=os.link)
-    port = free_port()
-    program = str(Path(sys.executable).with_name("pypi-server"))
-    command = [program, "run", "-p", str(port), "-i", "127.0.0.1", "-a", authenticated, "-P", str(passwords)]
-    with _running([*command, str(home / "packages")], home, f"http://127.0.0.1:{port}") as url:
-        yield url
-
-
-@contextlib.contextmanager
 def _bare(directory: Path, packages: Path, pages: Path) -> Iterator[str]:
     """An nginx without any feature over the same files: what the machine can do."""
     root = directory / "root"
@@ -193,7 +151,7 @@ def _bare(directory: Path, packages: Path, pages: Path) -> Iterator[str]:
     port = free_port()
     (directory / "nginx.conf").write_text(BARE.format(directory=directory, port=port), "utf-8")
     command = [nginx(), "-p", str(directory), "-c", str(directory / "nginx.conf"), "-g", "daemon off;"]
-    with _running(command, directory, f"http://127.0.0.1:{port}") as url:
+    with running(command, directory, f"http://127.0.0.1:{port}") as url:
         yield url
 
 

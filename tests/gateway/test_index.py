@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from negotiation import JSON
+from packaging.metadata import Metadata
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.version import Version
 from pypi_simple import PyPISimple
 
 from gateway_programs import Registry, Setup, make_wheel, multipart, registry, run
@@ -179,6 +183,23 @@ def test_a_client_library_reads_it(planted: tuple[Registry, Tree]) -> None:
         for file in page.packages:
             metadata = client.get_package_metadata(file, verify=True)
             assert f"Name: {tree.top}" in metadata
+
+
+def test_the_packaging_library_reads_it(planted: tuple[Registry, Tree]) -> None:
+    started, tree = planted
+    for project in tree.projects:
+        page = started.gateway.get(f"/simple/{project}/", Accept=JSON).json()
+        assert page["name"] == canonicalize_name(project)
+        found = set()
+        for file in page["files"]:
+            name, version, *_ = parse_wheel_filename(file["filename"])
+            text = started.gateway.get(file["url"] + ".metadata").content
+            assert hashlib.sha256(text).hexdigest() == file["core-metadata"]["sha256"]
+            metadata = Metadata.from_email(text, validate=True)
+            assert (canonicalize_name(metadata.name), metadata.version) == (name, version)
+            assert metadata.requires_python == SpecifierSet(file["requires-python"])
+            found.add(version)
+        assert found == set(map(Version, page["versions"]))
 
 
 def pip(started: Registry, *arguments: str) -> list[str]:
