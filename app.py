@@ -12,6 +12,8 @@ from cdk8s_pypiserver import (  # noqa: E402
     AuthSpec,
     AvailabilitySpec,
     CertificateSpec,
+    GatewaySpec,
+    GatewayTLSSpec,
     Ingress,
     IngressSpec,
     KustomizeApp,
@@ -54,6 +56,8 @@ def main() -> None:
     app.add_component("anonymous-reads", without=local, having=anonymous)
     password = having("initial-password", PyPIServerSpec(auth=AuthSpec(initial_password=True)))
     app.add_component("initial-password", without=local, having=password)
+    secure = having("gateway-tls", PyPIServerSpec(gateway=GatewaySpec(tls=GatewayTLSSpec())))
+    app.add_component("gateway-tls", without=local, having=secure)
     monitoring = having("monitoring", PyPIServerSpec(monitoring=MonitoringSpec()))
     app.add_component("monitoring", without=local, having=monitoring)
     app.synth()

@@ -100,7 +100,8 @@ def _command(client: str, index: Sequence[str], requirement: str, target: Path |
         command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--no-cache-dir"]
         command += ["--target", str(target)] if target else ["--ignore-installed", "--dry-run"]
     else:
-        command = ["uv", "pip", "install", "--no-cache", "--python", sys.executable]
+        uv = str(Path(sys.executable).with_name("uv"))
+        command = [uv, "pip", "install", "--no-cache", "--python", sys.executable]
         command += ["--target", str(target)] if target else ["--target", "nothing", "--dry-run"]
     return [*command, "--quiet", *index, requirement]
 

@@ -5,6 +5,7 @@ from cdk8s_pypiserver import (
     AvailabilitySpec,
     CertificateSpec,
     GatewaySpec,
+    GatewayTLSSpec,
     IngressSpec,
     LocalVolumeSpec,
     MonitoringSpec,
@@ -37,6 +38,10 @@ CASES = {
         )
     ),
     "existing-tls-secret": PyPIServerSpec(ingress=IngressSpec(host=HOST, tls=TLSSpec(secret="wildcard"))),
+    "gateway-tls": PyPIServerSpec(gateway=GatewaySpec(tls=GatewayTLSSpec(secret="own"))),
+    "gateway-certificate": PyPIServerSpec(
+        gateway=GatewaySpec(tls=GatewayTLSSpec(issuer="own-ca", hosts=["pypiserver.team.svc"]))
+    ),
     "openshift": PyPIServerSpec(user_id=None),
     "monitoring": PyPIServerSpec(monitoring=MonitoringSpec()),
     "monitoring-by-pods": PyPIServerSpec(

@@ -29,6 +29,7 @@ import urllib3
 
 from cdk8s_pypiserver import GatewaySpec
 from cdk8s_pypiserver.gateway import configuration
+from cdk8s_pypiserver.tls import FILE as TLS_FILE
 from programs import PATIENCE, Server, free_port, wait_for
 
 if TYPE_CHECKING:
@@ -83,10 +84,13 @@ class Gateway:
         self.pid_file = directory / "gateway.pid"
         self.verdicts = directory / "verdicts"
         self.temporary = directory / "tmp"
-        for each in (self.configuration, self.verdicts, self.temporary, packages, pages):
+        self.certificates = directory / "tls"
+        for each in (self.configuration, self.verdicts, self.temporary, self.certificates, packages, pages):
             each.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.https_port = free_port()
+        self.https_url = f"https://localhost:{self.https_port}"
         files = configuration(
             setup.spec, anonymous_reads=setup.anonymous, slow_volume=setup.slow_volume, metrics=setup.metrics
         )
@@ -97,6 +101,7 @@ class Gateway:
             "/run/pypiserver/pages": str(pages),
             "/data/packages/": f"{packages}/",
             "/var/cache/auth": str(self.verdicts),
+            "/etc/pypiserver/tls;": f"{self.certificates};",
             "_path /tmp/": f"_path {self.temporary}/",
             "127.0.0.1:8081": f"127.0.0.1:{server_port}",
             "listen 8080": f"listen 127.0.0.1:{self.port}",
@@ -107,6 +112,9 @@ class Gateway:
         # In one pass: the new paths may contain what is to be replaced.
         pattern = "|".join(re.escape(old) for old in replacements)
         text = re.sub(pattern, lambda match: replacements[match[0]], text)
+        if TLS_FILE in files:
+            assert "listen 8443" in files[TLS_FILE]
+            files[TLS_FILE] = files[TLS_FILE].replace("listen 8443", f"listen 127.0.0.1:{self.https_port}")
         for name, content in {**files, "nginx.conf": text}.items():
             (self.configuration / name).write_text(content)
         self.process: subprocess.Popen[bytes] | None = None

@@ -15,6 +15,8 @@ from cases import HOST, LETSENCRYPT, STORAGE
 from cdk8s_pypiserver import (
     AuthSpec,
     AvailabilitySpec,
+    GatewaySpec,
+    GatewayTLSSpec,
     IngressSpec,
     KustomizeApp,
     LocalVolumeSpec,
@@ -32,15 +34,18 @@ CONCERNS: dict[str, dict[str, Any]] = {
     "anonymous-reads": {"auth": AuthSpec(anonymous_reads=True)},
     "initial-password": {"auth": AuthSpec(initial_password=True)},
     "monitoring": {"monitoring": MonitoringSpec()},
+    "gateway-tls": {"gateway": GatewaySpec(tls=GatewayTLSSpec())},
 }
 NEEDS = {"tls": ["ingress"]}
+ANYWHERE = ("ingress", "tls", "anonymous-reads", "monitoring", "gateway-tls")
 COMPOSITIONS = [
-    *[(chart, (concern,)) for chart in STORAGE for concern in ("ingress", "tls", "anonymous-reads", "monitoring")],
+    *[(chart, (concern,)) for chart in STORAGE for concern in ANYWHERE],
     ("shared", ("ha",)),
     ("local", ("initial-password",)),
     *[("shared", pair) for pair in (("ha", "ingress"), ("ha", "tls"), ("ha", "anonymous-reads"), ("ha", "monitoring"))],
     *[(chart, ("tls", "anonymous-reads")) for chart in STORAGE],
     *[(chart, ("anonymous-reads", "monitoring")) for chart in STORAGE],
+    *[("shared", ("gateway-tls", other)) for other in ("ha", "anonymous-reads", "monitoring")],
     ("local", ("monitoring", "initial-password")),
     ("local", ("tls", "initial-password")),
     ("local", ("anonymous-reads", "initial-password")),

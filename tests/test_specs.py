@@ -13,6 +13,7 @@ from cdk8s_pypiserver import (
     AvailabilitySpec,
     CertificateSpec,
     GatewaySpec,
+    GatewayTLSSpec,
     IngressSpec,
     LocalVolumeSpec,
     MonitoringSpec,
@@ -35,6 +36,7 @@ S3 = PyPIServerSpec(storage=S3VolumeSpec(bucket="packages"))
 LOCAL = PyPIServerSpec()
 FIXED = PyPIServerSpec(storage=SharedVolumeSpec())
 MONITORED = PyPIServerSpec(monitoring=MonitoringSpec())
+CERTIFIED = PyPIServerSpec(gateway=GatewaySpec(tls=GatewayTLSSpec(issuer="own-ca", hosts=["pypiserver.team.svc"])))
 
 # For every field of every spec: a registry, and another value of the field in it.
 OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
@@ -51,6 +53,10 @@ OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
     (GatewaySpec, "max_upload"): (LOCAL, "512Mi"),
     (GatewaySpec, "temporary_size"): (LOCAL, "90Gi"),
     (GatewaySpec, "concurrent_uploads"): (LOCAL, 7),
+    (GatewayTLSSpec, "secret"): (CERTIFIED, "other"),
+    (GatewayTLSSpec, "issuer"): (CERTIFIED, "other"),
+    (GatewayTLSSpec, "issuer_kind"): (CERTIFIED, "Issuer"),
+    (GatewayTLSSpec, "hosts"): (CERTIFIED, ["other.team.svc"]),
     (Resources, "cpu_request"): (LOCAL, "7m"),
     (Resources, "memory_request"): (LOCAL, "7Mi"),
     (Resources, "cpu_limit"): (LOCAL, "7"),
@@ -59,6 +65,7 @@ OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
     (AuthSpec, "anonymous_reads"): (LOCAL, True),
     (AuthSpec, "initial_password"): (LOCAL, True),
     (ServiceSpec, "port"): (LOCAL, 8080),
+    (ServiceSpec, "https_port"): (CERTIFIED, 8443),
     (IngressSpec, "host"): (SHARED, "other.example.org"),
     (IngressSpec, "class_name"): (SHARED, "traefik"),
     (TLSSpec, "secret"): (SHARED, "other"),
@@ -222,6 +229,28 @@ REFUSALS: dict[str, tuple[Callable[[], Spec], str]] = {
     "port that is scraped": (
         lambda: PyPIServerSpec(service=ServiceSpec(port=9090), monitoring=MonitoringSpec()),
         r"service.port \(9090\) must be another one with monitoring",
+    ),
+    "HTTPS on the port of HTTP": (
+        lambda: PyPIServerSpec(service=ServiceSpec(port=443), gateway=GatewaySpec(tls=GatewayTLSSpec())),
+        r"service.https_port \(443\) must not be service.port",
+    ),
+    "HTTPS on the port that is scraped": (
+        lambda: PyPIServerSpec(
+            service=ServiceSpec(https_port=9090), gateway=GatewaySpec(tls=GatewayTLSSpec()), monitoring=MonitoringSpec()
+        ),
+        r"service.https_port \(9090\) must be another one with monitoring",
+    ),
+    "TLS that ends twice": (
+        lambda: PyPIServerSpec(ingress=IngressSpec(host=HOST), gateway=GatewaySpec(tls=GatewayTLSSpec())),
+        r"gateway.tls cannot be had with ingress \(host=pypi.example.org\): a controller asks the gateway in the clear",
+    ),
+    "certificate without names": (
+        lambda: GatewayTLSSpec(issuer="own-ca"),
+        r"issuer \(own-ca\) and hosts \(\[\]\) must be given together",
+    ),
+    "names without an issuer": (
+        lambda: GatewayTLSSpec(hosts=["pypi.example.org"]),
+        r"issuer \(None\) and hosts \(\['pypi.example.org'\]\) must be given together",
     ),
     "root": (lambda: PyPIServerSpec(user_id=0), r"user_id.*\n.*greater than or equal to 1.*input_value=0"),
 }

@@ -15,6 +15,7 @@ from .registry import PyPIServer, PyPIServerChart, PyPIServerSpec
 from .server import Server, ServerSpec
 from .spec import Resources, Spec
 from .storage import LocalVolume, LocalVolumeSpec, S3Volume, S3VolumeSpec, SharedVolume, SharedVolumeSpec
+from .tls import GatewayTLSSpec
 
 __all__ = [
     "AuthSpec",
@@ -23,6 +24,7 @@ __all__ = [
     "CertificateSpec",
     "Gateway",
     "GatewaySpec",
+    "GatewayTLSSpec",
     "Ingress",
     "IngressSpec",
     "KustomizeApp",

@@ -33,6 +33,7 @@ def refuse_what_cannot_work(spec: PyPIServerSpec) -> None:
     _password_where_others_read(spec)
     _mount_without_owner(spec)
     _port_taken_twice(spec)
+    _tls_ends_twice(spec)
 
 
 def _second_writer(spec: PyPIServerSpec) -> None:
@@ -89,5 +90,22 @@ def _mount_without_owner(spec: PyPIServerSpec) -> None:
 
 
 def _port_taken_twice(spec: PyPIServerSpec) -> None:
-    if spec.monitoring and spec.service.port == METRICS_PORT:
-        raise ValueError(f"service.port ({spec.service.port}) must be another one with monitoring: it is scraped there")
+    service = spec.service
+    if spec.monitoring and service.port == METRICS_PORT:
+        raise ValueError(f"service.port ({service.port}) must be another one with monitoring: it is scraped there")
+    if not spec.gateway.tls:
+        return
+    if service.https_port == service.port:
+        raise ValueError(f"service.https_port ({service.https_port}) must not be service.port: that one stays as it is")
+    if spec.monitoring and service.https_port == METRICS_PORT:
+        raise ValueError(
+            f"service.https_port ({service.https_port}) must be another one with monitoring: it is scraped there"
+        )
+
+
+def _tls_ends_twice(spec: PyPIServerSpec) -> None:
+    if spec.gateway.tls and spec.ingress:
+        raise ValueError(
+            f"gateway.tls cannot be had with ingress (host={spec.ingress.host}): a controller asks the gateway in the "
+            "clear, which then answers nobody; end TLS at the Ingress (ingress.tls), or leave the Ingress out"
+        )

@@ -6,9 +6,10 @@ from cdk8s_plus_27 import k8s
 from constructs import Construct
 
 from . import values
-from .gateway import METRICS_PORT, METRICS_PORT_NAME, PORT_NAME
+from .gateway import METRICS_PORT, METRICS_PORT_NAME, PORT_NAME, Gateway
 from .metadata import Metadata
 from .spec import Host, Name, Port, Spec
+from .tls import PORT_NAME as HTTPS_PORT_NAME
 
 REQUEST_SECONDS = 600
 """How long an ingress controller waits for a slow upload or download."""
@@ -19,6 +20,8 @@ class ServiceSpec(Spec):
 
     port: Port = 80
     """Port of the Service."""
+    https_port: Port = 443
+    """Port of the Service for HTTPS, where the gateway has a certificate (GatewaySpec.tls)."""
 
 
 class CertificateSpec(Spec):
@@ -54,11 +57,11 @@ class IngressSpec(Spec):
 
 
 class Service(k8s.KubeService):
-    """The Service; its port is called `http`, that for scraping `metrics`."""
+    """The Service; its port is called `http`, others `https` and, for scraping, `metrics`."""
 
-    def __init__(self, scope: Construct, id_: str, *, spec: ServiceSpec, metrics: bool, metadata: Metadata) -> None:
-        """Make the Service; `metrics` says whether the pods can be scraped."""
-        ports = {PORT_NAME: spec.port, **({METRICS_PORT_NAME: METRICS_PORT} if metrics else {})}
+    def __init__(self, scope: Construct, id_: str, *, spec: ServiceSpec, gateway: Gateway, metadata: Metadata) -> None:
+        """Make the Service for the ports that the gateway has."""
+        ports = {PORT_NAME: spec.port, HTTPS_PORT_NAME: spec.https_port, METRICS_PORT_NAME: METRICS_PORT}
         super().__init__(
             scope,
             id_,
@@ -66,7 +69,9 @@ class Service(k8s.KubeService):
             spec=k8s.ServiceSpec(
                 selector=metadata.selector,
                 ports=[
-                    k8s.ServicePort(name=name, port=port, target_port=values.name(name)) for name, port in ports.items()
+                    k8s.ServicePort(name=name, port=port, target_port=values.name(name))
+                    for name, port in ports.items()
+                    if name in gateway.ports
                 ],
             ),
         )

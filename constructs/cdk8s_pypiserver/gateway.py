@@ -6,13 +6,14 @@ from cdk8s_plus_27 import k8s
 from constructs import Construct
 from pydantic import Field
 
-from . import images
+from . import images, tls
 from .containers import RUN_DIRECTORY, RUN_VOLUME, hardened, http_probe, requirements, scratch, wait_before_stop
 from .files import ConfigFiles, runtime_files
 from .metadata import Metadata
 from .spec import QuantityStr, Resources, Spec, quantity
 from .storage import PACKAGES_DIRECTORY
 from .storage import SUFFIX as PACKAGES_VOLUME
+from .tls import GatewayTLSSpec
 from .values import number
 
 CONTAINER = "gateway"
@@ -39,12 +40,19 @@ class GatewaySpec(Spec):
     """Uploads that are received at once; one more gets 503 and is asked to come again."""
     temporary_size: QuantityStr = "20Gi"
     """Scratch space in /tmp: each upload stands there once while it is received. A bound, not a reservation."""
+    tls: GatewayTLSSpec | None = None
+    """HTTPS at the pod itself, for a registry without an Ingress; None leaves it to whatever stands in front."""
     resources: Resources = Resources(cpu_request="50m", memory_request="32Mi")
     """Requests and limits."""
 
 
 class Gateway(ConfigFiles):
-    """The gateway: the ConfigMap of nginx.conf and of the files that it includes, one a concern, and its container."""
+    """The gateway: the ConfigMap of nginx.conf and of the files that it includes, one a concern, and its container.
+
+    Attributes:
+        ports: The ports of the container by name.
+        certificate: cert-manager's Certificate or None.
+    """
 
     def __init__(  # noqa: PLR0913
         self,
@@ -57,20 +65,25 @@ class Gateway(ConfigFiles):
         metrics: bool,
         metadata: Metadata,
     ) -> None:
-        """Make the ConfigMap; the switches are those of `configuration`."""
+        """Make the objects; the switches are those of `configuration`."""
         files = configuration(spec, anonymous_reads=anonymous_reads, slow_volume=slow_volume, metrics=metrics)
         super().__init__(scope, id_, metadata=metadata, suffix="gateway", files=files)
         self.spec = spec
-        self.metrics = metrics
+        self.ports = {
+            PORT_NAME: PORT,
+            **({tls.PORT_NAME: tls.PORT} if spec.tls else {}),
+            **({METRICS_PORT_NAME: METRICS_PORT} if metrics else {}),
+        }
+        self.certificate = tls.certificate(self, spec.tls, metadata) if spec.tls else None
+        self._certificate_volumes = [tls.certificate_volume(spec.tls, metadata)] if spec.tls else []
 
     def container(self) -> k8s.Container:
         """Return the container."""
-        ports = {PORT_NAME: PORT, **({METRICS_PORT_NAME: METRICS_PORT} if self.metrics else {})}
         return k8s.Container(
             name=CONTAINER,
             image=self.spec.image,
             command=["nginx", "-c", f"{FILES_DIRECTORY}/nginx.conf", "-g", "daemon off;"],
-            ports=[k8s.ContainerPort(name=name, container_port=port) for name, port in ports.items()],
+            ports=[k8s.ContainerPort(name=name, container_port=port) for name, port in self.ports.items()],
             security_context=hardened(),
             resources=requirements(self.spec.resources),
             # A volume that hangs takes nginx with it, and no restart would help: so only the port is asked.
@@ -84,6 +97,7 @@ class Gateway(ConfigFiles):
                 k8s.VolumeMount(name=SCRATCH_VOLUME, mount_path="/tmp"),  # noqa: S108
                 k8s.VolumeMount(name=VERDICTS_VOLUME, mount_path="/var/cache/auth"),
                 k8s.VolumeMount(name=FILES_VOLUME, mount_path=FILES_DIRECTORY, read_only=True),
+                *([tls.certificate_mount()] if self.spec.tls else []),
             ],
         )
 
@@ -94,6 +108,7 @@ class Gateway(ConfigFiles):
             scratch(SCRATCH_VOLUME, self.spec.temporary_size),
             # In memory, since a cached verdict stands beside the credentials it is about.
             scratch(VERDICTS_VOLUME, "16Mi", in_memory=True),
+            *self._certificate_volumes,
         ]
 
 
@@ -120,4 +135,6 @@ def configuration(
         files["volume-slow.conf"] = shipped["volume-slow.conf"]
     if metrics:
         files["metrics.conf"] = shipped["metrics.conf"]
+    if spec.tls:
+        files[tls.FILE] = shipped[tls.FILE]
     return files

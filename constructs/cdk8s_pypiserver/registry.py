@@ -119,9 +119,7 @@ class PyPIServer(Construct):
             self, "service-account", metadata=metadata.of(), automount_service_account_token=False
         )
         self.deployment = self._make_deployment()
-        self.service = Service(
-            self, "service", spec=spec.service, metrics=spec.monitoring is not None, metadata=metadata
-        )
+        self.service = Service(self, "service", spec=spec.service, gateway=self.gateway, metadata=metadata)
         self.ingress = Ingress(self, "ingress", spec=spec.ingress, metadata=metadata) if spec.ingress else None
         self.availability = (
             Availability(self, "availability", spec=spec.availability, metadata=metadata) if spec.availability else None

@@ -341,7 +341,8 @@ class Registry:
         if pod:
             forward = self.forward(f"pod/{pod.name}", GATEWAY_PORT)
         else:
-            forward = self.forward(f"service/{NAME}", self.get("service", NAME)["spec"]["ports"][0]["port"])
+            ports = {port["name"]: port["port"] for port in self.get("service", NAME)["spec"]["ports"]}
+            forward = self.forward(f"service/{NAME}", ports["http"])
         client = self.client_at(f"http://127.0.0.1:{forward.port}/", account)
         eventually(lambda: answers(client), f"an answer of {self.namespace} through {client.url}", 60, 0.1)
         return client

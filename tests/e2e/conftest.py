@@ -29,7 +29,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
     from pathlib import Path
 
-MODULES = ("test_documents", "test_repository_url", "test_local", "test_ingress", "test_ha", "test_scale", "test_kills")
+MODULES = (
+    "test_documents",
+    "test_repository_url",
+    "test_local",
+    "test_ingress",
+    "test_https",
+    "test_ha",
+    "test_scale",
+    "test_kills",
+)
 """The order of the modules: what is quick first."""
 FAILED = pytest.StashKey[bool]()
 REGISTRIES = pytest.StashKey[list[cluster.Registry]]()
@@ -146,3 +155,14 @@ def shared_class() -> str:
 def sized_class() -> str:
     """The storage class of volumes that can be full."""
     return named_or_skip("E2E_SIZED_CLASS", "storageclass", "sized")
+
+
+@pytest.fixture(scope="module")
+def issuer() -> str:
+    """cert-manager's ClusterIssuer."""
+    if not cluster.exists("crd", "certificates.cert-manager.io"):
+        pytest.skip("the cluster has no cert-manager")
+    name = os.environ.get("E2E_ISSUER", "lab-ca")
+    if not cluster.exists("clusterissuer", name):
+        pytest.skip(f"E2E_ISSUER names no ClusterIssuer, and there is none called {name}")
+    return name

@@ -26,17 +26,6 @@ OWNER = 9898
 
 
 @pytest.fixture(scope="module")
-def issuer() -> str:
-    """cert-manager's ClusterIssuer."""
-    if not cluster.exists("crd", "certificates.cert-manager.io"):
-        pytest.skip("the cluster has no cert-manager")
-    name = os.environ.get("E2E_ISSUER", "lab-ca")
-    if not cluster.exists("clusterissuer", name):
-        pytest.skip(f"E2E_ISSUER names no ClusterIssuer, and there is none called {name}")
-    return name
-
-
-@pytest.fixture(scope="module")
 def controller() -> Iterator[dict[int, Forward]]:
     """Ports of this machine that lead to the ports 443 and 80 of the ingress controller."""
     namespace, _, name = os.environ.get("E2E_INGRESS_SERVICE", "lab-ingress/traefik").partition("/")
