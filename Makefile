@@ -43,8 +43,9 @@ fuzz: $(READY)  ## hostile input and kills for about half an hour; FUZZ_SEED rep
 e2e: $(READY)  ## the tests that need the cluster which KUBECONFIG names
 	JSII_NODE=$(NODE_OF_VENV) $(BIN)/pytest -m e2e tests/e2e
 
-bench: $(READY)  ## figures for docs/performance.md
-	JSII_NODE=$(NODE_OF_VENV) $(BIN)/python bench/run.py
+bench: $(READY)  ## figures for docs/performance.md, and the picture in build/; BENCH="growth --write" writes docs/
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	JSII_NODE=$(NODE_OF_VENV) $(BIN)/python bench/run.py $(BENCH)
 
 clean:
 	rm -rf $(VENV) build

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,8 +19,10 @@ class Scale:
     """Alternating runs of short programs."""
     seconds: float = 6.0
     """How long one load of a web server lasts."""
-    sizes: tuple[int, ...] = (1_000, 10_000)
+    sizes: tuple[int, ...] = (1_000, 10_000, 100_000)
     """Numbers of files on the package volume."""
+    pictures: Path = Path("build")
+    """Where pictures are drawn."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,15 @@ class Section:
     rows: list[Sequence[str]] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    pictures: dict[str, str] = field(default_factory=dict)
+    """File names by what there is to see."""
 
     def __str__(self) -> str:
         """Markdown."""
         lines = [f"## {self.title}", "", self.method, ""]
         lines += [_row(self.columns), _row(["---", *["---:"] * (len(self.columns) - 1)]), *map(_row, self.rows), ""]
+        for text, file in self.pictures.items():
+            lines += [f"![{text}]({file})", ""]
         lines += [f"- {each}" for each in (*self.targets, *self.notes)]
         return "\n".join(lines).rstrip() + "\n"
 

@@ -45,8 +45,9 @@ with it: the ratios carry over to other machines, the figures do not. On a busy 
 def main() -> int:
     """Run what was asked for; 1 if a target is missed."""
     options = _options()
-    sizes = (1_000, 10_000, 100_000) if options.large else (1_000, 10_000)
-    scale = Scale(rounds=3, seconds=1.0, sizes=sizes) if options.quick else Scale(sizes=sizes)
+    pictures = DOCUMENT.parent if options.write else ROOT / "build"
+    quick = Scale(rounds=3, seconds=1.0, sizes=(1_000, 10_000), pictures=pictures)
+    scale = quick if options.quick else Scale(pictures=pictures)
     sections: list[Section] = []
     for name in options.name or BENCHMARKS:
         state = machine.settle(options.patience)
@@ -67,7 +68,6 @@ def _options() -> argparse.Namespace:
         "--write", action="store_true", help="write docs/performance.md; what is not run keeps its figures"
     )
     parser.add_argument("--quick", action="store_true", help="short runs, for working on the benchmarks")
-    parser.add_argument("--large", action="store_true", help="also a volume of 100,000 files")
     parser.add_argument(
         "--patience", type=float, default=0, metavar="SECONDS", help="how long to wait for a quiet machine"
     )
