@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import base64
 import shutil
+import threading
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import bcrypt
+import credentials
 import pytest
 import requests
 from credentials import Credentials, verify
 from passlib.hash import apr_md5_crypt, ldap_sha1, sha256_crypt, sha512_crypt
+from turns import ALL, EACH, Turns
+from upstream import HTTPError
 
-from programs import PATIENCE, htpasswd_line
+from programs import PATIENCE, htpasswd_line, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,6 +121,89 @@ def test_the_initial_password_holds_until_there_are_files(tmp_path: Path) -> Non
     (tmp_path / "publishers").write_text(htpasswd_line("paul", "secret"))
     assert credentials.verdict(sent, "publisher") == HTTPStatus.UNAUTHORIZED
     assert credentials.verdict(header("paul", "secret"), "publisher") == HTTPStatus.NO_CONTENT
+
+
+def test_a_right_password_is_checked_once(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[bytes] = []
+
+    def check(password: bytes, digest: str) -> bool:
+        checked.append(password)
+        return verify(password, digest)
+
+    monkeypatch.setattr(credentials, "verify", check)
+    judge = Credentials(directory)
+    for _ in range(3):
+        assert judge.verdict(header("rita", "read"), "reader") == HTTPStatus.NO_CONTENT
+        assert judge.verdict(header("rita", "read"), "publisher") == HTTPStatus.FORBIDDEN
+    assert checked == [b"read"]
+    for _ in range(3):
+        assert judge.verdict(header("rita", "guess"), "reader") == HTTPStatus.UNAUTHORIZED
+    assert checked == [b"read", *[b"guess"] * 3]
+    (directory / "readers").write_text(htpasswd_line("rita", "other"))
+    assert judge.verdict(header("rita", "read"), "reader") == HTTPStatus.UNAUTHORIZED
+    (directory / "readers").unlink()
+    assert judge.verdict(header("rita", "other"), "reader") == HTTPStatus.UNAUTHORIZED
+
+
+@pytest.mark.parametrize("flooded", ["rita", "nobody"])
+def test_a_flood_of_guesses_takes_its_share(directory: Path, monkeypatch: pytest.MonkeyPatch, flooded: str) -> None:
+    (directory / "publishers").write_text(htpasswd_line("paul", "publish") + htpasswd_line("petra", "publish"))
+    release, checking = threading.Event(), threading.Semaphore(0)
+
+    def check(password: bytes, digest: str) -> bool:
+        if password == b"guess":
+            checking.release()
+            release.wait()
+        return verify(password, digest)
+
+    judge = Credentials(directory)
+    assert judge.verdict(header("rita", "read"), "reader") == HTTPStatus.NO_CONTENT
+    monkeypatch.setattr(credentials, "verify", check)
+    statuses: list[HTTPStatus] = []
+
+    def guess() -> None:
+        statuses.append(judge.verdict(header(flooded, "guess"), "reader"))
+
+    threads = [threading.Thread(target=guess) for _ in range(EACH)]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: sum(line.waiting for line in judge._turns._lines.values()) == EACH, "the guesses to wait")
+    with pytest.raises(HTTPError) as refused:
+        judge.verdict(header(flooded, "guess"), "reader")
+    assert refused.value.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+    # One guess is being checked; who has logged in before, or has another name, goes on.
+    assert checking.acquire(timeout=20)
+    assert not checking.acquire(blocking=False)
+    assert judge.verdict(header("rita", "read"), "reader") == HTTPStatus.NO_CONTENT
+    assert judge.verdict(header("petra", "publish"), "publisher") == HTTPStatus.NO_CONTENT
+    assert judge.verdict(header("paul", "wrong"), "publisher") == HTTPStatus.UNAUTHORIZED
+    release.set()
+    for thread in threads:
+        thread.join()
+    assert statuses == [HTTPStatus.UNAUTHORIZED] * EACH
+    assert judge.verdict(header(flooded, "guess"), "reader") == HTTPStatus.UNAUTHORIZED
+
+
+def test_no_flood_takes_all_threads() -> None:
+    """However many names it knows."""
+    turns = Turns()
+    release = threading.Event()
+
+    def wait(user: str) -> None:
+        with turns.of(user):
+            release.wait()
+
+    threads = [threading.Thread(target=wait, args=(f"user-{number}",)) for number in range(ALL)]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: len(turns._lines) == ALL, "all to wait")
+    with pytest.raises(HTTPError), turns.of("rita"):
+        pass
+    release.set()
+    for thread in threads:
+        thread.join()
+    with turns.of("rita"):
+        assert list(turns._lines) == ["rita"]
 
 
 def test_a_rotated_secret_counts_without_a_restart(serve: Serve) -> None:
