@@ -177,6 +177,7 @@ class Line:
     user: str
     verdict: str
     upload: str
+    error: str
 
 
 class Lines:
@@ -195,7 +196,7 @@ class Lines:
         with contextlib.suppress(BlockingIOError):
             while received := self._socket.recv(65536, socket.MSG_DONTWAIT):
                 fields = received.decode().partition(" gateway: ")[2].split()
-                found.append(Line(int(fields[0]), *fields[1:7]))
+                found.append(Line(int(fields[0]), *fields[1:8]))
         return found
 
     def __enter__(self) -> Self:

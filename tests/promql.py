@@ -7,7 +7,8 @@ _STRING = re.compile(r'"[^"]*"')
 _GROUPING = re.compile(r"\b(?:by|on) \(([^)]*)\)")
 _MATCHER = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)")
 _METRIC = re.compile(r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(?P<matchers>[^}]*)\})?(?=[\s\[)]|$)")
-_WORDS = {"unless", "and", "or", "sum", "max", "min", "absent", "rate", "time", "histogram_quantile"}
+_WORDS = {"unless", "and", "or", "sum", "max", "min", "avg", "absent", "rate", "increase", "time"}
+_WORDS |= {"histogram_quantile", "label_replace"}
 
 
 def names_and_labels(expression: str) -> Iterator[tuple[str, set[str]]]:

@@ -77,6 +77,7 @@ OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
     (MonitoringSpec, "interval_seconds"): (MONITORED, 7),
     (MonitoringSpec, "object_labels"): (MONITORED, {"release": "monitoring"}),
     (MonitoringSpec, "rules"): (MONITORED, False),
+    (MonitoringSpec, "certificate"): (MONITORED, "wildcard"),
     (MonitoringSpec, "dashboard"): (MONITORED, False),
     (AvailabilitySpec, "min_replicas"): (SHARED, 3),
     (AvailabilitySpec, "max_replicas"): (SHARED, 9),

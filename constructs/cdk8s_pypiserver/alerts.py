@@ -6,24 +6,36 @@ from typing import Any
 import cdk8s
 from constructs import Construct
 
+from . import objectives
 from .custom import PROMETHEUS_OPERATOR, custom_object
 from .metadata import Metadata
 
 REQUESTS = "namespace_job_route:pypiserver_requests:rate5m"
-ERRORS = "namespace_job:pypiserver_request_errors:ratio_rate5m"
 LATENCY = "namespace_job_route:pypiserver_request_duration_seconds:p95_5m"
 UPLOADS = "namespace_job_result:pypiserver_uploads:rate15m"
+DAY_SECONDS = 24 * 60 * 60
+CERTIFICATE_DAYS = 14
+"""How long before its end a certificate is worth an alert: cert-manager renews when a third of its life is left."""
 
 
-def rules(metadata: Metadata) -> list[dict[str, Any]]:
-    """Return the groups of rules of a registry, whose name is the `job` of its targets."""
+def rules(metadata: Metadata, certificate: str | None = None) -> list[dict[str, Any]]:
+    """Return the groups of rules of a registry, whose name is the `job` of its targets.
+
+    Args:
+        metadata: Whose name it is.
+        certificate: Name of cert-manager's Certificate in the registry's namespace; None for no alert about one.
+    """
+    job = metadata.name
+    alerts = [*_alerts(job), *objectives.alerts(job), *([_certificate(job, certificate)] if certificate else [])]
     return [
-        {"name": f"{metadata.name}.records", "rules": _records(metadata.name)},
-        {"name": f"{metadata.name}.alerts", "rules": _alerts(metadata.name)},
+        {"name": f"{job}.records", "rules": [*_records(job), *objectives.records(job)]},
+        {"name": f"{job}.alerts", "rules": alerts},
     ]
 
 
-def prometheus_rule(scope: Construct, *, metadata: Metadata, labels: Mapping[str, str]) -> cdk8s.ApiObject:
+def prometheus_rule(
+    scope: Construct, *, metadata: Metadata, labels: Mapping[str, str], certificate: str | None
+) -> cdk8s.ApiObject:
     """Make the PrometheusRule."""
     return custom_object(
         scope,
@@ -31,31 +43,19 @@ def prometheus_rule(scope: Construct, *, metadata: Metadata, labels: Mapping[str
         api_version=PROMETHEUS_OPERATOR,
         kind="PrometheusRule",
         metadata=metadata.of_custom(labels=labels),
-        spec={"groups": rules(metadata)},
+        spec={"groups": rules(metadata, certificate)},
     )
 
 
 def _records(job: str) -> list[dict[str, Any]]:
-    def rate(metric: str, window: str, more: str = "") -> str:
-        return f'rate({metric}{{job="{job}"{more}}}[{window}])'
+    def rate(metric: str, window: str, labels: str) -> str:
+        return f'sum by (namespace, job, {labels}) (rate({metric}{{job="{job}"}}[{window}]))'
 
-    requests = "pypiserver_requests_total"
-    failed = rate(requests, "5m", ', status="5xx"')
-    buckets = rate("pypiserver_request_duration_seconds_bucket", "5m")
+    buckets = rate("pypiserver_request_duration_seconds_bucket", "5m", "route, le")
     return [
-        {"record": REQUESTS, "expr": f"sum by (namespace, job, route) ({rate(requests, '5m')})"},
-        {
-            "record": ERRORS,
-            "expr": f"sum by (namespace, job) ({failed}) / sum by (namespace, job) ({rate(requests, '5m')})",
-        },
-        {
-            "record": LATENCY,
-            "expr": f"histogram_quantile(0.95, sum by (namespace, job, route, le) ({buckets}))",
-        },
-        {
-            "record": UPLOADS,
-            "expr": f"sum by (namespace, job, result) ({rate('pypiserver_uploads_total', '15m')})",
-        },
+        {"record": REQUESTS, "expr": rate("pypiserver_requests_total", "5m", "route")},
+        {"record": LATENCY, "expr": f"histogram_quantile(0.95, {buckets})"},
+        {"record": UPLOADS, "expr": rate("pypiserver_uploads_total", "15m", "result")},
     ]
 
 
@@ -66,7 +66,7 @@ def _alerts(job: str) -> list[dict[str, Any]]:
     )
     free = f"pypiserver_volume_free_bytes{own} / pypiserver_volume_size_bytes{own}"
     return [
-        _alert(
+        objectives.alert(
             "PyPIServerAbsent",
             f"absent(pypiserver_volume_answers{own})",
             minutes=5,
@@ -74,7 +74,7 @@ def _alerts(job: str) -> list[dict[str, Any]]:
             summary=f"No pod of the registry {job} answers",
             description="There is no pod, or no server in one, that answers a scrape.",
         ),
-        _alert(
+        objectives.alert(
             "PyPIServerTargetDown",
             f"up{own} == 0",
             minutes=10,
@@ -82,7 +82,7 @@ def _alerts(job: str) -> list[dict[str, Any]]:
             summary="The {{ $labels.part }} of {{ $labels.pod }} cannot be scraped",
             description="It has not answered for ten minutes; see the log of its container.",
         ),
-        _alert(
+        objectives.alert(
             "PyPIServerVolumeNotAnswering",
             f"pypiserver_volume_answers{own} == 0",
             minutes=2,
@@ -90,7 +90,7 @@ def _alerts(job: str) -> list[dict[str, Any]]:
             summary="The package volume of {{ $labels.pod }} does not answer",
             description="The pod is not ready meanwhile; its log and /ready say what the volume does.",
         ),
-        _alert(
+        objectives.alert(
             "PyPIServerVolumeNearlyFull",
             f"{free} < 0.1",
             minutes=15,
@@ -98,23 +98,7 @@ def _alerts(job: str) -> list[dict[str, Any]]:
             summary="The package volume has {{ $value | humanizePercentage }} left",
             description="Uploads are refused once it is full; reads go on. Enlarge the volume.",
         ),
-        _alert(
-            "PyPIServerErrors",
-            f"{ERRORS}{own} > 0.05",
-            minutes=10,
-            severity="critical",
-            summary="{{ $value | humanizePercentage }} of the requests fail",
-            description="The gateway answers them with a status of 500 and above; its log has each of them.",
-        ),
-        _alert(
-            "PyPIServerSlow",
-            f'{LATENCY}{{job="{job}", route=~"index|project"}} > 1',
-            minutes=10,
-            severity="warning",
-            summary="Pages of the {{ $labels.route }} take {{ $value | humanizeDuration }}",
-            description="One in twenty takes as long or longer; the log's upstream_duration is the server's part.",
-        ),
-        _alert(
+        objectives.alert(
             "PyPIServerPublishingFails",
             f"{failed} > 0 unless {stored} >= {failed}",
             minutes=5,
@@ -125,13 +109,18 @@ def _alerts(job: str) -> list[dict[str, Any]]:
     ]
 
 
-def _alert(  # noqa: PLR0913
-    name: str, expression: str, *, minutes: int, severity: str, summary: str, description: str
-) -> dict[str, Any]:
-    return {
-        "alert": name,
-        "expr": expression,
-        "for": f"{minutes}m",
-        "labels": {"severity": severity},
-        "annotations": {"summary": summary, "description": description},
-    }
+def _certificate(job: str, name: str) -> dict[str, Any]:
+    # One that was never issued ends at 0. Where cert-manager is scraped without honorLabels, `namespace` is its own and
+    # `exported_namespace` that of the certificate.
+    end = (
+        f'label_replace(certmanager_certificate_expiration_timestamp_seconds{{name="{name}"}} > 0, '
+        '"namespace", "$1", "exported_namespace", "(.+)")'
+    )
+    return objectives.alert(
+        "PyPIServerCertificateExpires",
+        f'max by (namespace) ({end}) - time() < {CERTIFICATE_DAYS * DAY_SECONDS} and on (namespace) up{{job="{job}"}}',
+        minutes=60,
+        severity="warning",
+        summary=f"The certificate {name} ends in {{{{ $value | humanizeDuration }}}}",
+        description="cert-manager should have renewed it by now: kubectl describe certificate says what is in the way.",
+    )

@@ -89,7 +89,7 @@ class Ingress(Construct):
         """Make the objects."""
         super().__init__(scope, id_)
         tls = spec.tls
-        secret = (tls.secret or metadata.name_of("tls")) if tls else None
+        secret = _secret(tls, metadata) if tls else None
         self.certificate: Construct | None = None
         if tls and secret and tls.certificate and tls.certificate.object:
             self.certificate = _certificate(self, tls.certificate, spec.host, secret, metadata)
@@ -107,6 +107,18 @@ class Ingress(Construct):
                 tls=[k8s.IngressTls(hosts=[spec.host], secret_name=secret)] if secret else None,
             ),
         )
+
+
+def certificate_name(spec: IngressSpec | None, metadata: Metadata) -> str | None:
+    """Return the name of cert-manager's Certificate, its own or the one that it makes for the Ingress; None if none."""
+    if not (spec and spec.tls and spec.tls.certificate):
+        return None
+    # cert-manager calls what it makes for an Ingress as the Secret is called.
+    return metadata.name if spec.tls.certificate.object else _secret(spec.tls, metadata)
+
+
+def _secret(spec: TLSSpec, metadata: Metadata) -> str:
+    return spec.secret or metadata.name_of("tls")
 
 
 def _annotations(spec: IngressSpec) -> dict[str, str]:

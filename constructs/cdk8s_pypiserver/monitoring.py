@@ -10,10 +10,11 @@ from typing_extensions import Self
 
 from . import alerts, dashboard, images, scraping
 from .containers import hardened, http_probe, requirements, variables
+from .exposure import IngressSpec, certificate_name
 from .files import ConfigFiles, runtime_files
 from .gateway import METRICS_PORT
 from .metadata import Metadata
-from .spec import Resources, Spec
+from .spec import Name, Resources, Spec
 
 CONTAINER = "metrics"
 FILES_DIRECTORY = "/etc/pypiserver/monitoring"
@@ -38,6 +39,8 @@ class MonitoringSpec(Spec):
     own, such as `release: kube-prometheus-stack`."""
     rules: bool = True
     """Whether there is a PrometheusRule with alerts; the operator's, so not with annotations."""
+    certificate: Name | None = None
+    """Certificate of cert-manager whose end is watched by an alert; by default that which `ingress.tls` asks for."""
     dashboard: bool = True
     """Whether there is a ConfigMap with a dashboard, for the sidecar of Grafana's Helm chart."""
     resources: Resources = Resources(cpu_request="10m", memory_request="25Mi", memory_limit="64Mi")
@@ -63,8 +66,16 @@ class Monitoring(Construct):
         dashboard: The ConfigMap of the dashboard or None.
     """
 
-    def __init__(self, scope: Construct, id_: str, *, spec: MonitoringSpec, metadata: Metadata) -> None:
-        """Make the objects."""
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        spec: MonitoringSpec,
+        metadata: Metadata,
+        ingress: IngressSpec | None = None,
+    ) -> None:
+        """Make the objects; `ingress` says whether cert-manager is asked for a certificate."""
         super().__init__(scope, id_)
         self.spec = spec
         self.files = ConfigFiles(
@@ -82,7 +93,12 @@ class Monitoring(Construct):
                 interval_seconds=spec.interval_seconds,
             )
         )
-        self.rules = alerts.prometheus_rule(self, metadata=metadata, labels=labels) if spec.rules else None
+        certificate = spec.certificate or certificate_name(ingress, metadata)
+        self.rules = (
+            alerts.prometheus_rule(self, metadata=metadata, labels=labels, certificate=certificate)
+            if spec.rules
+            else None
+        )
         self.dashboard = dashboard.config_map(self, metadata=metadata) if spec.dashboard else None
 
     def container(self) -> k8s.Container:

@@ -87,7 +87,6 @@ class PyPIServer(Construct):
         service: The Service.
         ingress: The Ingress or None.
         availability: Autoscaler and disruption budget, or None.
-        monitoring: Counters, scraping, alerts and dashboard, or None.
     """
 
     def __init__(self, scope: Construct, id_: str, spec: PyPIServerSpec | None = None) -> None:
@@ -112,7 +111,9 @@ class PyPIServer(Construct):
             metadata=metadata,
         )
         self.monitoring = (
-            Monitoring(self, "monitoring", spec=spec.monitoring, metadata=metadata) if spec.monitoring else None
+            Monitoring(self, "monitoring", spec=spec.monitoring, ingress=spec.ingress, metadata=metadata)
+            if spec.monitoring
+            else None
         )
         self.storage = self._make_storage()
         self.service_account = k8s.KubeServiceAccount(

@@ -2,71 +2,107 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import subprocess
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+from cdk8s_pypiserver import CertificateSpec, IngressSpec, MonitoringSpec, PyPIServerSpec, TLSSpec
 from cdk8s_pypiserver.alerts import rules
 from cdk8s_pypiserver.metadata import Metadata
+from manifests import by_kind, synthesize
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 pytestmark = pytest.mark.skipif(shutil.which("promtool") is None, reason="there is no promtool on PATH")
 
 NAME = "team-a"
+CERTIFICATE = "team-a-tls"
 TARGET = f'namespace="tools", job="{NAME}", pod="{NAME}-1"'
-MINUTES = 60
-# A registry that is well, and another one in the same namespace that is broken in every way.
+PAGES = f'{TARGET}, route="project"'
+REQUESTS = f'pypiserver_requests_total{{{PAGES}, status="2xx"}}'
+ERRORS = f'pypiserver_requests_total{{{PAGES}, status="5xx"}}'
+DURATIONS = f"pypiserver_request_duration_seconds_count{{{PAGES}}}"
+IN_TIME = f'pypiserver_request_duration_seconds_bucket{{{PAGES}, le="0.25"}}'
+ALL_BUT_SLOW = f'pypiserver_request_duration_seconds_bucket{{{PAGES}, le="60"}}'
+EXPIRATION = "certmanager_certificate_expiration_timestamp_seconds"
+EXPIRES = f'{EXPIRATION}{{namespace="cert-manager", exported_namespace="tools", name="{CERTIFICATE}"}}'
+DAY = 24 * 60 * 60
+# A registry that is well, and others that are broken in every way: in the same namespace, and in another one.
 WELL = {
-    f'up{{{TARGET}, part="gateway"}}': "1x60",
-    f'up{{{TARGET}, part="server"}}': "1x60",
-    f"pypiserver_volume_answers{{{TARGET}}}": "1x60",
-    f"pypiserver_volume_free_bytes{{{TARGET}}}": "50x60",
-    f"pypiserver_volume_size_bytes{{{TARGET}}}": "100x60",
-    f'pypiserver_requests_total{{{TARGET}, route="project", status="2xx"}}': "0+600x60",
-    f'pypiserver_requests_total{{{TARGET}, route="project", status="5xx"}}': "0+6x60",
-    f'pypiserver_request_duration_seconds_bucket{{{TARGET}, route="project", le="0.1"}}': "0+600x60",
-    f'pypiserver_request_duration_seconds_bucket{{{TARGET}, route="project", le="1"}}': "0+600x60",
-    f'pypiserver_request_duration_seconds_bucket{{{TARGET}, route="project", le="10"}}': "0+600x60",
-    f'pypiserver_request_duration_seconds_bucket{{{TARGET}, route="project", le="+Inf"}}': "0+600x60",
-    f'pypiserver_uploads_total{{{TARGET}, result="stored"}}': "0+10x60",
-    f'pypiserver_uploads_total{{{TARGET}, result="failed"}}': "0+1x60",
-    'up{namespace="tools", job="other", pod="other-1", part="server"}': "0x60",
-    'pypiserver_volume_answers{namespace="tools", job="other", pod="other-1"}': "0x60",
+    f'up{{{TARGET}, part="gateway"}}': "1x120",
+    f'up{{{TARGET}, part="server"}}': "1x120",
+    f"pypiserver_volume_answers{{{TARGET}}}": "1x120",
+    f"pypiserver_volume_free_bytes{{{TARGET}}}": "50x120",
+    f"pypiserver_volume_size_bytes{{{TARGET}}}": "100x120",
+    REQUESTS: "0+1000x120",
+    ERRORS: "0+10x120",
+    DURATIONS: "0+1000x120",
+    IN_TIME: "0+990x120",
+    ALL_BUT_SLOW: "0+1000x120",
+    f'pypiserver_uploads_total{{{TARGET}, result="stored"}}': "0+10x120",
+    f'pypiserver_uploads_total{{{TARGET}, result="failed"}}': "0+1x120",
+    EXPIRES: f"{30 * DAY}x120",
+    'up{namespace="tools", job="other", pod="other-1", part="server"}': "0x120",
+    'pypiserver_volume_answers{namespace="tools", job="other", pod="other-1"}': "0x120",
+    'pypiserver_requests_total{namespace="tools", job="other", route="project", status="5xx"}': "0+100x120",
+    f'{EXPIRATION}{{namespace="elsewhere", name="{CERTIFICATE}"}}': f"{DAY}x120",
+    f'{EXPIRATION}{{namespace="tools", name="other-tls"}}': f"{DAY}x120",
 }
-# What each fault makes of the series, and until when the alert that it is for does not fire yet.
-FAULTS: dict[str, tuple[dict[str, str | None], int]] = {
-    "PyPIServerAbsent": ({f"pypiserver_volume_answers{{{TARGET}}}": None}, 4),
-    "PyPIServerTargetDown": ({f'up{{{TARGET}, part="gateway"}}': "0x60"}, 9),
-    "PyPIServerVolumeNotAnswering": ({f"pypiserver_volume_answers{{{TARGET}}}": "0x60"}, 1),
-    "PyPIServerVolumeNearlyFull": ({f"pypiserver_volume_free_bytes{{{TARGET}}}": "9x60"}, 14),
-    "PyPIServerErrors": (
-        {f'pypiserver_requests_total{{{TARGET}, route="project", status="5xx"}}': "0+60x60"},
-        9,
-    ),
-    "PyPIServerSlow": (
+FAST, SLOW = "critical", "warning"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What a fault makes of the series, and the minute after which the alert that it is for fires."""
+
+    changes: Mapping[str, str | None]
+    quiet: int
+    brings: tuple[str, str] | None = None
+    """The other alert that such a fault has to bring."""
+
+
+FAULTS: dict[tuple[str, str], Fault] = {
+    ("PyPIServerAbsent", FAST): Fault({f"pypiserver_volume_answers{{{TARGET}}}": None}, 4),
+    ("PyPIServerTargetDown", SLOW): Fault({f'up{{{TARGET}, part="gateway"}}': "0x120"}, 9),
+    ("PyPIServerVolumeNotAnswering", FAST): Fault({f"pypiserver_volume_answers{{{TARGET}}}": "0x120"}, 1),
+    ("PyPIServerVolumeNearlyFull", SLOW): Fault({f"pypiserver_volume_free_bytes{{{TARGET}}}": "9x120"}, 14),
+    ("PyPIServerErrors", FAST): Fault({ERRORS: "0+200x120"}, 2, ("PyPIServerErrors", SLOW)),
+    ("PyPIServerErrors", SLOW): Fault({ERRORS: "0+80x120"}, 2),
+    ("PyPIServerSlow", FAST): Fault({IN_TIME: "0+800x120"}, 2, ("PyPIServerSlow", SLOW)),
+    ("PyPIServerSlow", SLOW): Fault({IN_TIME: "0+920x120"}, 2),
+    ("PyPIServerPublishingFails", FAST): Fault(
         {
-            f'pypiserver_request_duration_seconds_bucket{{{TARGET}, route="project", le="0.1"}}': "0+300x60",
-            f'pypiserver_request_duration_seconds_bucket{{{TARGET}, route="project", le="1"}}': "0+300x60",
-        },
-        9,
-    ),
-    "PyPIServerPublishingFails": (
-        {
-            f'pypiserver_uploads_total{{{TARGET}, result="stored"}}': "5x60",
+            f'pypiserver_uploads_total{{{TARGET}, result="stored"}}': "5x120",
             f'pypiserver_uploads_total{{{TARGET}, result="failed"}}': "0x20 1x40",
         },
         24,
     ),
+    ("PyPIServerCertificateExpires", SLOW): Fault({EXPIRES: f"{13 * DAY}x120"}, 59),
 }
+# What is no fault, however bad the share looks.
+FINE: list[dict[str, str | None]] = [
+    {},
+    # Nine of ten requests a night.
+    {REQUESTS: "0x30 1x90", ERRORS: "0x30 9x90", DURATIONS: "0x30 10x90", IN_TIME: "0x30 1x90"},
+    # A fifth of the requests, for two minutes of an hour.
+    {ERRORS: "0x100 200 400x18"},
+    # Nobody has met an error yet, and nobody has asked for a page.
+    {ERRORS: None, DURATIONS: None, IN_TIME: None},
+    {EXPIRES: "0x120"},
+    {EXPIRES: None},
+]
 
 
-def _names() -> list[str]:
-    return [rule["alert"] for group in rules(Metadata(name=NAME)) for rule in group["rules"] if "alert" in rule]
+def _groups() -> list[dict[str, Any]]:
+    return rules(Metadata(name=NAME), CERTIFICATE)
 
 
 def _promtool(*arguments: str | Path) -> str:
@@ -78,39 +114,62 @@ def _promtool(*arguments: str | Path) -> str:
 @pytest.fixture
 def rules_file(tmp_path: Path) -> Path:
     path = tmp_path / "rules.yaml"
-    path.write_text(yaml.safe_dump({"groups": rules(Metadata(name=NAME))}))
+    path.write_text(yaml.safe_dump({"groups": _groups()}))
     return path
 
 
 def test_promtool_takes_the_rules(rules_file: Path) -> None:
-    assert "SUCCESS: 11 rules found" in _promtool("check", "rules", rules_file)
+    assert "SUCCESS: 21 rules found" in _promtool("check", "rules", rules_file)
 
 
 def test_every_alert_has_its_fault() -> None:
-    assert set(_names()) == set(FAULTS)
+    shipped = [(rule["alert"], rule["labels"]["severity"]) for rule in _groups()[1]["rules"]]
+    assert sorted(shipped) == sorted(FAULTS)
 
 
-def _case(changes: dict[str, str | None], checks: list[tuple[int, str, bool]]) -> dict[str, Any]:
+def test_there_is_an_alert_about_a_certificate_only_where_there_is_one() -> None:
+    for tls, names in (
+        (None, set()),
+        (TLSSpec(secret="wildcard"), set()),
+        (TLSSpec(certificate=CertificateSpec(issuer="ca")), {"pypiserver-tls"}),
+        (TLSSpec(certificate=CertificateSpec(issuer="ca"), secret="pypi"), {"pypi"}),
+        (TLSSpec(certificate=CertificateSpec(issuer="ca", object=True)), {"pypiserver"}),
+    ):
+        spec = PyPIServerSpec(monitoring=MonitoringSpec(), ingress=IngressSpec(host="pypi.example.org", tls=tls))
+        rule = by_kind(synthesize(spec), "PrometheusRule")
+        assert set(re.findall(rf'{EXPIRATION}{{name="([^"]*)"}}', json.dumps(rule).replace(r"\"", '"'))) == names
+
+
+def _case(changes: Mapping[str, str | None], checks: list[tuple[int, tuple[str, str], bool]]) -> dict[str, Any]:
     series = {**WELL, **changes}
     return {
         "interval": "1m",
         "input_series": [{"series": name, "values": values} for name, values in series.items() if values],
         "promql_expr_test": [
             {
-                "expr": f'count by (alertname) (ALERTS{{alertname="{alert}", alertstate="firing"}})',
+                "expr": f"count by (severity) (ALERTS{{{labels}}})",
                 "eval_time": f"{minute}m",
-                "exp_samples": [{"labels": f'{{alertname="{alert}"}}', "value": 1}] if fires else [],
+                "exp_samples": [{"labels": f'{{severity="{severity}"}}', "value": 1}] if fires else [],
             }
-            for minute, alert, fires in checks
+            for minute, (alert, severity), fires in checks
+            for labels in [f'alertname="{alert}", severity="{severity}", alertstate="firing"']
         ],
     }
 
 
+def _late(fault: Fault) -> int:
+    """A minute at which the alert fires."""
+    return 30 if fault.quiet < 30 else fault.quiet + 5
+
+
 def test_each_alert_fires_on_its_fault_and_on_no_other(rules_file: Path, tmp_path: Path) -> None:
-    cases = [_case({}, [(MINUTES, name, False) for name in FAULTS])]
-    for fault, (changes, quiet) in FAULTS.items():
-        others = [(minute, name, False) for name in FAULTS if name != fault for minute in (quiet, 30)]
-        cases.append(_case(changes, [(quiet, fault, False), (30, fault, True), *others]))
+    cases = [
+        _case(changes, [(minute, alert, False) for alert in FAULTS for minute in (5, 30, 60, 120)]) for changes in FINE
+    ]
+    for alert, fault in FAULTS.items():
+        others = [other for other in FAULTS if other not in (alert, fault.brings)]
+        checks = [(minute, other, False) for other in others for minute in (fault.quiet, _late(fault))]
+        cases.append(_case(fault.changes, [(fault.quiet, alert, False), (_late(fault), alert, True), *checks]))
     tests = tmp_path / "tests.yaml"
     tests.write_text(yaml.safe_dump({"rule_files": [rules_file.name], "evaluation_interval": "1m", "tests": cases}))
     _promtool("test", "rules", tests)

@@ -43,6 +43,10 @@ def _uploads(registry: Monitored) -> dict[tuple[str, ...], float]:
     return counts(registry.scrape("/metrics/gateway"), "pypiserver_uploads_total", "result")
 
 
+def _errors(registry: Monitored) -> dict[tuple[str, ...], float]:
+    return counts(registry.scrape("/metrics/gateway"), "pypiserver_errors_total", "reason")
+
+
 def _visit(registry: Monitored) -> int:
     """Send requests of every kind; return how many."""
     gateway = registry.gateway
@@ -166,6 +170,23 @@ def test_an_upload_that_the_server_cannot_take_has_failed(registry: Monitored) -
     registry.wait_until_counted(1)
     assert registry.requests() == {("publish", "POST", "5xx", "known"): 1}
     assert _uploads(registry)[("failed",)] == 1
+    assert _errors(registry)[("away",)] == 1
+
+
+def test_nobody_to_ask_about_a_password_is_an_error(registry: Monitored) -> None:
+    registry.server.kill()
+    assert registry.gateway.get("/simple/", *READER).status_code == 503
+    registry.wait_until_counted(1)
+    assert _errors(registry)[("away",)] == 1
+
+
+def test_verdicts_that_are_at_hand_are_told_from_others(registry: Monitored) -> None:
+    for _ in range(3):
+        assert registry.gateway.get("/simple/", *READER).ok
+    assert registry.gateway.get("/simple/").status_code == 401
+    registry.wait_until_counted(4)
+    verdicts = counts(registry.scrape("/metrics/gateway"), "pypiserver_verdicts_total", "result")
+    assert verdicts == {("asked",): 1, ("hit",): 2}
 
 
 def test_clients_do_not_notice_that_nobody_counts(registry: Monitored) -> None:
@@ -220,10 +241,14 @@ def test_rules_and_dashboard_use_what_is_there(registry: Monitored) -> None:
     _visit(registry)
     registry.wait_until_counted(20)
     wait_for(lambda: counts(registry.scrape("/metrics/server"), "pypiserver_volume_size_bytes"), "the volume's size")
+    # The reader makes them at the first scrape, for the second.
+    wait_for(lambda: _errors(registry), "the counters of errors")
     there = {"up": OF_THE_TARGET}
     for sample in registry.scrape("/metrics/gateway") + registry.scrape("/metrics/server"):
         there[sample.name] = there.get(sample.name, set()) | sample.labels.keys() | OF_THE_TARGET
-    groups = rules(Metadata(name="pypiserver"))
+    # cert-manager's own.
+    there["certmanager_certificate_expiration_timestamp_seconds"] = {"name", "exported_namespace", *OF_THE_TARGET}
+    groups = rules(Metadata(name="pypiserver"), "pypiserver-tls")
     expressions = []
     for rule in (rule for group in groups for rule in group["rules"]):
         expressions.append(rule["expr"])

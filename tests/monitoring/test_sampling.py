@@ -126,9 +126,10 @@ def test_each_upload_has_a_line_in_a_flood(tmp_path: Path) -> None:
 def test_a_line_counts_for_as_many_as_it_says(tmp_path: Path) -> None:
     with Counter(tmp_path) as counter, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gateway:
         for line in (
-            "1 project GET 2xx known hit none 1000 0.003 null",
-            "500 project GET 2xx known hit none 2000 0.200 0.150",
-            "1 publish POST 2xx known asked stored 10 70.000 65.500",
+            "1 project GET 2xx known hit none none 1000 0.003 null",
+            "500 project GET 2xx known hit none none 2000 0.200 0.150",
+            "500 other GET 5xx anonymous none none away 20 0.001 null",
+            "1 publish POST 2xx known asked stored none 10 70.000 65.500",
         ):
             header = f"<190>Nov 22 20:20:20 gateway: {line}\n"
             gateway.sendto(header.encode(), ("127.0.0.1", counter.log_port))
@@ -140,12 +141,14 @@ def test_a_line_counts_for_as_many_as_it_says(tmp_path: Path) -> None:
         wait_for(counted, "the last line")
         samples = parse(counted())
     answered = counts(samples, "pypiserver_requests_total", "route")
-    assert answered == {("project",): 501, ("publish",): 1}
-    assert counts(samples, "pypiserver_sent_bytes_total", "route") == {("project",): 1_001_000, ("publish",): 10}
+    assert answered == {("project",): 501, ("other",): 500, ("publish",): 1}
+    sent = counts(samples, "pypiserver_sent_bytes_total", "route")
+    assert sent == {("project",): 1_001_000, ("other",): 10_000, ("publish",): 10}
     assert counts(samples, "pypiserver_verdicts_total", "result") == {("hit",): 501, ("asked",): 1}
     assert counts(samples, "pypiserver_uploads_total", "result") == {("stored",): 1}
+    assert counts(samples, "pypiserver_errors_total", "reason") == {("away",): 500}
     duration, server = "pypiserver_request_duration_seconds", "pypiserver_server_duration_seconds"
-    assert counts(samples, f"{duration}_count", "route") == {("project",): 501, ("publish",): 1}
+    assert counts(samples, f"{duration}_count", "route") == {("project",): 501, ("other",): 500, ("publish",): 1}
     sums = counts(samples, f"{duration}_sum", "route")
     assert sums[("project",)] == pytest.approx(100.003)
     buckets = counts(samples, f"{duration}_bucket", "route", "le")

@@ -1,0 +1,122 @@
+"""What users are promised, and alerts on how fast the part of it that may be missed is used up.
+
+Windows and factors are those of Google's "Site Reliability Workbook", chapter 5, for 30 days: at 14.4 times the allowed
+rate a fiftieth of the month's budget goes in an hour, at 6 times a twentieth in six hours. The short window ends the
+alert soon after the fault.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+BUDGET = 0.01
+"""Share of the requests that may miss an objective."""
+PAGE_SECONDS = "0.25"
+"""An index page takes no longer than this; a limit of the histogram in runtime/monitoring/gateway.mtail."""
+FEWEST = 10
+"""Requests that have to miss the objective within the long window: three of the four of a quiet night say little."""
+
+
+@dataclass(frozen=True)
+class Burn:
+    """A speed at which the budget is used up."""
+
+    long: str
+    short: str
+    factor: float
+    severity: str
+
+    @property
+    def limit(self) -> float:
+        """The share of requests that is too high in both windows."""
+        return round(self.factor * BUDGET, 3)
+
+
+BURNS = (Burn("1h", "5m", 14.4, "critical"), Burn("6h", "30m", 6, "warning"))
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A promise: which of all requests miss it."""
+
+    record: str
+    alert: str
+    missed: str
+    """Counters of what misses it; {job} is the registry, {window} the range."""
+    all: str
+    """Counters of all requests that it is about."""
+    summary: str
+    description: str
+
+    def recorded(self, window: str) -> str:
+        """Name of the recorded share of requests that miss it."""
+        return f"{self.record}:ratio_rate{window}"
+
+
+_PAGES = 'job="{job}", route=~"index|project"'
+_DURATION = "pypiserver_request_duration_seconds"
+ERRORS = Objective(
+    "namespace_job:pypiserver_errors",
+    "PyPIServerErrors",
+    'sum by (namespace, job) (increase(pypiserver_requests_total{{job="{job}", status="5xx"}}[{window}]))',
+    'sum by (namespace, job) (increase(pypiserver_requests_total{{job="{job}"}}[{window}]))',
+    "{{ $value | humanizePercentage }} of the requests fail",
+    "Their status is 500 or above; pypiserver_errors_total has the reasons, the gateway's log has each of them.",
+)
+SLOW_PAGES = Objective(
+    "namespace_job:pypiserver_slow_pages",
+    "PyPIServerSlow",
+    f"(sum by (namespace, job) (increase({_DURATION}_count{{{{{_PAGES}}}}}[{{window}}])) - "
+    f'sum by (namespace, job) (increase({_DURATION}_bucket{{{{{_PAGES}, le="{PAGE_SECONDS}"}}}}[{{window}}])))',
+    f"sum by (namespace, job) (increase({_DURATION}_count{{{{{_PAGES}}}}}[{{window}}]))",
+    f"{{{{ $value | humanizePercentage }}}} of the index pages take longer than {PAGE_SECONDS} s",
+    "The gateway's log tells where the time goes: upstream_duration is the server's part.",
+)
+OBJECTIVES = (ERRORS, SLOW_PAGES)
+
+
+def records(job: str) -> list[dict[str, Any]]:
+    """Return the rules that record how many requests miss an objective, for each window."""
+    return [
+        {
+            "record": objective.recorded(window),
+            # Where nothing was ever missed there may be no counter of it.
+            "expr": f"({missed} or 0 * {total}) / ({total} > 0)",
+        }
+        for objective in OBJECTIVES
+        for burn in BURNS
+        for window in (burn.short, burn.long)
+        for missed, total in [
+            (objective.missed.format(job=job, window=window), objective.all.format(job=job, window=window))
+        ]
+    ]
+
+
+def alerts(job: str) -> list[dict[str, Any]]:
+    """Return the alerts on objectives that are missed too often."""
+    return [
+        alert(
+            objective.alert,
+            f'{objective.recorded(burn.short)}{{job="{job}"}} > {burn.limit} '
+            f'and {objective.recorded(burn.long)}{{job="{job}"}} > {burn.limit} '
+            f"and {objective.missed.format(job=job, window=burn.long)} >= {FEWEST}",
+            minutes=2,
+            severity=burn.severity,
+            summary=objective.summary,
+            description=objective.description,
+        )
+        for objective in OBJECTIVES
+        for burn in BURNS
+    ]
+
+
+def alert(  # noqa: PLR0913
+    name: str, expression: str, *, minutes: int, severity: str, summary: str, description: str
+) -> dict[str, Any]:
+    """Return an alerting rule."""
+    return {
+        "alert": name,
+        "expr": expression,
+        "for": f"{minutes}m",
+        "labels": {"severity": severity},
+        "annotations": {"summary": summary, "description": description},
+    }
