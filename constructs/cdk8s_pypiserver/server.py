@@ -25,11 +25,16 @@ from .metadata import Metadata
 from .spec import QuantityStr, Resources, Spec
 from .storage import PACKAGES_DIRECTORY
 from .storage import SUFFIX as PACKAGES_VOLUME
+from .tls import PORT as HTTPS_PORT
 
 CONTAINER = "pypiserver"
 FILES_DIRECTORY = "/etc/pypiserver/server"
 FILES_VOLUME = "server-files"
 SCRATCH_VOLUME = "server-tmp"
+# In whatever state but TIME_WAIT (6): a gateway that was killed leaves its file behind, but no connection.
+_GATEWAY_HAS_CONNECTIONS = (
+    f"grep -Eqs ':({GATEWAY_PORT:04X}|{HTTPS_PORT:04X}) [0-9A-F]+:[0-9A-F]+ 0[^6]' /proc/net/tcp /proc/net/tcp6"
+)
 
 
 class ServerSpec(Spec):
@@ -94,7 +99,8 @@ class Server(ConfigFiles):
             liveness_probe=http_probe("/health", GATEWAY_PORT, period=10, timeout=5, failures=6),
             # Requests that the gateway has accepted still need the server: it goes last.
             lifecycle=wait_before_stop(
-                f"i=0; while [ -e {RUN_DIRECTORY}/gateway.pid ] && [ $i -lt {grace_seconds - 10} ]",
+                f"i=0; while [ -e {RUN_DIRECTORY}/gateway.pid ] && {_GATEWAY_HAS_CONNECTIONS}"
+                f" && [ $i -lt {grace_seconds - 10} ]",
                 "do sleep 1; i=$((i+1)); done",
             ),
             volume_mounts=[
