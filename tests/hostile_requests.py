@@ -153,7 +153,8 @@ NAMES: dict[bytes, Sequence[bytes]] = {
     b"User-Agent": (b"pip/26", b'"\\', b"\xff\xfe", b"twine/7"),
     b"Content_Length": (b"5",),
 }
-QUERIES = (b"", b"", b"", b"?", b"?password=reader-password", b"#x", b"?" + b"q" * 2000, b"?%00=\xff")
+QUERY_SECRET = b"secret-of-a-query"
+QUERIES = (b"", b"", b"", b"?", b"?password=" + QUERY_SECRET, b"#x", b"?" + b"q" * 2000, b"?%00=\xff")
 METHODS = (
     b"GET",
     b"HEAD",
@@ -203,19 +204,19 @@ def weighted(common: st.SearchStrategy[bytes], odd: st.SearchStrategy[bytes], of
 
 
 RAW = st.binary(max_size=60).map(lambda raw: raw.translate(None, b"\r\n"))
-LINE = weighted(st.sampled_from(SEGMENTS), RAW, of=3)
+LINE = weighted(st.sampled_from(SEGMENTS), RAW, of=12)
 
 
 @st.composite
 def targets(draw: st.DrawFn) -> bytes:
     """What is asked for: an address that exists, pieces of such with odd ones between, or any bytes."""
-    kind = draw(st.integers(0, 9))
-    if kind <= 3:
+    kind = draw(st.integers(0, 19))
+    if kind <= 12:
         path = draw(st.sampled_from(PATHS))
-    elif kind <= 7:
+    elif kind <= 17:
         pieces = draw(st.lists(st.tuples(st.sampled_from(SEPARATORS), LINE), min_size=1, max_size=6))
         path = b"/" + b"".join(separator + segment for separator, segment in pieces)
-    elif kind == 8:
+    elif kind == 18:
         path = b"http://" + draw(st.sampled_from(HOSTS)) + draw(st.sampled_from(PATHS))
     else:
         path = draw(RAW)
@@ -226,7 +227,7 @@ def targets(draw: st.DrawFn) -> bytes:
 def header(draw: st.DrawFn) -> bytes:
     """One header line, mostly of a name that somebody acts on."""
     name = draw(st.sampled_from(tuple(NAMES)))
-    value = draw(weighted(st.sampled_from(NAMES[name]), RAW, of=6))
+    value = draw(weighted(st.sampled_from(NAMES[name]), RAW, of=12))
     odd = draw(st.integers(0, 39))
     if odd == 0:
         return draw(RAW) + b": " + value
@@ -242,7 +243,7 @@ def header(draw: st.DrawFn) -> bytes:
 @st.composite
 def requests(draw: st.DrawFn) -> Request:
     """Any request; most have a request line, a host and credentials that get past the first check."""
-    method = draw(weighted(st.just(b"GET"), st.sampled_from(METHODS), of=2))
+    method = draw(weighted(st.just(b"GET"), st.sampled_from(METHODS), of=4))
     version = draw(weighted(st.just(b" HTTP/1.1"), st.sampled_from(VERSIONS), of=10))
     lines = [method + b" " + draw(targets()) + version, b"User-Agent: " + TOKEN]
     if draw(st.integers(0, 9)):

@@ -12,9 +12,10 @@ MEBIBYTE = 2**20
 
 
 def workers(master: subprocess.Popen[bytes] | None) -> frozenset[int]:
-    """The processes that a master has started."""
+    """The processes that a master has started to work; nginx also starts one that reads its cache and ends."""
     assert master
-    return frozenset(map(int, Path(f"/proc/{master.pid}/task/{master.pid}/children").read_text().split()))
+    children = Path(f"/proc/{master.pid}/task/{master.pid}/children").read_text().split()
+    return frozenset(int(child) for child in children if b"cache" not in Path(f"/proc/{child}/cmdline").read_bytes())
 
 
 def memory(pids: frozenset[int]) -> int:

@@ -145,3 +145,8 @@ def test_metadata_is_kept_as_long_as_its_wheel(tmp_path: Path, monkeypatch: pyte
     assert names() == [f"{second.name}.metadata"]
     kept.drop(listing.remove(second.path))
     assert names() == []
+
+
+def test_a_condition_without_a_date_is_none(app: webtest.TestApp) -> None:
+    app.post("/", {":action": "file_upload"}, upload_files=[("content", "a-1.0.zip", b"content")])
+    assert app.get("/packages/a-1.0.zip", headers={"If-Modified-Since": ""}).body == b"content"
