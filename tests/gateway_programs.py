@@ -315,6 +315,8 @@ class Recorder:
 
         class Listener(ThreadingHTTPServer):
             daemon_threads = True
+            # Five by default: more that connect at once are dropped, and try again after a second.
+            request_queue_size = 128
 
             def get_request(self) -> tuple[socket.socket, Any]:
                 connection, address = super().get_request()

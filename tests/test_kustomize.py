@@ -33,7 +33,7 @@ CONCERNS: dict[str, dict[str, Any]] = {
     "ha": {"availability": AvailabilitySpec()},
     "anonymous-reads": {"auth": AuthSpec(anonymous_reads=True)},
     "initial-password": {"auth": AuthSpec(initial_password=True)},
-    "monitoring": {"monitoring": MonitoringSpec()},
+    "monitoring": {"monitoring": MonitoringSpec(certificate="pypiserver-tls")},
     "gateway-tls": {"gateway": GatewaySpec(tls=GatewayTLSSpec())},
 }
 NEEDS = {"tls": ["ingress"]}

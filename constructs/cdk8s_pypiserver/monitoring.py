@@ -10,7 +10,6 @@ from typing_extensions import Self
 
 from . import alerts, dashboard, images, scraping
 from .containers import hardened, http_probe, requirements, variables
-from .exposure import IngressSpec, certificate_name
 from .files import ConfigFiles, runtime_files
 from .gateway import METRICS_PORT
 from .metadata import Metadata
@@ -40,7 +39,8 @@ class MonitoringSpec(Spec):
     rules: bool = True
     """Whether there is a PrometheusRule with alerts; the operator's, so not with annotations."""
     certificate: Name | None = None
-    """Certificate of cert-manager whose end is watched by an alert; by default that which `ingress.tls` asks for."""
+    """Certificate of cert-manager whose end is watched by an alert; by default that which `ingress.tls` or
+    `gateway.tls` asks for."""
     dashboard: bool = True
     """Whether there is a ConfigMap with a dashboard, for the sidecar of Grafana's Helm chart."""
     resources: Resources = Resources(cpu_request="10m", memory_request="25Mi", memory_limit="64Mi")
@@ -73,9 +73,9 @@ class Monitoring(Construct):
         *,
         spec: MonitoringSpec,
         metadata: Metadata,
-        ingress: IngressSpec | None = None,
+        certificate: str | None = None,
     ) -> None:
-        """Make the objects; `ingress` says whether cert-manager is asked for a certificate."""
+        """Make the objects; `certificate` is the name of the Certificate that the registry itself asks for."""
         super().__init__(scope, id_)
         self.spec = spec
         self.files = ConfigFiles(
@@ -93,11 +93,9 @@ class Monitoring(Construct):
                 interval_seconds=spec.interval_seconds,
             )
         )
-        certificate = spec.certificate or certificate_name(ingress, metadata)
+        watched = spec.certificate or certificate
         self.rules = (
-            alerts.prometheus_rule(self, metadata=metadata, labels=labels, certificate=certificate)
-            if spec.rules
-            else None
+            alerts.prometheus_rule(self, metadata=metadata, labels=labels, certificate=watched) if spec.rules else None
         )
         self.dashboard = dashboard.config_map(self, metadata=metadata) if spec.dashboard else None
 

@@ -14,7 +14,7 @@ from .auth import environment as credentials_environment
 from .availability import Availability, AvailabilitySpec, node_spread, zone_spread
 from .combinations import refuse_what_cannot_work
 from .containers import RUN_VOLUME, scratch
-from .exposure import Ingress, IngressSpec, Service, ServiceSpec
+from .exposure import Ingress, IngressSpec, Service, ServiceSpec, certificate_name
 from .gateway import CONTAINER as DEFAULT_CONTAINER
 from .gateway import Gateway, GatewaySpec
 from .metadata import Metadata
@@ -110,8 +110,9 @@ class PyPIServer(Construct):
             metrics=spec.monitoring is not None,
             metadata=metadata,
         )
+        certificate = certificate_name(spec.ingress, metadata) or (metadata.name if self.gateway.certificate else None)
         self.monitoring = (
-            Monitoring(self, "monitoring", spec=spec.monitoring, ingress=spec.ingress, metadata=metadata)
+            Monitoring(self, "monitoring", spec=spec.monitoring, certificate=certificate, metadata=metadata)
             if spec.monitoring
             else None
         )

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from cdk8s_pypiserver import CertificateSpec, IngressSpec, MonitoringSpec, PyPIServerSpec, TLSSpec
+from cdk8s_pypiserver import (
+    CertificateSpec,
+    GatewaySpec,
+    GatewayTLSSpec,
+    IngressSpec,
+    MonitoringSpec,
+    PyPIServerSpec,
+    TLSSpec,
+)
 from cdk8s_pypiserver.alerts import rules
 from cdk8s_pypiserver.metadata import Metadata
 from manifests import by_kind, synthesize
@@ -128,16 +136,22 @@ def test_every_alert_has_its_fault() -> None:
 
 
 def test_there_is_an_alert_about_a_certificate_only_where_there_is_one() -> None:
-    for tls, names in (
-        (None, set()),
-        (TLSSpec(secret="wildcard"), set()),
-        (TLSSpec(certificate=CertificateSpec(issuer="ca")), {"pypiserver-tls"}),
-        (TLSSpec(certificate=CertificateSpec(issuer="ca"), secret="pypi"), {"pypi"}),
-        (TLSSpec(certificate=CertificateSpec(issuer="ca", object=True)), {"pypiserver"}),
+    for fields, names in (
+        (_ingress(None), set()),
+        (_ingress(TLSSpec(secret="wildcard")), set()),
+        (_ingress(TLSSpec(certificate=CertificateSpec(issuer="ca"))), {"pypiserver-tls"}),
+        (_ingress(TLSSpec(certificate=CertificateSpec(issuer="ca"), secret="pypi")), {"pypi"}),
+        (_ingress(TLSSpec(certificate=CertificateSpec(issuer="ca", object=True))), {"pypiserver"}),
+        ({"gateway": GatewaySpec(tls=GatewayTLSSpec(secret="wildcard"))}, set()),
+        ({"gateway": GatewaySpec(tls=GatewayTLSSpec(issuer="ca", hosts=["pypi.svc"]))}, {"pypiserver"}),
     ):
-        spec = PyPIServerSpec(monitoring=MonitoringSpec(), ingress=IngressSpec(host="pypi.example.org", tls=tls))
+        spec = PyPIServerSpec(monitoring=MonitoringSpec(), **fields)
         rule = by_kind(synthesize(spec), "PrometheusRule")
         assert set(re.findall(rf'{EXPIRATION}{{name="([^"]*)"}}', json.dumps(rule).replace(r"\"", '"'))) == names
+
+
+def _ingress(tls: TLSSpec | None) -> dict[str, Any]:
+    return {"ingress": IngressSpec(host="pypi.example.org", tls=tls)}
 
 
 def _case(changes: Mapping[str, str | None], checks: list[tuple[int, tuple[str, str], bool]]) -> dict[str, Any]:
