@@ -16,6 +16,7 @@ from processes import prepare  # noqa: E402 - found through the line above
 # Before cdk8s is imported, which starts Node.js.
 prepare()
 
+import contention  # noqa: E402
 import growth  # noqa: E402
 import machine  # noqa: E402
 import monitoring  # noqa: E402
@@ -30,6 +31,7 @@ BENCHMARKS = {
     "render": rendering.measure,
     "serve": serving.measure,
     "resolve": resolving.measure,
+    "publish": contention.measure,
     "growth": growth.measure,
     "monitor": monitoring.measure,
 }
