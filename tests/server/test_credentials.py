@@ -53,6 +53,7 @@ def directory(tmp_path: Path) -> Path:
         ("", 401, 401),
         ("Bearer token", 401, 401),
         ("Basic !", 401, 401),
+        ("Basic \xff", 401, 401),
         ("Basic cml0YQ==", 401, 401),
         ("Basic /w==", 401, 401),
         ("bAsIc " + header("rita", "read").split()[1], 204, 403),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import logging
 import re
@@ -161,5 +160,6 @@ def _parse(header: str | None) -> tuple[str | None, bytes]:
     try:
         user, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
         return (user.decode() if colon else None), password
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
+        # Not base64, or not UTF-8.
         return None, b""
