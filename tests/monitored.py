@@ -190,13 +190,18 @@ class Lines:
         self._socket.bind(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
 
-    def take(self) -> list[Line]:
-        """Return the lines that are there; nginx sends each before it reads the connection's next request."""
-        found = []
-        with contextlib.suppress(BlockingIOError):
-            while received := self._socket.recv(65536, socket.MSG_DONTWAIT):
-                fields = received.decode().partition(" gateway: ")[2].split()
-                found.append(Line(int(fields[0]), *fields[1:8]))
+    def take(self, at_least: int = 0) -> list[Line]:
+        """Return the lines that are there; wait for so many, since nginx answers before it sends a line."""
+        found: list[Line] = []
+
+        def enough() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                while received := self._socket.recv(65536, socket.MSG_DONTWAIT):
+                    fields = received.decode().partition(" gateway: ")[2].split()
+                    found.append(Line(int(fields[0]), *fields[1:8]))
+            return len(found) >= at_least
+
+        wait_for(enough, f"{at_least} lines")
         return found
 
     def __enter__(self) -> Self:

@@ -173,6 +173,15 @@ def test_an_upload_that_the_server_cannot_take_has_failed(registry: Monitored) -
     assert _errors(registry)[("away",)] == 1
 
 
+def test_probes_that_fail_are_no_requests(registry: Monitored) -> None:
+    registry.server.kill()
+    for path in ("/ready", "/health"):
+        assert registry.gateway.get(path).status_code == 503
+    assert registry.gateway.get("/demo").status_code == 303
+    registry.wait_until_counted(1)
+    assert registry.requests() == {("other", "GET", "3xx", "anonymous"): 1}
+
+
 def test_nobody_to_ask_about_a_password_is_an_error(registry: Monitored) -> None:
     registry.server.kill()
     assert registry.gateway.get("/simple/", *READER).status_code == 503
