@@ -6,6 +6,8 @@ E2E_SHARED_CLASS: storage class of volumes that all nodes mount at once; `shared
 E2E_SIZED_CLASS: storage class of volumes that are as large as was asked for, and no larger; `sized` if there is one.
 E2E_ATTRIBUTE_CACHE_SECONDS: how long the file system of E2E_SHARED_CLASS may show an old directory (NFS: actimeo); 0.
 E2E_ISSUER: cert-manager's ClusterIssuer; `lab-ca` if there is one.
+E2E_PROMETHEUS: NAMESPACE/NAME of the Service of a Prometheus whose operator watches all namespaces;
+    `lab-monitoring/prometheus` if there is one.
 E2E_INGRESS_SERVICE: NAMESPACE/NAME of the ingress controller's Service; `lab-ingress/traefik` if there is one.
 E2E_NODE: the node that is drained, and lost by E2E_NODE_CRASH; the newest one.
 E2E_NODE_CRASH, E2E_NODE_UP: shell commands that make this node vanish without a word, and bring it back.
@@ -97,16 +99,18 @@ def deploy(
     registries: list[cluster.Registry] = []
     module.stash[REGISTRIES] = registries
 
-    def make(
+    def make(  # noqa: PLR0913
         suffix: str,
         overlay: Path,
         patches: Sequence[cluster.Patch] = (),
         *,
+        components: Sequence[Path] = (),
         accounts: bool = False,
         settled: bool = True,
     ) -> cluster.Registry:
         registry = cluster.Registry(f"e2e-{suffix}", overlay, tmp_path_factory.mktemp(suffix))
         registry.patches += patches
+        registry.components += components
         registry.accounts = accounts
         registry.clear()
         registries.append(registry)
