@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ import requests
 
 from gateway_programs import Gateway, Setup
 from load import Load, described
-from monitored import Counter, connect, counts, mtail, parse
+from monitored import Counter, connect, mtail, parse
 from programs import PATIENCE, Server, upload
 from report import Scale, Section, Target, median, number, spread
 
@@ -23,58 +25,90 @@ if TYPE_CHECKING:
 WITHOUT, WITH = "without", "with"
 WHEEL = "demo-1.0-py3-none-any.whl"
 WHEEL_BYTES = 50_000
+ROUNDS, SECONDS = 12, 4.0
+"""Long, since each begins with a burst that is counted one by one; short, so that a busy minute hits both."""
 WORK: Mapping[str, str] = {"project page": "/simple/demo/", "wheel": f"/packages/{WHEEL}"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One load of one of them."""
+
+    rate: float
+    seconds: float
+    cpu: float
+
+    @property
+    def requests(self) -> float:
+        """How many were answered."""
+        return self.rate * self.seconds
 
 
 def measure(scale: Scale) -> Section:
     """Load both in turn; which of them is first changes from round to round."""
+    rounds, seconds = (scale.rounds, scale.seconds) if scale.seconds < SECONDS else (ROUNDS, SECONDS)
     section = Section(
         "Monitoring",
         f"The registry with its requests counted and without, both in front of the same server; reads open; "
-        f"{described()}; {scale.rounds} rounds of {scale.seconds:g} s in which the two take turns; requests a second, "
-        "medians. The ratio is the median of those of the rounds. Memory: resident set of mtail after the load.",
-        ["", WITHOUT, WITH, "ratio", "range"],
+        f"{described()}; {rounds} rounds of {seconds:g} s in which the two take turns; requests a second, medians. The "
+        "ratio is the median of those of the rounds. CPU: time of nginx's workers and of mtail a request, over all "
+        "rounds. Memory: resident set of mtail after the load.",
+        ["", WITHOUT, WITH, "ratio", "range", "CPU µs without", "CPU µs with"],
     )
     program = mtail()
     if program is None:
         section.notes.append("Not measured: there is no mtail on PATH.")
         return section
-    rates: dict[tuple[str, str], list[float]] = {}
+    runs: dict[tuple[str, str], list[Run]] = {(work, name): [] for work in WORK for name in (WITHOUT, WITH)}
     with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as stack:
         directory = Path(temporary)
         server = stack.enter_context(Server(directory / "server"))
         counter = stack.enter_context(Counter(directory))
-        urls = {}
+        gateways = {}
         for name in (WITHOUT, WITH):
             setup = Setup(anonymous=True, metrics=name == WITH)
             home = directory / name
             gateway = Gateway(home, server.port, packages=server.packages, pages=server.pages, setup=setup)
             if setup.metrics:
                 connect(gateway, log_port=counter.log_port, port=counter.port)
-            urls[name] = stack.enter_context(gateway).url
+            gateways[name] = stack.enter_context(gateway)
         content = WHEEL.encode() + bytes(WHEEL_BYTES - len(WHEEL))
-        upload(urls[WITHOUT], WHEEL, content, ("publisher", "publisher-password")).raise_for_status()
-        sent = 0.0
-        for number_of_round in range(scale.rounds):
-            names = list(urls) if number_of_round % 2 else list(reversed(urls))
+        upload(gateways[WITHOUT].url, WHEEL, content, ("publisher", "publisher-password")).raise_for_status()
+        for each in range(rounds):
             for work, path in WORK.items():
-                for name in names:
-                    rate = Load(urls[name], [path]).run(scale.seconds, directory)
-                    rates.setdefault((work, name), []).append(rate)
-                    sent += rate * max(1, round(scale.seconds)) if name == WITH else 0
+                for name in (WITHOUT, WITH) if each % 2 else (WITH, WITHOUT):
+                    before = _cpu_seconds(gateways[name], counter)
+                    rate = Load(gateways[name].url, [path]).run(seconds, directory)
+                    runs[work, name].append(Run(rate, seconds, _cpu_seconds(gateways[name], counter) - before))
         memory = counter.memory()
         text = requests.get(f"http://127.0.0.1:{counter.port}/metrics", timeout=PATIENCE).text
-        counted = sum(counts(parse(text), "pypiserver_requests_total", "route").values())
+        counted = sum(sample.value for sample in parse(text) if sample.name == "pypiserver_requests_total")
     for work in WORK:
-        pairs = zip(rates[work, WITH], rates[work, WITHOUT], strict=True)
-        ratios = [one / other for one, other in pairs]
-        figures = (number(median(rates[work, name])) for name in (WITHOUT, WITH))
-        section.rows.append([work, *figures, number(median(ratios)), spread(ratios)])
+        pairs = zip(runs[work, WITH], runs[work, WITHOUT], strict=True)
+        ratios = [one.rate / other.rate for one, other in pairs]
+        rates = (number(median([run.rate for run in runs[work, name]])) for name in (WITHOUT, WITH))
+        costs = (
+            number(sum(run.cpu for run in runs[work, name]) / sum(run.requests for run in runs[work, name]) * 1e6)
+            for name in (WITHOUT, WITH)
+        )
+        section.rows.append([work, *rates, number(median(ratios)), spread(ratios), *costs])
         section.targets.append(Target(f"{work}, with against without", median(ratios), 0.97, at_least=True))
     section.targets.append(Target("memory of mtail", memory / 2**20, 25, unit="MiB"))
+    sent = sum(run.requests for (_, name), made in runs.items() if name == WITH for run in made)
     section.notes.append(f"Of {number(sent)} requests {number(counted)} were counted, most of them by sampling.")
     section.notes.append(f"The mtail here: {_version(program)}.")
     return section
+
+
+def _cpu_seconds(gateway: Gateway, counter: Counter) -> float:
+    """The CPU time so far of a gateway's workers and of mtail, which does next to nothing for the other gateway."""
+    if not (gateway.process and counter.process):
+        raise RuntimeError("both have to run")
+    workers = Path(f"/proc/{gateway.process.pid}/task/{gateway.process.pid}/children").read_text("utf-8").split()
+    ticks = 0
+    for process in (*workers, counter.process.pid):
+        ticks += sum(map(int, Path(f"/proc/{process}/stat").read_text("utf-8").rpartition(")")[2].split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _version(program: str) -> str:
