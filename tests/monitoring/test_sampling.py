@@ -157,3 +157,18 @@ def test_a_line_counts_for_as_many_as_it_says(tmp_path: Path) -> None:
     assert [buckets["publish", limit] for limit in limits] == [*[0] * 7, 1, 1]
     assert counts(samples, f"{server}_count", "route") == {("project",): 500, ("publish",): 1}
     assert counts(samples, f"{server}_sum", "route") == {("project",): 75, ("publish",): 65.5}
+
+
+@pytest.mark.skipif(mtail() is None, reason="there is no mtail on PATH")
+def test_a_burst_waits_until_it_is_read(tmp_path: Path) -> None:
+    line = b"<190>Nov 22 20:20:20 gateway: 1 project GET 2xx known hit none none 1000 0.003 null\n"
+    with Counter(tmp_path) as counter, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gateway:
+        for _ in range(BURST):
+            gateway.sendto(line, ("127.0.0.1", counter.log_port))
+        url = f"http://127.0.0.1:{counter.port}/metrics"
+
+        def counted() -> float:
+            samples = parse(requests.get(url, timeout=PATIENCE).text)
+            return sum(sample.value for sample in samples if sample.name == "pypiserver_requests_total")
+
+        wait_for(lambda: counted() == BURST, f"{BURST} counted requests")
