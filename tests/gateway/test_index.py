@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import sys
@@ -132,6 +133,14 @@ def test_only_publishers_withdraw(shared: Registry, tmp_path: Path) -> None:
     assert "data-yanked" not in shared.gateway.get("/simple/guarded/").text
 
 
+def asked(running: Registry, path: str) -> list[dict[str, object]]:
+    return [line for line in running.gateway.access_log if line["path"].endswith(f"{path}.metadata")]
+
+
+def asked_twice(running: Registry, path: str) -> bool:
+    return len(asked(running, path)) == 2
+
+
 def test_metadata_is_a_file_of_the_gateway(shared: Registry, tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "inside", "1.0", headers="Requires-Python: >=3\n")
     nested = make_wheel(tmp_path, "nested", "1.0")
@@ -145,8 +154,8 @@ def test_metadata_is_a_file_of_the_gateway(shared: Registry, tmp_path: Path) -> 
         answers = [shared.gateway.get(f"{file['url']}.metadata") for _ in range(2)]
         assert answers[0].content == answers[1].content
         assert file["core-metadata"] == {"sha256": hashlib.sha256(answers[0].content).hexdigest()}
-        lines = [line for line in shared.gateway.access_log if line["path"].endswith(f"{path}.metadata")]
-        assert [line["upstream_duration"] is None for line in lines] == [True, True]
+        wait_for(functools.partial(asked_twice, shared, path), "both lines of the log")
+        assert [line["upstream_duration"] for line in asked(shared, path)] == [None, None]
     for path in ("absent-1.0-py3-none-any.whl", "inside-1.0.tar.gz", ".pypiserver/x.whl", "%2e/x.whl"):
         assert shared.gateway.get(f"/packages/{path}.metadata").status_code == 404
 

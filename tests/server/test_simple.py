@@ -150,3 +150,10 @@ def test_metadata_is_kept_as_long_as_its_wheel(tmp_path: Path, monkeypatch: pyte
 def test_a_condition_without_a_date_is_none(app: webtest.TestApp) -> None:
     app.post("/", {":action": "file_upload"}, upload_files=[("content", "a-1.0.zip", b"content")])
     assert app.get("/packages/a-1.0.zip", headers={"If-Modified-Since": ""}).body == b"content"
+
+
+def test_a_redirection_repeats_no_control_characters(app: webtest.TestApp) -> None:
+    for path in ("/simple/%0d%0aX-Injected:1", "/%0d%0aX-Injected:1", "/simple/A%00/"):
+        app.get(path, status=400)
+    app.get("/simple", headers={"Host": "a\x01b"}, status=400)
+    assert app.get("/simple", status=301).location == "http://localhost:80/simple/"

@@ -68,6 +68,7 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
     packages = Packages(root, listing, digests, publishing, pages.drop)
     app = upstream.application(upstream.configuration(root), packages)
     app.default_error_handler = errors.plain
+    app.add_hook("before_request", errors.refuse_controls)
     app.install(Slots(settings.threads, volume.problem))
     app.install(Uploads(packages.exists, volume.problem, removal=settings.allow_removal))
     app.install(pages)

@@ -9,7 +9,7 @@ import errno
 import re
 from http import HTTPStatus
 
-from upstream import HTTPError, response
+from upstream import HTTPError, request, response
 
 LONGEST_REASON = 200
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -31,6 +31,16 @@ def plain(error: HTTPError) -> str:
     response.status = f"{code} {line[:LONGEST_REASON].strip() or HTTPStatus(code).phrase}"
     response.content_type = "text/plain; charset=UTF-8"
     return f"{text}\n"
+
+
+def refuse_controls() -> None:
+    """Refuse a path or a host with control characters, which no redirection can carry.
+
+    Raises:
+        HTTPError: 400.
+    """
+    if re.search(r"[\x00-\x1f\x7f]", request.path + request.get_header("Host", "")):
+        raise HTTPError(HTTPStatus.BAD_REQUEST, "The address has control characters")
 
 
 def unavailable(reason: str) -> HTTPError:
