@@ -46,7 +46,8 @@ class Load:
 
     def read(self) -> list[dict[str, Any]]:
         """Read what the pod has written down, and return the lines."""
-        record = self.registry.kubectl("exec", NAME, "--", "cat", RECORD)
+        # The container runs before its program has begun.
+        record = self.registry.kubectl("exec", NAME, "--", "sh", "-c", f"[ ! -e {RECORD} ] || cat {RECORD}")
         # The last line may be half written.
         lines = [json.loads(line) for line in record.splitlines(keepends=True) if line.endswith("\n")]
         self.failures = [line for line in lines if "failure" in line]
