@@ -218,3 +218,13 @@ def test_a_connection_that_ends_early_publishes_nothing(serve: Serve) -> None:
         answer = connection.makefile("rb").readline()
     assert answer == b"HTTP/1.1 400 The request ended before the upload was complete\r\n"
     assert files(server) == []
+
+
+@pytest.mark.parametrize("body", [b"", b"x", b"5\r\nab", b"x\r\n"])
+def test_a_body_of_broken_chunks_publishes_nothing(serve: Serve, body: bytes) -> None:
+    server = serve()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(12) == b"HTTP/1.1 400"
+    assert "Traceback" not in server.log

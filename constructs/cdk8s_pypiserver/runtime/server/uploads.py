@@ -95,8 +95,14 @@ class Uploads:
 
 
 def _check_whole() -> None:
+    try:
+        body = request.body
+    except OSError as error:
+        # Without a number it is gunicorn's own, about a body in chunks; with one it is of the file that takes the body.
+        if error.errno is None:
+            raise RefusedError("The request ended before the upload was complete") from error
+        raise
     # Neither gunicorn nor bottle minds a connection that ends before the body does.
-    body = request.body
     if body.seek(0, io.SEEK_END) < request.content_length:
         raise RefusedError("The request ended before the upload was complete")
     body.seek(0)
