@@ -39,5 +39,6 @@ class ConfigFiles(k8s.KubeConfigMap):
         return k8s.Volume(name=name, config_map=k8s.ConfigMapVolumeSource(name=self._object_name))
 
 
+@cache
 def _checksum(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,8 +1,10 @@
 """Writes charts as Kustomize folders, and the difference that a concern makes as Kustomize components."""
 
+import json
 import os
 import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import cdk8s
@@ -140,5 +142,11 @@ _Dumper.add_representer(str, _text)
 
 def to_yaml(document: Manifest) -> str:
     """Return the document as YAML, fields in their order."""
-    text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=10_000)
+    return _from_json(json.dumps(document))
+
+
+@cache
+def _from_json(document: str) -> str:
+    # Several charts hold the same files, which are long.
+    text: str = yaml.dump(json.loads(document), Dumper=_Dumper, sort_keys=False, width=10_000)
     return text
