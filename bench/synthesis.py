@@ -35,8 +35,8 @@ def measure(scale: Scale) -> Section:
     section = Section(
         "Synth",
         f"Each in a fresh process, in turn, {ROUNDS} times after one run that does not count; medians, the ratio "
-        "that of the pairs. The bare app imports cdk8s and cdk8s_plus_27, makes ten Services and synthesizes them. Both "
-        "run with `python -O`, on the same Node.js, with jsii's package cache filled and Python's modules compiled.",
+        "that of the pairs. The bare app imports cdk8s and cdk8s_plus_27, makes ten Services, synthesizes them. "
+        "Both run with `python -O`, on the same Node.js, with the package cache of jsii filled and modules compiled.",
         ["", "seconds", "range", "CPU seconds"],
     )
     for name, runs in results.items():
