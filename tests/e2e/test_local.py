@@ -192,8 +192,7 @@ def test_killing_the_server_during_an_upload(
     note(f"answered {answer.status_code} {answer.reason}")
     assert processes(registry).isdisjoint(before), "the kill has hit nothing"
     if answer.ok:
-        # The gateway had taken the body, and the new process came in time.
-        assert moment == "sending"
+        # The gateway had taken the body and the new process came in time, or the kill came late: it has to be there.
         assert name in client.get(f"simple/killed-{moment}/").text
     else:
         assert answer.status_code == requests.codes.unavailable
