@@ -36,7 +36,7 @@ lint: $(READY)
 test: lint  ## everything that needs no cluster
 	JSII_NODE=$(NODE_OF_VENV) $(BIN)/pytest -n auto -m 'not e2e'
 
-fuzz: $(READY)  ## hostile input and kills for about half an hour; FUZZ_SEED repeats a run
+fuzz: $(READY)  ## hostile input and kills, at length; FUZZ_SEED repeats a run
 	FUZZ_INPUTS=$(FUZZ_INPUTS) MODEL_EXAMPLES=$(MODEL_EXAMPLES) KILL_SECONDS=$(KILL_SECONDS) FUZZ_SEED=$(FUZZ_SEED) \
 	  $(BIN)/pytest -n auto -rP --log-level=INFO tests/fire
 

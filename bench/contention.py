@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import requests
 
 from gateway_programs import Gateway, basic
+from processes import children, cpu_seconds
 from programs import PATIENCE, Server
 from report import Scale, Section, Target, median, number
 
@@ -39,7 +40,6 @@ LINE = 100_000_000
 """Bytes a second that they send together over a line of 1 Gbit/s, which carries somewhat more."""
 NONE, PACED, UNPACED = "none", "over a line of 1 Gbit/s", "as fast as loopback"
 ROUNDS = 3
-TICKS = os.sysconf("SC_CLK_TCK")
 LIMIT = 3.0
 
 
@@ -201,11 +201,7 @@ def _cpu(program: subprocess.Popen[bytes] | None) -> float:
     """The CPU seconds of a program and of the workers that it has started."""
     if program is None:
         raise RuntimeError("a program does not run")
-    children = Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text("utf-8").split()
-    ticks = 0
-    for each in (str(program.pid), *children):
-        ticks += sum(map(int, Path(f"/proc/{each}/stat").read_text("utf-8").rpartition(")")[2].split()[11:13]))
-    return ticks / TICKS
+    return cpu_seconds([program.pid, *children(program.pid)])
 
 
 def _percentile(values: Sequence[float], share: float) -> float:
@@ -244,7 +240,7 @@ def _section(seconds: float, results: Mapping[str, Sequence[Figures]]) -> Sectio
         ratio = p99[what, PACED] / p99[what, NONE]
         section.targets.append(Target(f"p99 of a {name} while others publish {PACED}, against none", ratio, LIMIT))
     section.notes.append(
-        "What holds readers up: a worker of nginx keeps the body of an upload in a file without a name, and frees its "
-        "pages when it closes it; strace showed 10 to 30 ms for 100 MB, for which its other requests wait."
+        "Seen once with strace, not in this run: a worker of nginx keeps the body of an upload in a file without a "
+        "name and takes 10 to 30 ms to close one of 100 MB, for which its other requests wait."
     )
     return section

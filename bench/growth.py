@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import requests
 
 from drawing import can_draw, draw_growth
 from gateway_programs import make_wheel
+from processes import children, cpu_seconds
 from programs import PATIENCE, Server, upload, wait_for
 from report import Scale, Section, Target, median, number
 
@@ -27,7 +27,6 @@ PUBLISH_PAUSE = 0.1
 PUBLISHER = ("publisher", "publisher-password")
 START_PATIENCE = 300.0
 STARTS = 3
-TICKS = os.sysconf("SC_CLK_TCK")
 ENOUGH = 100_000
 """Files that take so long to list that the start of the process does not hide it, and for which there are limits."""
 READY_SECONDS, MEMORY_MIB, PAGE_MILLISECONDS = 10, 200, 100
@@ -147,8 +146,7 @@ def _start(server: Server) -> tuple[float, float]:
     server.launch()
     wait_for(lambda: _ready(server), f"{server.url}/-/ready", START_PATIENCE)
     ready = time.perf_counter() - begun
-    times = [Path(f"/proc/{each}/stat").read_text("utf-8").rpartition(")")[2].split() for each in _processes(server)]
-    return ready, sum(int(user) + int(system) for *_, user, system in (each[:13] for each in times)) / TICKS
+    return ready, cpu_seconds(_processes(server))
 
 
 def _processes(server: Server) -> list[int]:
@@ -156,8 +154,7 @@ def _processes(server: Server) -> list[int]:
     if server.process is None:
         raise RuntimeError("the server does not run")
     master = server.process.pid
-    children = Path(f"/proc/{master}/task/{master}/children").read_text("utf-8").split()
-    return [master, *map(int, children)]
+    return [master, *children(master)]
 
 
 def _ready(server: Server) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import subprocess
 import tempfile
@@ -16,6 +15,7 @@ import requests
 from gateway_programs import Gateway, Setup
 from load import Load, described
 from monitored import Counter, connect, mtail, parse
+from processes import children, cpu_seconds
 from programs import PATIENCE, Server, upload
 from report import Scale, Section, Target, median, number, spread
 
@@ -104,13 +104,11 @@ def _cpu_seconds(gateway: Gateway, counter: Counter) -> float:
     """The CPU time so far of a gateway's workers and of mtail, which does next to nothing for the other gateway."""
     if not (gateway.process and counter.process):
         raise RuntimeError("both have to run")
-    workers = Path(f"/proc/{gateway.process.pid}/task/{gateway.process.pid}/children").read_text("utf-8").split()
-    ticks = 0
-    for process in (*workers, counter.process.pid):
-        ticks += sum(map(int, Path(f"/proc/{process}/stat").read_text("utf-8").rpartition(")")[2].split()[11:13]))
-    return ticks / os.sysconf("SC_CLK_TCK")
+    return cpu_seconds([*children(gateway.process.pid), counter.process.pid])
 
 
 def _version(program: str) -> str:
     output = subprocess.run([program, "-version"], check=True, capture_output=True, text=True).stdout
-    return re.sub(r"^mtail version | git revision.*", "", output.strip())
+    version = re.sub(r"^mtail version | git revision.*", "", output.strip())
+    # What a build without Bazel calls itself.
+    return "built from source, without a version" if version.startswith("invalid") else version

@@ -1,4 +1,4 @@
-"""Running a command in a fresh process and taking its time."""
+"""Running commands in fresh processes, and the time that processes take."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -52,6 +52,17 @@ def alternate(commands: Mapping[str, Command], rounds: int) -> dict[str, list[Ti
         for name, command in commands.items():
             results[name].append(timed(command))
     return results
+
+
+def children(pid: int) -> list[int]:
+    """The processes that one has started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("utf-8").split()]
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """The CPU time that running processes have taken so far (fields 14 and 15 of proc_pid_stat(5))."""
+    stats = (Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split() for pid in pids)
+    return sum(int(user) + int(system) for user, system in (stat[11:13] for stat in stats)) / os.sysconf("SC_CLK_TCK")
 
 
 def prepare() -> None:

@@ -14,6 +14,7 @@ import requests
 
 from gateway_programs import Gateway, Setup, basic, nginx
 from load import Load, described
+from processes import children, cpu_seconds
 from programs import PATIENCE, Server, free_port, wait_for
 from report import Scale, Section, Target, median, number, spread
 from servers import running, seed
@@ -125,19 +126,12 @@ def _settle() -> None:
     """Wait until the servers have finished what the load left in their queues: waitress goes on for seconds."""
 
     def rest() -> bool:
-        before = _child_seconds()
+        # Those that the servers started in turn have no such queues.
+        before = cpu_seconds(children(os.getpid()))
         time.sleep(0.2)
-        return _child_seconds() - before <= 0.01  # noqa: PLR2004 - one tick of the kernel
+        return cpu_seconds(children(os.getpid())) - before <= 0.01  # noqa: PLR2004 - one tick of the kernel
 
     wait_for(rest, "the servers to come to rest")
-
-
-def _child_seconds() -> float:
-    """The CPU time of all programs that this one has started; those that they started in turn have no such queues."""
-    ticks = 0
-    for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text("utf-8").split():
-        ticks += sum(map(int, Path(f"/proc/{child}/stat").read_text("utf-8").rpartition(")")[2].split()[11:13]))
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _fill(packages: Path) -> Path:

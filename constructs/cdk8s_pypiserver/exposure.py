@@ -10,6 +10,7 @@ from .gateway import METRICS_PORT, METRICS_PORT_NAME, PORT_NAME, Gateway
 from .metadata import Metadata
 from .spec import Host, Name, Port, Spec
 from .tls import PORT_NAME as HTTPS_PORT_NAME
+from .tls import secret_name
 
 REQUEST_SECONDS = 600
 """How long an ingress controller waits for a slow upload or download."""
@@ -89,7 +90,7 @@ class Ingress(Construct):
         """Make the objects."""
         super().__init__(scope, id_)
         tls = spec.tls
-        secret = _secret(tls, metadata) if tls else None
+        secret = secret_name(tls.secret, metadata) if tls else None
         self.certificate: Construct | None = None
         if tls and secret and tls.certificate and tls.certificate.object:
             self.certificate = _certificate(self, tls.certificate, spec.host, secret, metadata)
@@ -114,11 +115,7 @@ def certificate_name(spec: IngressSpec | None, metadata: Metadata) -> str | None
     if not (spec and spec.tls and spec.tls.certificate):
         return None
     # cert-manager calls what it makes for an Ingress as the Secret is called.
-    return metadata.name if spec.tls.certificate.object else _secret(spec.tls, metadata)
-
-
-def _secret(spec: TLSSpec, metadata: Metadata) -> str:
-    return spec.secret or metadata.name_of("tls")
+    return metadata.name if spec.tls.certificate.object else secret_name(spec.tls.secret, metadata)
 
 
 def _annotations(spec: IngressSpec) -> dict[str, str]:

@@ -44,9 +44,9 @@ class GatewayTLSSpec(Spec):
         return self
 
 
-def secret_name(spec: GatewayTLSSpec, metadata: Metadata) -> str:
-    """Return the name of the Secret with the certificate."""
-    return spec.secret or metadata.name_of("tls")
+def secret_name(given: str | None, metadata: Metadata) -> str:
+    """Return the name of the Secret with the certificate, of the Ingress as of the gateway."""
+    return given or metadata.name_of("tls")
 
 
 def certificate(scope: Construct, spec: GatewayTLSSpec, metadata: Metadata) -> cdk8s.ApiObject | None:
@@ -60,7 +60,7 @@ def certificate(scope: Construct, spec: GatewayTLSSpec, metadata: Metadata) -> c
         kind="Certificate",
         metadata=metadata.of_custom(),
         spec={
-            "secretName": secret_name(spec, metadata),
+            "secretName": secret_name(spec.secret, metadata),
             "dnsNames": list(spec.hosts),
             "issuerRef": {"name": spec.issuer, "kind": spec.issuer_kind},
         },
@@ -69,7 +69,7 @@ def certificate(scope: Construct, spec: GatewayTLSSpec, metadata: Metadata) -> c
 
 def certificate_volume(spec: GatewayTLSSpec, metadata: Metadata) -> k8s.Volume:
     """Return the volume of the Secret; a pod waits for it."""
-    return k8s.Volume(name=VOLUME, secret=k8s.SecretVolumeSource(secret_name=secret_name(spec, metadata)))
+    return k8s.Volume(name=VOLUME, secret=k8s.SecretVolumeSource(secret_name=secret_name(spec.secret, metadata)))
 
 
 def certificate_mount() -> k8s.VolumeMount:
