@@ -1,12 +1,17 @@
 """Writes dist/: a chart for each storage mode, and a component for each concern that goes with any of them."""
 
 import gc
+import importlib
+import threading
 
 # Loading the Kubernetes classes allocates hundreds of thousands of objects that all stay: looking for garbage among
 # them, time and again and once more at exit, takes a tenth of the run.
 gc.disable()
 
-import cdk8s  # noqa: E402
+import jsii  # noqa: E402, F401
+
+# This starts Node.js and waits for it; meanwhile the specs are loaded, which takes as long. So cdk8s comes after them.
+threading.Thread(target=importlib.import_module, args=["constructs"]).start()
 
 from cdk8s_pypiserver import (  # noqa: E402
     AuthSpec,
@@ -26,6 +31,8 @@ from cdk8s_pypiserver import (  # noqa: E402
     SharedVolumeSpec,
     TLSSpec,
 )
+
+import cdk8s  # noqa: E402  # isort: skip
 
 HOST = "pypi.example.org"
 TLS = TLSSpec(certificate=CertificateSpec(issuer="letsencrypt"))

@@ -3,6 +3,9 @@
 `PyPIServer` is the registry; its spec has a field for each concern. `KustomizeApp` writes charts as Kustomize folders.
 """
 
+# First, since it is the half of loading that needs no Node.js: an app may have that started meanwhile.
+from .spec import Resources, Spec  # isort: split
+
 from .auth import AuthSpec
 from .availability import Availability, AvailabilitySpec
 from .exposure import CertificateSpec, Ingress, IngressSpec, Service, ServiceSpec, TLSSpec
@@ -13,7 +16,6 @@ from .monitoring import Monitoring, MonitoringSpec
 from .namespace import NamespaceChart, NamespaceSpec
 from .registry import PyPIServer, PyPIServerChart, PyPIServerSpec
 from .server import Server, ServerSpec
-from .spec import Resources, Spec
 from .storage import LocalVolume, LocalVolumeSpec, S3Volume, S3VolumeSpec, SharedVolume, SharedVolumeSpec
 from .tls import GatewayTLSSpec
 
