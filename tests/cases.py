@@ -4,6 +4,7 @@ from cdk8s_pypiserver import (
     AuthSpec,
     AvailabilitySpec,
     CertificateSpec,
+    GatewayCertificateSpec,
     GatewaySpec,
     GatewayTLSSpec,
     IngressSpec,
@@ -20,6 +21,7 @@ from cdk8s_pypiserver import (
 
 HOST = "pypi.example.org"
 LETSENCRYPT = TLSSpec(certificate=CertificateSpec(issuer="letsencrypt"))
+OWN_CA = GatewayTLSSpec(certificate=GatewayCertificateSpec(issuer="own-ca", hosts=["pypiserver.team.svc"]))
 
 STORAGE = {
     "local": LocalVolumeSpec(),
@@ -40,7 +42,9 @@ CASES = {
     "existing-tls-secret": PyPIServerSpec(ingress=IngressSpec(host=HOST, tls=TLSSpec(secret="wildcard"))),
     "gateway-tls": PyPIServerSpec(gateway=GatewaySpec(tls=GatewayTLSSpec(secret="own"))),
     "gateway-certificate": PyPIServerSpec(
-        gateway=GatewaySpec(tls=GatewayTLSSpec(issuer="own-ca", hosts=["pypiserver.team.svc"]))
+        gateway=GatewaySpec(
+            tls=GatewayTLSSpec(certificate=GatewayCertificateSpec(issuer="own-ca", hosts=["pypiserver.team.svc"]))
+        )
     ),
     "openshift": PyPIServerSpec(user_id=None),
     "monitoring": PyPIServerSpec(monitoring=MonitoringSpec()),

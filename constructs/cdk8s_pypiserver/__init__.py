@@ -17,7 +17,7 @@ from .namespace import NamespaceChart, NamespaceSpec
 from .registry import PyPIServer, PyPIServerChart, PyPIServerSpec
 from .server import Server, ServerSpec
 from .storage import LocalVolume, LocalVolumeSpec, S3Volume, S3VolumeSpec, SharedVolume, SharedVolumeSpec
-from .tls import GatewayTLSSpec
+from .tls import GatewayCertificateSpec, GatewayTLSSpec
 
 __all__ = [
     "AuthSpec",
@@ -25,6 +25,7 @@ __all__ = [
     "AvailabilitySpec",
     "CertificateSpec",
     "Gateway",
+    "GatewayCertificateSpec",
     "GatewaySpec",
     "GatewayTLSSpec",
     "Ingress",

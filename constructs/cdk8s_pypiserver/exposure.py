@@ -1,16 +1,14 @@
 """How clients reach the registry: the Service, the Ingress and its certificate."""
 
-from typing import Literal
-
 from cdk8s_plus_27 import k8s
 from constructs import Construct
 
 from . import values
+from .certificates import IssuerSpec, certificate, secret_name
 from .gateway import METRICS_PORT, METRICS_PORT_NAME, PORT_NAME, Gateway
 from .metadata import Metadata
 from .spec import Host, Name, Port, Spec
 from .tls import PORT_NAME as HTTPS_PORT_NAME
-from .tls import secret_name
 
 REQUEST_SECONDS = 600
 """How long an ingress controller waits for a slow upload or download."""
@@ -25,13 +23,9 @@ class ServiceSpec(Spec):
     """Port of the Service for HTTPS, where the gateway has a certificate (GatewaySpec.tls)."""
 
 
-class CertificateSpec(Spec):
-    """What cert-manager is asked for."""
+class CertificateSpec(IssuerSpec):
+    """What cert-manager is asked for at the Ingress."""
 
-    issuer: Name
-    """Name of the issuer."""
-    issuer_kind: Literal["ClusterIssuer", "Issuer"] = "ClusterIssuer"
-    """Kind of the issuer."""
     object: bool = False
     """Whether to make a Certificate (needs cert-manager's CRDs at apply) rather than annotate the Ingress, from which
     cert-manager makes one."""
@@ -93,7 +87,7 @@ class Ingress(Construct):
         secret = secret_name(tls.secret, metadata) if tls else None
         self.certificate: Construct | None = None
         if tls and secret and tls.certificate and tls.certificate.object:
-            self.certificate = _certificate(self, tls.certificate, spec.host, secret, metadata)
+            self.certificate = certificate(self, tls.certificate, hosts=[spec.host], secret=secret, metadata=metadata)
         backend = k8s.IngressBackend(
             service=k8s.IngressServiceBackend(name=metadata.name, port=k8s.ServiceBackendPort(name=PORT_NAME))
         )
@@ -130,24 +124,8 @@ def _annotations(spec: IngressSpec) -> dict[str, str]:
     }
     if spec.tls:
         annotations["traefik.ingress.kubernetes.io/router.tls"] = "true"
-        certificate = spec.tls.certificate
-        if certificate and not certificate.object:
-            kind = "cluster-issuer" if certificate.issuer_kind == "ClusterIssuer" else "issuer"
-            annotations[f"cert-manager.io/{kind}"] = certificate.issuer
+        asked = spec.tls.certificate
+        if asked and not asked.object:
+            kind = "cluster-issuer" if asked.issuer_kind == "ClusterIssuer" else "issuer"
+            annotations[f"cert-manager.io/{kind}"] = asked.issuer
     return annotations
-
-
-def _certificate(scope: Construct, spec: CertificateSpec, host: str, secret: str, metadata: Metadata) -> Construct:
-    # Loading the generated classes takes longer than a whole synth: only who asks for the object pays for it.
-    from cdk8s_pypiserver_imports.io import cert_manager  # noqa: PLC0415
-
-    return cert_manager.Certificate(
-        scope,
-        "certificate",
-        metadata=metadata.of_custom(),
-        spec=cert_manager.CertificateSpec(
-            secret_name=secret,
-            dns_names=[host],
-            issuer_ref=cert_manager.CertificateSpecIssuerRef(name=spec.issuer, kind=spec.issuer_kind),
-        ),
-    )

@@ -7,6 +7,7 @@ from constructs import Construct
 from pydantic import Field
 
 from . import images, tls
+from .certificates import certificate, secret_name
 from .containers import RUN_DIRECTORY, RUN_VOLUME, hardened, http_probe, requirements, scratch, wait_before_stop
 from .files import ConfigFiles, runtime_files
 from .metadata import Metadata
@@ -74,7 +75,7 @@ class Gateway(ConfigFiles):
             **({tls.PORT_NAME: tls.PORT} if spec.tls else {}),
             **({METRICS_PORT_NAME: METRICS_PORT} if metrics else {}),
         }
-        self.certificate = tls.certificate(self, spec.tls, metadata) if spec.tls else None
+        self.certificate = _certificate(self, spec.tls, metadata) if spec.tls else None
         self._certificate_volumes = [tls.certificate_volume(spec.tls, metadata)] if spec.tls else []
 
     def container(self) -> k8s.Container:
@@ -110,6 +111,11 @@ class Gateway(ConfigFiles):
             scratch(VERDICTS_VOLUME, "16Mi", in_memory=True),
             *self._certificate_volumes,
         ]
+
+
+def _certificate(scope: Construct, spec: GatewayTLSSpec, metadata: Metadata) -> Construct | None:
+    asked, secret = spec.certificate, secret_name(spec.secret, metadata)
+    return certificate(scope, asked, hosts=asked.hosts, secret=secret, metadata=metadata) if asked else None
 
 
 def configuration(

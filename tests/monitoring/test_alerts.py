@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from cases import OWN_CA
 from cdk8s_pypiserver import (
     CertificateSpec,
     GatewaySpec,
@@ -143,7 +144,7 @@ def test_there_is_an_alert_about_a_certificate_only_where_there_is_one() -> None
         (_ingress(TLSSpec(certificate=CertificateSpec(issuer="ca"), secret="pypi")), {"pypi"}),
         (_ingress(TLSSpec(certificate=CertificateSpec(issuer="ca", object=True))), {"pypiserver"}),
         ({"gateway": GatewaySpec(tls=GatewayTLSSpec(secret="wildcard"))}, set()),
-        ({"gateway": GatewaySpec(tls=GatewayTLSSpec(issuer="ca", hosts=["pypi.svc"]))}, {"pypiserver"}),
+        ({"gateway": GatewaySpec(tls=OWN_CA)}, {"pypiserver"}),
     ):
         spec = PyPIServerSpec(monitoring=MonitoringSpec(), **fields)
         rule = by_kind(synthesize(spec), "PrometheusRule")

@@ -1,0 +1,42 @@
+"""Certificates that cert-manager issues, for the Ingress or for the gateway."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from constructs import Construct
+
+from .metadata import Metadata
+from .spec import Name, Spec
+
+
+class IssuerSpec(Spec):
+    """Which of cert-manager's issuers signs."""
+
+    issuer: Name
+    """Name of the issuer."""
+    issuer_kind: Literal["ClusterIssuer", "Issuer"] = "ClusterIssuer"
+    """Kind of the issuer."""
+
+
+def secret_name(given: str | None, metadata: Metadata) -> str:
+    """Return the name of the Secret with the certificate, of the Ingress as of the gateway."""
+    return given or metadata.name_of("tls")
+
+
+def certificate(
+    scope: Construct, spec: IssuerSpec, *, hosts: Sequence[str], secret: str, metadata: Metadata
+) -> Construct:
+    """Make a Certificate for these names, called as the registry; cert-manager puts it into the Secret."""
+    # Loading the generated classes takes longer than a whole synth: only who asks for the object pays for it.
+    from cdk8s_pypiserver_imports.io import cert_manager  # noqa: PLC0415
+
+    return cert_manager.Certificate(
+        scope,
+        "certificate",
+        metadata=metadata.of_custom(),
+        spec=cert_manager.CertificateSpec(
+            secret_name=secret,
+            dns_names=list(hosts),
+            issuer_ref=cert_manager.CertificateSpecIssuerRef(name=spec.issuer, kind=spec.issuer_kind),
+        ),
+    )
