@@ -6,7 +6,7 @@ from collections.abc import Iterator
 _STRING = re.compile(r'"[^"]*"')
 _GROUPING = re.compile(r"\b(?:by|on) \(([^)]*)\)")
 _MATCHER = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)")
-_METRIC = re.compile(r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(?P<matchers>[^}]*)\})?(?=[\s\[)]|$)")
+_METRIC = re.compile(r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(?P<matchers>[^}]*)\})?(?=[\s\[),]|$)")
 _WORDS = {"unless", "and", "or", "sum", "max", "min", "avg", "absent", "rate", "increase", "time"}
 _WORDS |= {"histogram_quantile", "label_replace"}
 

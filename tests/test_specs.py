@@ -11,6 +11,7 @@ from cases import HOST, LETSENCRYPT, OWN_CA
 from cdk8s_pypiserver import (
     AuthSpec,
     AvailabilitySpec,
+    BackupAlertSpec,
     CertificateSpec,
     GatewayCertificateSpec,
     GatewaySpec,
@@ -37,6 +38,7 @@ S3 = PyPIServerSpec(storage=S3VolumeSpec(bucket="packages"))
 LOCAL = PyPIServerSpec()
 FIXED = PyPIServerSpec(storage=SharedVolumeSpec())
 MONITORED = PyPIServerSpec(monitoring=MonitoringSpec())
+BACKED_UP = PyPIServerSpec(monitoring=MonitoringSpec(backup=BackupAlertSpec(cron_job="backup")))
 CERTIFIED = PyPIServerSpec(gateway=GatewaySpec(tls=OWN_CA))
 
 # For every field of every spec: a registry, and another value of the field in it.
@@ -80,6 +82,8 @@ OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
     (MonitoringSpec, "rules"): (MONITORED, False),
     (MonitoringSpec, "certificate"): (MONITORED, "wildcard"),
     (MonitoringSpec, "dashboard"): (MONITORED, False),
+    (BackupAlertSpec, "cron_job"): (BACKED_UP, "other"),
+    (BackupAlertSpec, "max_age"): (BACKED_UP, "8d"),
     (AvailabilitySpec, "min_replicas"): (SHARED, 3),
     (AvailabilitySpec, "max_replicas"): (SHARED, 9),
     (AvailabilitySpec, "cpu_percent"): (SHARED, 50),
@@ -230,6 +234,19 @@ REFUSALS: dict[str, tuple[Callable[[], Spec], str]] = {
         lambda: MonitoringSpec(scrape="annotations"),
         r"rules \(True\) must be False with scrape \(annotations\): without a monitor object nobody says",
     ),
+    "certificate without rules": (
+        lambda: MonitoringSpec(rules=False, certificate="wildcard"),
+        r"rules \(False\) must be True with certificate \(wildcard\): an alert about it is a rule",
+    ),
+    "backup without rules": (
+        lambda: MonitoringSpec(rules=False, backup=BackupAlertSpec(cron_job="backup")),
+        r"rules \(False\) must be True with backup \(backup\): an alert about it is a rule",
+    ),
+    "age of a backup": (
+        lambda: BackupAlertSpec(cron_job="backup", max_age="1d2h"),
+        r"max_age\n.*whole hours or days such as 26h or 8d.*input_value='1d2h'",
+    ),
+    "CronJob": (lambda: BackupAlertSpec(cron_job="Backup"), r"cron_job\n.*pattern.*input_value='Backup'"),
     "port that is scraped": (
         lambda: PyPIServerSpec(service=ServiceSpec(port=9090), monitoring=MonitoringSpec()),
         r"service.port \(9090\) must be another one with monitoring",

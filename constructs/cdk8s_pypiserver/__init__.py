@@ -6,6 +6,7 @@
 # First, since it is the half of loading that needs no Node.js: an app may have that started meanwhile.
 from .spec import Resources, Spec  # isort: split
 
+from .alerts import BackupAlertSpec
 from .auth import AuthSpec
 from .availability import Availability, AvailabilitySpec
 from .exposure import CertificateSpec, Ingress, IngressSpec, Service, ServiceSpec, TLSSpec
@@ -23,6 +24,7 @@ __all__ = [
     "AuthSpec",
     "Availability",
     "AvailabilitySpec",
+    "BackupAlertSpec",
     "CertificateSpec",
     "Gateway",
     "GatewayCertificateSpec",

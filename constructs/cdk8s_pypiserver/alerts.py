@@ -1,32 +1,69 @@
 """What is worth a rule: figures that the dashboard and the alerts share, and alerts that somebody can act on."""
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import cdk8s
 from constructs import Construct
+from pydantic import AfterValidator
 
 from . import objectives
 from .custom import PROMETHEUS_OPERATOR, custom_object
 from .metadata import Metadata
+from .objectives import BURNS, FEWEST, OBJECTIVES
+from .spec import Name, Spec
 
 REQUESTS = "namespace_job_route:pypiserver_requests:rate5m"
 LATENCY = "namespace_job_route:pypiserver_request_duration_seconds:p95_5m"
 UPLOADS = "namespace_job_result:pypiserver_uploads:rate15m"
-DAY_SECONDS = 24 * 60 * 60
+HOUR_SECONDS = 60 * 60
+DAY_SECONDS = 24 * HOUR_SECONDS
 CERTIFICATE_DAYS = 14
 """How long before its end a certificate is worth an alert: cert-manager renews when a third of its life is left."""
+_AGE = re.compile(r"([1-9][0-9]{0,3})([hd])")
+_UNITS = {"h": HOUR_SECONDS, "d": DAY_SECONDS}
 
 
-def rules(metadata: Metadata, certificate: str | None = None) -> list[dict[str, Any]]:
+def _age_seconds(age: str) -> int:
+    match = _AGE.fullmatch(age)
+    if match is None:
+        raise ValueError("must be whole hours or days such as 26h or 8d")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def _age(value: str) -> str:
+    _age_seconds(value)
+    return value
+
+
+class BackupAlertSpec(Spec):
+    """A backup whose age is watched by alerts, through kube-state-metrics; the project itself makes none."""
+
+    cron_job: Name
+    """CronJob, in the registry's namespace, whose success is a backup."""
+    max_age: Annotated[str, AfterValidator(_age)] = "26h"
+    """How long ago the last success may be, in hours or days: by default what a daily backup needs, with two hours for
+    one that takes longer."""
+
+
+def rules(
+    metadata: Metadata, certificate: str | None = None, backup: BackupAlertSpec | None = None
+) -> list[dict[str, Any]]:
     """Return the groups of rules of a registry, whose name is the `job` of its targets.
 
     Args:
         metadata: Whose name it is.
         certificate: Name of cert-manager's Certificate in the registry's namespace; None for no alert about one.
+        backup: The backup to watch; None for no alert about one.
     """
     job = metadata.name
-    alerts = [*_alerts(job), *objectives.alerts(job), *([_certificate(job, certificate)] if certificate else [])]
+    alerts = [
+        *_alerts(job),
+        *_objectives(job),
+        *([_certificate(job, certificate)] if certificate else []),
+        *(_backup(job, backup) if backup else []),
+    ]
     return [
         {"name": f"{job}.records", "rules": [*_records(job), *objectives.records(job)]},
         {"name": f"{job}.alerts", "rules": alerts},
@@ -34,7 +71,12 @@ def rules(metadata: Metadata, certificate: str | None = None) -> list[dict[str, 
 
 
 def prometheus_rule(
-    scope: Construct, *, metadata: Metadata, labels: Mapping[str, str], certificate: str | None
+    scope: Construct,
+    *,
+    metadata: Metadata,
+    labels: Mapping[str, str],
+    certificate: str | None,
+    backup: BackupAlertSpec | None,
 ) -> cdk8s.ApiObject:
     """Make the PrometheusRule."""
     return custom_object(
@@ -43,7 +85,7 @@ def prometheus_rule(
         api_version=PROMETHEUS_OPERATOR,
         kind="PrometheusRule",
         metadata=metadata.of_custom(labels=labels),
-        spec={"groups": rules(metadata, certificate)},
+        spec={"groups": rules(metadata, certificate, backup)},
     )
 
 
@@ -66,7 +108,7 @@ def _alerts(job: str) -> list[dict[str, Any]]:
     )
     free = f"pypiserver_volume_free_bytes{own} / pypiserver_volume_size_bytes{own}"
     return [
-        objectives.alert(
+        _alert(
             "PyPIServerAbsent",
             f"absent(pypiserver_volume_answers{own})",
             minutes=5,
@@ -74,7 +116,7 @@ def _alerts(job: str) -> list[dict[str, Any]]:
             summary=f"No pod of the registry {job} answers",
             description="There is no pod, or no server in one, that answers a scrape.",
         ),
-        objectives.alert(
+        _alert(
             "PyPIServerTargetDown",
             f"up{own} == 0",
             minutes=10,
@@ -82,7 +124,7 @@ def _alerts(job: str) -> list[dict[str, Any]]:
             summary="The {{ $labels.part }} of {{ $labels.pod }} cannot be scraped",
             description="It has not answered for ten minutes; see the log of its container.",
         ),
-        objectives.alert(
+        _alert(
             "PyPIServerVolumeNotAnswering",
             f"pypiserver_volume_answers{own} == 0",
             minutes=2,
@@ -90,7 +132,7 @@ def _alerts(job: str) -> list[dict[str, Any]]:
             summary="The package volume of {{ $labels.pod }} does not answer",
             description="The pod is not ready meanwhile; its log and /ready say what the volume does.",
         ),
-        objectives.alert(
+        _alert(
             "PyPIServerVolumeNearlyFull",
             f"{free} < 0.1",
             minutes=15,
@@ -98,7 +140,7 @@ def _alerts(job: str) -> list[dict[str, Any]]:
             summary="The package volume has {{ $value | humanizePercentage }} left",
             description="Uploads are refused once it is full; reads go on. Enlarge the volume.",
         ),
-        objectives.alert(
+        _alert(
             "PyPIServerPublishingFails",
             f"{failed} > 0 unless {stored} >= {failed}",
             minutes=5,
@@ -109,18 +151,78 @@ def _alerts(job: str) -> list[dict[str, Any]]:
     ]
 
 
+def _objectives(job: str) -> list[dict[str, Any]]:
+    return [
+        _alert(
+            objective.alert,
+            f'{objective.recorded(burn.short)}{{job="{job}"}} > {burn.limit} '
+            f'and {objective.recorded(burn.long)}{{job="{job}"}} > {burn.limit} '
+            f"and {objective.missed.format(job=job, window=burn.long)} >= {FEWEST}",
+            minutes=2,
+            severity=burn.severity,
+            summary=objective.summary,
+            description=objective.description,
+        )
+        for objective in OBJECTIVES
+        for burn in BURNS
+    ]
+
+
 def _certificate(job: str, name: str) -> dict[str, Any]:
-    # One that was never issued ends at 0. Where cert-manager is scraped without honorLabels, `namespace` is its own and
-    # `exported_namespace` that of the certificate.
-    end = (
-        f'label_replace(certmanager_certificate_expiration_timestamp_seconds{{name="{name}"}} > 0, '
-        '"namespace", "$1", "exported_namespace", "(.+)")'
-    )
-    return objectives.alert(
+    # One that was never issued ends at 0.
+    end = _of_namespaces(f'certmanager_certificate_expiration_timestamp_seconds{{name="{name}"}} > 0')
+    return _alert(
         "PyPIServerCertificateExpires",
-        f'max by (namespace) ({end}) - time() < {CERTIFICATE_DAYS * DAY_SECONDS} and on (namespace) up{{job="{job}"}}',
+        f'{end} - time() < {CERTIFICATE_DAYS * DAY_SECONDS} and on (namespace) up{{job="{job}"}}',
         minutes=60,
         severity="warning",
         summary=f"The certificate {name} ends in {{{{ $value | humanizeDuration }}}}",
         description="cert-manager should have renewed it by now: kubectl describe certificate says what is in the way.",
     )
+
+
+def _backup(job: str, spec: BackupAlertSpec) -> list[dict[str, Any]]:
+    name = spec.cron_job
+    succeeded, created = (
+        _of_namespaces(f'{metric}{{cronjob="{name}"}}')
+        for metric in ("kube_cronjob_status_last_successful_time", "kube_cronjob_created")
+    )
+    return [
+        _alert(
+            "PyPIServerBackupTooOld",
+            # Of a CronJob that has never succeeded there is only when it was made.
+            f'time() - ({succeeded} or {created}) > {_age_seconds(spec.max_age)} and on (namespace) up{{job="{job}"}}',
+            minutes=5,
+            severity="warning",
+            summary=f"The CronJob {name} last made a backup {{{{ $value | humanizeDuration }}}} ago, or never did",
+            description=f"It should succeed at least every {spec.max_age}: see the log of its last Job.",
+        ),
+        _alert(
+            "PyPIServerBackupAbsent",
+            f'max by (namespace) (up{{job="{job}"}}) unless on (namespace) {created}',
+            minutes=15,
+            severity="warning",
+            summary=f"There is no CronJob {name} that makes backups",
+            description="It was deleted or renamed, or Prometheus does not scrape kube-state-metrics.",
+        ),
+    ]
+
+
+def _of_namespaces(expression: str) -> str:
+    """Return the highest value of each namespace that an exporter tells about.
+
+    Where it is scraped without honorLabels, `namespace` is its own and `exported_namespace` that of the object.
+    """
+    return f'max by (namespace) (label_replace({expression}, "namespace", "$1", "exported_namespace", "(.+)"))'
+
+
+def _alert(  # noqa: PLR0913
+    name: str, expression: str, *, minutes: int, severity: str, summary: str, description: str
+) -> dict[str, Any]:
+    return {
+        "alert": name,
+        "expr": expression,
+        "for": f"{minutes}m",
+        "labels": {"severity": severity},
+        "annotations": {"summary": summary, "description": description},
+    }

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from . import alerts, dashboard, images, scraping
+from .alerts import BackupAlertSpec
 from .containers import hardened, http_probe, requirements, variables
 from .files import ConfigFiles, runtime_files
 from .gateway import METRICS_PORT
@@ -41,6 +42,8 @@ class MonitoringSpec(Spec):
     certificate: Name | None = None
     """Certificate of cert-manager whose end is watched by an alert; by default that which `ingress.tls` or
     `gateway.tls` asks for."""
+    backup: BackupAlertSpec | None = None
+    """Backup whose age is watched by an alert; None for no such alert."""
     dashboard: bool = True
     """Whether there is a ConfigMap with a dashboard, for the sidecar of Grafana's Helm chart."""
     resources: Resources = Resources(cpu_request="10m", memory_request="25Mi", memory_limit="64Mi")
@@ -53,6 +56,13 @@ class MonitoringSpec(Spec):
                 f"rules ({self.rules}) must be False with scrape ({self.scrape}): without a monitor object nobody says "
                 "which job the rules are about"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _known_rules(self) -> Self:
+        for field, value in (("certificate", self.certificate), ("backup", self.backup and self.backup.cron_job)):
+            if value and not self.rules:
+                raise ValueError(f"rules (False) must be True with {field} ({value}): an alert about it is a rule")
         return self
 
 
@@ -95,7 +105,9 @@ class Monitoring(Construct):
         )
         watched = spec.certificate or certificate
         self.rules = (
-            alerts.prometheus_rule(self, metadata=metadata, labels=labels, certificate=watched) if spec.rules else None
+            alerts.prometheus_rule(self, metadata=metadata, labels=labels, certificate=watched, backup=spec.backup)
+            if spec.rules
+            else None
         )
         self.dashboard = dashboard.config_map(self, metadata=metadata) if spec.dashboard else None
 

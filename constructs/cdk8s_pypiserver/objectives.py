@@ -89,34 +89,3 @@ def records(job: str) -> list[dict[str, Any]]:
             (objective.missed.format(job=job, window=window), objective.all.format(job=job, window=window))
         ]
     ]
-
-
-def alerts(job: str) -> list[dict[str, Any]]:
-    """Return the alerts on objectives that are missed too often."""
-    return [
-        alert(
-            objective.alert,
-            f'{objective.recorded(burn.short)}{{job="{job}"}} > {burn.limit} '
-            f'and {objective.recorded(burn.long)}{{job="{job}"}} > {burn.limit} '
-            f"and {objective.missed.format(job=job, window=burn.long)} >= {FEWEST}",
-            minutes=2,
-            severity=burn.severity,
-            summary=objective.summary,
-            description=objective.description,
-        )
-        for objective in OBJECTIVES
-        for burn in BURNS
-    ]
-
-
-def alert(  # noqa: PLR0913
-    name: str, expression: str, *, minutes: int, severity: str, summary: str, description: str
-) -> dict[str, Any]:
-    """Return an alerting rule."""
-    return {
-        "alert": name,
-        "expr": expression,
-        "for": f"{minutes}m",
-        "labels": {"severity": severity},
-        "annotations": {"summary": summary, "description": description},
-    }

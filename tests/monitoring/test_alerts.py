@@ -14,6 +14,7 @@ import yaml
 
 from cases import OWN_CA
 from cdk8s_pypiserver import (
+    BackupAlertSpec,
     CertificateSpec,
     GatewaySpec,
     GatewayTLSSpec,
@@ -43,7 +44,16 @@ IN_TIME = f'pypiserver_request_duration_seconds_bucket{{{PAGES}, le="0.25"}}'
 ALL_BUT_SLOW = f'pypiserver_request_duration_seconds_bucket{{{PAGES}, le="60"}}'
 EXPIRATION = "certmanager_certificate_expiration_timestamp_seconds"
 EXPIRES = f'{EXPIRATION}{{namespace="cert-manager", exported_namespace="tools", name="{CERTIFICATE}"}}'
-DAY = 24 * 60 * 60
+HOUR = 60 * 60
+DAY = 24 * HOUR
+BACKUP = "team-a-backup"
+CREATED = f'kube_cronjob_created{{namespace="tools", cronjob="{BACKUP}"}}'
+SUCCEEDED = f'kube_cronjob_status_last_successful_time{{namespace="tools", cronjob="{BACKUP}"}}'
+# The same where kube-state-metrics is scraped without honorLabels.
+RELABELLED = {
+    name: name.replace('namespace="tools"', 'namespace="monitoring", exported_namespace="tools"')
+    for name in (CREATED, SUCCEEDED)
+}
 # A registry that is well, and others that are broken in every way: in the same namespace, and in another one.
 WELL = {
     f'up{{{TARGET}, part="gateway"}}': "1x120",
@@ -59,11 +69,15 @@ WELL = {
     f'pypiserver_uploads_total{{{TARGET}, result="stored"}}': "0+10x120",
     f'pypiserver_uploads_total{{{TARGET}, result="failed"}}': "0+1x120",
     EXPIRES: f"{30 * DAY}x120",
+    CREATED: f"{-10 * DAY}x120",
+    SUCCEEDED: f"{-20 * HOUR}x120",
     'up{namespace="tools", job="other", pod="other-1", part="server"}': "0x120",
     'pypiserver_volume_answers{namespace="tools", job="other", pod="other-1"}': "0x120",
     'pypiserver_requests_total{namespace="tools", job="other", route="project", status="5xx"}': "0+100x120",
     f'{EXPIRATION}{{namespace="elsewhere", name="{CERTIFICATE}"}}': f"{DAY}x120",
     f'{EXPIRATION}{{namespace="tools", name="other-tls"}}': f"{DAY}x120",
+    CREATED.replace("tools", "elsewhere"): f"{-10 * DAY}x120",
+    CREATED.replace(BACKUP, "other"): f"{-10 * DAY}x120",
 }
 FAST, SLOW = "critical", "warning"
 
@@ -95,7 +109,26 @@ FAULTS: dict[tuple[str, str], Fault] = {
         24,
     ),
     ("PyPIServerCertificateExpires", SLOW): Fault({EXPIRES: f"{13 * DAY}x120"}, 59),
+    ("PyPIServerBackupTooOld", SLOW): Fault({SUCCEEDED: f"{-26 * HOUR}x120"}, 5),
+    ("PyPIServerBackupAbsent", SLOW): Fault({CREATED: None, SUCCEEDED: None}, 14),
 }
+# Other ways to the same alert.
+MORE_FAULTS: list[tuple[tuple[str, str], Fault]] = [
+    # Never a backup at all.
+    (("PyPIServerBackupTooOld", SLOW), Fault({SUCCEEDED: None}, 4)),
+    (
+        ("PyPIServerBackupTooOld", SLOW),
+        Fault(
+            {
+                CREATED: None,
+                SUCCEEDED: None,
+                RELABELLED[CREATED]: f"{-10 * DAY}x120",
+                RELABELLED[SUCCEEDED]: f"{-26 * HOUR}x120",
+            },
+            5,
+        ),
+    ),
+]
 # What is no fault, however bad the share looks.
 FINE: list[dict[str, str | None]] = [
     {},
@@ -107,11 +140,14 @@ FINE: list[dict[str, str | None]] = [
     {ERRORS: None, DURATIONS: None, IN_TIME: None},
     {EXPIRES: "0x120"},
     {EXPIRES: None},
+    # The first backup is not due yet.
+    {CREATED: "0x120", SUCCEEDED: None},
+    {CREATED: None, SUCCEEDED: None, RELABELLED[CREATED]: "0x120", RELABELLED[SUCCEEDED]: "0x120"},
 ]
 
 
 def _groups() -> list[dict[str, Any]]:
-    return rules(Metadata(name=NAME), CERTIFICATE)
+    return rules(Metadata(name=NAME), CERTIFICATE, BackupAlertSpec(cron_job=BACKUP))
 
 
 def _promtool(*arguments: str | Path) -> str:
@@ -128,7 +164,7 @@ def rules_file(tmp_path: Path) -> Path:
 
 
 def test_promtool_takes_the_rules(rules_file: Path) -> None:
-    assert "SUCCESS: 21 rules found" in _promtool("check", "rules", rules_file)
+    assert "SUCCESS: 23 rules found" in _promtool("check", "rules", rules_file)
 
 
 def test_every_alert_has_its_fault() -> None:
@@ -149,6 +185,13 @@ def test_there_is_an_alert_about_a_certificate_only_where_there_is_one() -> None
         spec = PyPIServerSpec(monitoring=MonitoringSpec(), **fields)
         rule = by_kind(synthesize(spec), "PrometheusRule")
         assert set(re.findall(rf'{EXPIRATION}{{name="([^"]*)"}}', json.dumps(rule).replace(r"\"", '"'))) == names
+
+
+def test_the_age_of_a_backup_is_in_hours_or_days() -> None:
+    for age, seconds in (("1h", 3600), ("26h", 93_600), ("8d", 691_200)):
+        made = rules(Metadata(name=NAME), backup=BackupAlertSpec(cron_job=BACKUP, max_age=age))
+        (expression,) = (each["expr"] for each in made[1]["rules"] if each["alert"] == "PyPIServerBackupTooOld")
+        assert f" > {seconds} " in expression
 
 
 def _ingress(tls: TLSSpec | None) -> dict[str, Any]:
@@ -181,7 +224,7 @@ def test_each_alert_fires_on_its_fault_and_on_no_other(rules_file: Path, tmp_pat
     cases = [
         _case(changes, [(minute, alert, False) for alert in FAULTS for minute in (5, 30, 60, 120)]) for changes in FINE
     ]
-    for alert, fault in FAULTS.items():
+    for alert, fault in [*FAULTS.items(), *MORE_FAULTS]:
         others = [other for other in FAULTS if other not in (alert, fault.brings)]
         checks = [(minute, other, False) for other in others for minute in (fault.quiet, _late(fault))]
         cases.append(_case(fault.changes, [(fault.quiet, alert, False), (_late(fault), alert, True), *checks]))

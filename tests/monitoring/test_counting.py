@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from cdk8s_pypiserver import GatewaySpec
+from cdk8s_pypiserver import BackupAlertSpec, GatewaySpec
 from cdk8s_pypiserver.alerts import rules
 from cdk8s_pypiserver.dashboard import dashboard
 from cdk8s_pypiserver.metadata import Metadata
@@ -255,9 +255,11 @@ def test_rules_and_dashboard_use_what_is_there(registry: Monitored) -> None:
     there = {"up": OF_THE_TARGET}
     for sample in registry.scrape("/metrics/gateway") + registry.scrape("/metrics/server"):
         there[sample.name] = there.get(sample.name, set()) | sample.labels.keys() | OF_THE_TARGET
-    # cert-manager's own.
+    # Those of cert-manager and of kube-state-metrics.
     there["certmanager_certificate_expiration_timestamp_seconds"] = {"name", "exported_namespace", *OF_THE_TARGET}
-    groups = rules(Metadata(name="pypiserver"), "pypiserver-tls")
+    for name in ("kube_cronjob_created", "kube_cronjob_status_last_successful_time"):
+        there[name] = {"cronjob", "exported_namespace", *OF_THE_TARGET}
+    groups = rules(Metadata(name="pypiserver"), "pypiserver-tls", BackupAlertSpec(cron_job="backup"))
     expressions = []
     for rule in (rule for group in groups for rule in group["rules"]):
         expressions.append(rule["expr"])
