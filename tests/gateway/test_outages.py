@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import signal
@@ -25,17 +26,21 @@ from gateway_programs import (
     scene,
     twine_upload,
 )
-from programs import wait_for
+from programs import Server, wait_for
+from remote_volume import READ, mounted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import requests
 
     from gateway_programs import Scene
+    from remote_volume import RemoteVolume
 
 PUBLISHER = ("publisher", "publisher-password")
 READER = ("reader", "reader-password")
+THREADS = 8
+"""Of a server that is to run out of them."""
 
 
 @pytest.fixture
@@ -216,3 +221,85 @@ def test_packages_of_a_volume_that_can_hang_are_opened_by_the_server_alone(runni
         assert gateway.request("HEAD", path, *READER).headers["Content-Length"] == str(len(wheel.read_bytes()))
         assert gateway.get(path).status_code == 401
         assert gateway.get("/packages/missing-1.0-py3-none-any.whl", *READER).status_code == 404
+
+
+@contextlib.contextmanager
+def remote_registry(directory: Path, files: Mapping[str, bytes]) -> Iterator[tuple[RemoteVolume, Gateway]]:
+    """A registry whose packages are on a volume that can hang."""
+    (directory / "remote").mkdir()
+    environment = {
+        "PACKAGES_DIRECTORY": str(directory / "remote"),
+        "PUBLISH_METHOD": "direct",
+        "READY_TIMEOUT_SECONDS": "1",
+        "THREADS": str(THREADS),
+    }
+    with (
+        mounted(directory / "remote", files) as volume,
+        Server(directory / "server", environment) as server,
+    ):
+        gateway = Gateway(
+            directory,
+            server.port,
+            packages=directory / "nothing",
+            pages=server.pages,
+            setup=Setup(slow_volume=True),
+        )
+        limits = gateway.configuration / "volume-slow.conf"
+        shipped = limits.read_text()
+        assert "proxy_read_timeout 10s;" in shipped
+        limits.write_text(shipped.replace("proxy_read_timeout 10s;", "proxy_read_timeout 1s;"))
+        try:
+            with gateway:
+                yield volume, gateway
+        finally:
+            # What waits for it can not be killed.
+            volume.come_back()
+
+
+@contextlib.contextmanager
+def reading(gateway: Gateway, path: str, clients: int) -> Iterator[list[requests.Response]]:
+    """Clients that ask for a path all at once; the block is given their answers, which are complete after it."""
+    answers: list[requests.Response] = []
+    threads = [threading.Thread(target=lambda: answers.append(gateway.get(path, *READER))) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    yield answers
+    for thread in threads:
+        thread.join()
+
+
+def test_packages_of_a_volume_that_is_away_are_refused_until_it_is_back(tmp_path: Path) -> None:
+    path, content = "/packages/remote-1.0.tar.gz", os.urandom(3_000_000)
+    with remote_registry(tmp_path, {"remote-1.0.tar.gz": content}) as (volume, gateway):
+        assert gateway.get(path, *READER).content == content
+        assert gateway.get("/simple/remote/", *READER).status_code == 200
+        volume.hang()
+        # Before it is known, and fewer than there are threads for the volume.
+        with reading(gateway, path, 2) as early:
+            wait_for(lambda: "has not answered" in gateway.get("/ready").text, "the volume to be missed")
+            refused = gateway.get(path, *READER)
+            assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+            assert "has not answered" in refused.text
+            assert gateway.get("/health").status_code == 200
+            assert gateway.get("/simple/remote/", *READER).status_code == 200
+            # From memory, by the server.
+            assert "1 packages" in gateway.get("/", *READER).text
+        assert {(answer.status_code, answer.headers["Retry-After"]) for answer in early} == {(503, "5")}
+        volume.come_back()
+        wait_for(lambda: gateway.get(path, *READER).status_code == 200, "the volume to be back")
+        assert gateway.get(path, *READER).content == content
+
+
+def test_readers_whose_file_hangs_leave_threads_to_others(tmp_path: Path) -> None:
+    path, content = "/packages/remote-1.0.tar.gz", os.urandom(3_000_000)
+    with remote_registry(tmp_path, {"remote-1.0.tar.gz": content}) as (volume, gateway):
+        assert gateway.get("/simple/", *READER).status_code == 200
+        volume.hang({READ})
+        with reading(gateway, path, THREADS + 1) as answers:
+            pass
+        assert {(answer.status_code, answer.headers["Retry-After"]) for answer in answers} == {(503, "5")}
+        assert gateway.get("/health").status_code == 200
+        assert gateway.get("/simple/", *PUBLISHER).status_code == 200
+        volume.come_back()
+        wait_for(lambda: gateway.get(path, *READER).status_code == 200, "the threads to be free again")
+        assert gateway.get(path, *READER).content == content

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 import pytest
 from slots import RESERVED, Slots
 from upstream import HTTPError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 class Route:
@@ -67,3 +71,20 @@ def test_a_burst_waits_while_the_volume_is_well() -> None:
     for thread in (first, second):
         thread.join()
     assert sorted(map(str, answers)) == ["first", "second"]
+
+
+class Answer:
+    def __init__(self, body: Iterator[bytes]) -> None:
+        self.body = body
+
+
+@pytest.mark.parametrize("ends", [list, lambda body: body.close()])
+def test_a_body_keeps_its_slot_until_it_is_sent_or_given_up(ends: Callable[[Iterator[bytes]], object]) -> None:
+    slots = Slots(RESERVED + 1, lambda: "The package volume has not answered for 4 s")
+    work = slots.apply(lambda: Answer(iter([b"first", b"last"])), Route("/packages/:filename#.*#"))
+    body = work().body
+    assert next(body) == b"first"
+    with pytest.raises(HTTPError):
+        work()
+    ends(body)
+    assert list(work().body) == [b"first", b"last"]

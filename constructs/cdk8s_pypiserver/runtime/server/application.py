@@ -13,6 +13,7 @@ import upstream
 import yanks
 from credentials import Credentials
 from digests import Digests
+from downloads import Downloads
 from facts import Facts
 from health import Volume
 from hidden import Hidden
@@ -72,6 +73,7 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
     app.install(Slots(settings.threads, volume.problem))
     app.install(Uploads(packages.exists, volume.problem, removal=settings.allow_removal))
     app.install(pages)
+    app.install(Downloads(root, listing, volume.problem))
     app.install(Simple(listing=listing, digests=digests, metadata=metadata, facts=known, yanks=withdrawn))
     app.install(withdrawn)
     metrics = Metrics(root, listing, volume.problem)

@@ -83,9 +83,6 @@ class Simple:
         return body
 
     def _file(self, callback: Callable[..., object], filename: str) -> object:
-        if not request.get_header("If-Modified-Since"):
-            # bottle compares an empty one with a number.
-            request.environ.pop("HTTP_IF_MODIFIED_SINCE", None)
         entry = self._listing.at(filename.removesuffix(METADATA_SUFFIX))
         if entry is None or not entry.name.endswith(".whl") or not filename.endswith(METADATA_SUFFIX):
             return callback(filename=filename)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from errors import unavailable
@@ -13,8 +15,6 @@ if TYPE_CHECKING:
 
 RESERVED = 4
 """How many threads are kept free for the requests that need no volume: health, readiness, authentication."""
-
-
 PATIENCE_SECONDS = 2.0
 """How long a request waits for a slot while the volume is well: a burst, as of clients after a start, is soon over."""
 
@@ -41,9 +41,18 @@ class Slots:
         def counted(*args: str, **fields: str) -> object:
             if not self._free.acquire(timeout=0 if self._problem() else PATIENCE_SECONDS):
                 raise unavailable("Too many requests are waiting for the package volume")
-            try:
-                return callback(*args, **fields)
-            finally:
-                self._free.release()
+            with ExitStack() as slot:
+                slot.callback(self._free.release)
+                answer = callback(*args, **fields)
+                if isinstance(body := getattr(answer, "body", None), Iterator):
+                    # It is read from the volume after this has returned.
+                    answer.body = _sent(body, slot.pop_all())
+                return answer
 
         return counted
+
+
+def _sent(body: Iterator[bytes], slot: ExitStack) -> Iterator[bytes]:
+    """Give the slot back when all is sent, or nobody wants it any more."""
+    with slot:
+        yield from body
