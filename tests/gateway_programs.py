@@ -354,7 +354,9 @@ class Recorder:
         return [each for each in self.received if each.path.startswith(prefix) and method in ("", each.method)]
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+        body = _chunks(handler) if "chunked" in handler.headers.get("Transfer-Encoding", "") else _block(handler)
+        if body is None:
+            return
         self.received.append(Received(handler.command, handler.path, dict(handler.headers), body))
         if handler.path.startswith("/-/auth/"):
             status = self.verdict(handler.headers.get("Authorization", ""), handler.path.rpartition("/")[2])
@@ -387,6 +389,25 @@ class Recorder:
             if header == basic(user, password):
                 return 204 if role in ("reader", has) else 403
         return 401
+
+
+def _block(handler: BaseHTTPRequestHandler) -> bytes | None:
+    """The body of a request with a length; None if it was cut short."""
+    length = int(handler.headers.get("Content-Length") or 0)
+    body = handler.rfile.read(length)
+    return body if len(body) == length else None
+
+
+def _chunks(handler: BaseHTTPRequestHandler) -> bytes | None:
+    """The body of a request in chunks; None if it was cut short."""
+    body = bytearray()
+    while line := handler.rfile.readline():
+        size = int(line, 16)
+        body += handler.rfile.read(size)
+        handler.rfile.readline()
+        if not size:
+            return bytes(body)
+    return None
 
 
 @dataclass
@@ -505,6 +526,10 @@ class Registry:
 
     gateway: Gateway
     server: Server
+
+    def received(self) -> int:
+        """How many bytes of unfinished uploads are on the volume."""
+        return sum(path.stat().st_size for path in (self.server.packages / ".pypiserver/unfinished").glob("*"))
 
     def upload(self, file: Path) -> requests.Response:
         """Publish a file as twine does, without the second that it takes to start."""

@@ -210,13 +210,13 @@ REFUSALS: dict[str, tuple[Callable[[], Spec], str]] = {
         lambda: AvailabilitySpec(min_replicas=2, min_available=2),
         r"min_available \(2\) must be below min_replicas \(2\): .* never be drained",
     ),
-    "upload beyond the gateway's scratch space": (
-        lambda: PyPIServerSpec(gateway=GatewaySpec(max_upload="2Gi", temporary_size="1Gi")),
-        r"gateway.temporary_size \(1Gi\) must hold gateway.concurrent_uploads \(20\) x gateway.max_upload \(2Gi\) x 1",
-    ),
     "upload beyond the server's scratch space": (
-        lambda: PyPIServerSpec(gateway=GatewaySpec(max_upload="2Gi", temporary_size="40Gi")),
-        r"server.temporary_size \(40Gi\) must hold gateway.concurrent_uploads \(20\) x gateway.max_upload \(2Gi\) x 2",
+        lambda: PyPIServerSpec(storage=S3VolumeSpec(bucket="packages"), gateway=GatewaySpec(max_upload="2Gi")),
+        r"server.temporary_size \(20Gi\) must hold gateway.concurrent_uploads \(20\) x gateway.max_upload \(2Gi\) on ",
+    ),
+    "uploads beyond the threads": (
+        lambda: GatewaySpec(concurrent_uploads=257),
+        r"concurrent_uploads\n.*less than or equal to 256.*input_value=257",
     ),
     "upload beyond the volume": (
         lambda: PyPIServerSpec(storage=LocalVolumeSpec(size="500Mi")),

@@ -11,10 +11,6 @@ from .storage import LocalVolumeSpec, S3VolumeSpec, SharedVolumeSpec
 if TYPE_CHECKING:
     from .registry import PyPIServerSpec
 
-COPIES_OF_AN_UPLOAD = {"gateway": 1, "server": 2}
-"""How often an upload stands in each container's /tmp while it is received: the server has the body and what it parsed
-from it."""
-
 _ONE_WRITER = {
     LocalVolumeSpec: "the volume is one node's (ReadWriteOnce), and a second pod would wait for it for ever",
     S3VolumeSpec: "the mount knows no locks, so two pods could both accept the same file name",
@@ -61,14 +57,17 @@ def _autoscaler_without_requests(spec: PyPIServerSpec) -> None:
 
 
 def _scratch_below_the_uploads(spec: PyPIServerSpec) -> None:
-    upload, uploads = quantity(spec.gateway.max_upload), spec.gateway.concurrent_uploads
-    for container, size in (("gateway", spec.gateway.temporary_size), ("server", spec.server.temporary_size)):
-        copies = COPIES_OF_AN_UPLOAD[container]
-        if quantity(size) < copies * uploads * upload:
-            raise ValueError(
-                f"{container}.temporary_size ({size}) must hold gateway.concurrent_uploads ({uploads}) x "
-                f"gateway.max_upload ({spec.gateway.max_upload}) x {copies}: the pod is evicted when /tmp outgrows it"
-            )
+    upload, uploads, size = (
+        quantity(spec.gateway.max_upload),
+        spec.gateway.concurrent_uploads,
+        spec.server.temporary_size,
+    )
+    # A bucket gets a file when it is whole; another volume takes it as it comes.
+    if isinstance(spec.storage, S3VolumeSpec) and quantity(size) < uploads * upload:
+        raise ValueError(
+            f"server.temporary_size ({size}) must hold gateway.concurrent_uploads ({uploads}) x "
+            f"gateway.max_upload ({spec.gateway.max_upload}) on S3VolumeSpec: the pod is evicted when /tmp outgrows it"
+        )
     if quantity(spec.storage.size) < upload:
         raise ValueError(
             f"gateway.max_upload ({spec.gateway.max_upload}) must not be above storage.size ({spec.storage.size}): "

@@ -114,7 +114,7 @@ def certificate_name(spec: IngressSpec | None, metadata: Metadata) -> str | None
 
 def _annotations(spec: IngressSpec) -> dict[str, str]:
     annotations = {
-        # The gateway bounds the body and buffers it; once is enough.
+        # The gateway bounds the body; the server takes it as it comes.
         "nginx.ingress.kubernetes.io/proxy-body-size": "0",
         "nginx.ingress.kubernetes.io/proxy-request-buffering": "off",
         "nginx.ingress.kubernetes.io/proxy-read-timeout": str(REQUEST_SECONDS),

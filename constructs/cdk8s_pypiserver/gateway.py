@@ -37,10 +37,12 @@ class GatewaySpec(Spec):
     """Image; another one must hold nginx 1.22 or later with the auth_request module."""
     max_upload: QuantityStr = "1Gi"
     """Largest upload; a larger one gets 413."""
-    concurrent_uploads: Annotated[int, Field(ge=1, le=1000)] = 20
-    """Uploads that are received at once; one more gets 503 and is asked to come again."""
-    temporary_size: QuantityStr = "20Gi"
-    """Scratch space in /tmp: each upload stands there once while it is received. A bound, not a reservation."""
+    concurrent_uploads: Annotated[int, Field(ge=1, le=256)] = 20
+    """Uploads that are received at once, each by a thread of the server; one more gets 503 and is asked to come
+    again."""
+    temporary_size: QuantityStr = "4Gi"
+    """Scratch space in /tmp: answers of the server that clients are slow to read. Uploads go through without standing
+    there. A bound, not a reservation."""
     tls: GatewayTLSSpec | None = None
     """HTTPS at the pod itself, for a registry without an Ingress; None leaves it to whatever stands in front."""
     resources: Resources = Resources(cpu_request="50m", memory_request="32Mi")

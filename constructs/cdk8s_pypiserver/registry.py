@@ -150,6 +150,7 @@ class PyPIServer(Construct):
             self.server.container(
                 environment=self.server_environment(),
                 arguments=self.server_arguments(),
+                concurrent_uploads=self.spec.gateway.concurrent_uploads,
                 grace_seconds=self.spec.termination_grace_seconds,
             ),
             *([self.monitoring.container()] if self.monitoring else []),

@@ -43,14 +43,16 @@ class ServerSpec(Spec):
     image: str = images.SERVER
     """Image; another one must hold pypiserver 2.4, gunicorn and passlib."""
     threads: Annotated[int, Field(ge=6, le=256)] = 64
-    """Requests that are worked on at once; four are kept for health and passwords while the volume hangs."""
+    """Requests that are worked on at once, beside uploads (GatewaySpec.concurrent_uploads), each of which has a thread
+    of its own; four are kept for health and passwords while the volume hangs."""
     allow_removal: bool = False
     """Whether publishers may remove packages (`:action=remove_pkg`). A removed name can be published anew with other
     bytes, which breaks every lock file that names the old ones."""
     ready_timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 3
     """Seconds within which the package volume must answer for the pod to be ready."""
-    temporary_size: QuantityStr = "40Gi"
-    """Scratch space in /tmp: each upload stands there twice while it is received. A bound, not a reservation."""
+    temporary_size: QuantityStr = "20Gi"
+    """Scratch space in /tmp: on S3VolumeSpec each upload stands there once while it is received; elsewhere it goes onto
+    the volume as it comes. A bound, not a reservation."""
     resources: Resources = Resources(memory_limit="1Gi")
     """Requests and limits."""
 
@@ -68,17 +70,19 @@ class Server(ConfigFiles):
         self.spec = spec
 
     def container(
-        self, *, environment: Mapping[str, str], arguments: Sequence[str], grace_seconds: int
+        self, *, environment: Mapping[str, str], arguments: Sequence[str], concurrent_uploads: int, grace_seconds: int
     ) -> k8s.Container:
         """Return the container.
 
         Args:
             environment: Settings of the other concerns (storage, credentials).
             arguments: Further arguments of gunicorn.
+            concurrent_uploads: How many uploads the gateway lets through at once.
             grace_seconds: The pod's termination grace period.
         """
         settings = {
             "ALLOW_REMOVAL": "yes" if self.spec.allow_removal else "no",
+            "CONCURRENT_UPLOADS": str(concurrent_uploads),
             "HOME": "/tmp",  # noqa: S108 - gunicorn keeps a control socket under it, and the root is read-only
             "PACKAGES_DIRECTORY": PACKAGES_DIRECTORY,
             "PAGES_DIRECTORY": f"{RUN_DIRECTORY}/pages",

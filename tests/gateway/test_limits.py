@@ -136,17 +136,6 @@ def test_the_refused_take_no_place_of_a_publisher(tmp_path: Path) -> None:
             connection.close()
 
 
-def test_no_body_is_sent_to_the_server_before_it_is_complete(private: Scene) -> None:
-    with private.gateway.connect() as connection:
-        connection.sendall(post_head(1_000_000) + bytes(999_999))
-        wait_for(private.gateway.buffered_bodies, "the buffered body")
-        assert not private.recorder.asked("/", "POST")
-        connection.sendall(b"\0")
-        assert read_answer(connection)[0] == 200
-    (seen,) = private.recorder.asked("/", "POST")
-    assert len(seen.body) == 1_000_000
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_any_user_can_run_it() -> None:
     directory = Path(tempfile.mkdtemp())

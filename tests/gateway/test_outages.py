@@ -159,7 +159,7 @@ def test_quit_finishes_what_has_begun(running: Registry, tmp_path: Path) -> None
         )
         idle.sendall(b"GET /simple HTTP/1.1\r\nHost: x\r\n\r\n")
         assert read_answer(idle)[0] == 301
-        wait_for(gateway.buffered_bodies, "the body of the upload")
+        wait_for(running.received, "the body of the upload")
         gateway.quit()
         wait_for(lambda: not gateway.accepts(), "the end of accepting")
         assert idle.recv(1) == b""
@@ -184,7 +184,7 @@ def test_the_gateway_is_killed_during_an_upload(running: Registry, tmp_path: Pat
             f"Content-Length: {len(body)}\r\n\r\n".encode()
             + body[:-1]
         )
-        wait_for(running.gateway.buffered_bodies, "the body of the upload")
+        wait_for(running.received, "the body of the upload")
         running.gateway.kill()
     running.gateway.start()
     assert running.gateway.get("/simple/cut-off/", *READER).status_code == 404

@@ -52,7 +52,7 @@ def test_the_server_waits_for_what_the_gateway_has_begun(tmp_path: Path) -> None
                 f"Content-Length: {len(body)}\r\n\r\n".encode()
                 + body[:-1]
             )
-            wait_for(gateway.buffered_bodies, "the body of the upload")
+            wait_for(running.received, "the body of the upload")
             gateway.quit()
             wait_for(lambda: not gateway.accepts(), "the end of accepting")
             with hook(gateway) as process:

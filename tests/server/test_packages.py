@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from digests import Digests
+from digests import Digests, Upload
 from listing import Change, Listing, Stamp
 from packages import Packages
 from publishing import publisher
@@ -21,7 +20,14 @@ class Backend(Packages):
         self.listing = Listing()
         self.changes: list[Change] = []
         digests = Digests(root, lambda: None)
-        super().__init__(root, self.listing, digests, publisher("link", root), self.changes.append)
+        super().__init__(root, self.listing, digests, self.changes.append)
+        self.publisher = publisher("link", root)
+
+    def publish(self, name: str) -> None:
+        upload = Upload(self.publisher.draft())
+        upload.write(b"content")
+        self.add_package(name, upload)
+        upload.discard()
 
 
 @pytest.fixture
@@ -30,7 +36,7 @@ def backend(tmp_path: Path) -> Backend:
 
 
 def test_what_pypiserver_asks_for_comes_from_the_listing(backend: Backend, tmp_path: Path) -> None:
-    backend.add_package("My.Pkg-1.0.tar.gz", io.BytesIO(b"content"))
+    backend.publish("My.Pkg-1.0.tar.gz")
     backend.listing.add("sub", "my_pkg-2.0-py3-none-any.whl", Stamp(1, 1))
     backend.listing.add("", "other-1.0.zip", Stamp(1, 1))
     assert sorted(backend.get_projects()) == ["my-pkg", "other"]
@@ -45,7 +51,7 @@ def test_what_pypiserver_asks_for_comes_from_the_listing(backend: Backend, tmp_p
 
 
 def test_a_file_that_is_gone_is_removed_without_an_error(backend: Backend, tmp_path: Path) -> None:
-    backend.add_package("a-1.0.tar.gz", io.BytesIO(b"content"))
+    backend.publish("a-1.0.tar.gz")
     (tmp_path / "a-1.0.tar.gz").unlink()
     (package,) = backend.find_version("a", "1.0")
     backend.remove_package(package)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import threading
 import time
@@ -9,16 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from digests import Upload
-from errors import RefusedError
 from links import Link
 from markers import Direct
 from publishing import ABANDONED_SECONDS, publisher
 from writing import UNFINISHED, UnsuitableVolumeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from listing import Stamp
     from publishing import Publisher
 
 NAME = "a-1.0.tar.gz"
@@ -29,8 +27,14 @@ def method(request: pytest.FixtureRequest, tmp_path: Path) -> Publisher:
     return publisher(request.param, tmp_path)
 
 
-def upload(body: bytes = b"content", **announced: str) -> Upload:
-    return Upload(io.BytesIO(body), announced)
+def publish(method: Publisher, body: bytes = b"content", name: str = NAME) -> Stamp:
+    """Publish a file as a request does."""
+    draft = method.draft()
+    try:
+        draft.write(body)
+        return draft.publish(name)
+    finally:
+        draft.discard()
 
 
 def files(root: Path) -> list[str]:
@@ -46,7 +50,7 @@ def failing(number: int, what: str) -> Callable[..., None]:
 
 def test_a_published_file_is_whole_and_alone(method: Publisher, tmp_path: Path) -> None:
     body = os.urandom(3_000_000)
-    stamp = method.publish(NAME, upload(body))
+    stamp = publish(method, body)
     status = (tmp_path / NAME).stat()
     assert stamp == (status.st_size, status.st_mtime_ns)
     assert (tmp_path / NAME).read_bytes() == body
@@ -55,9 +59,9 @@ def test_a_published_file_is_whole_and_alone(method: Publisher, tmp_path: Path) 
 
 
 def test_an_existing_name_is_refused(method: Publisher, tmp_path: Path) -> None:
-    method.publish(NAME, upload(b"first"))
+    publish(method, b"first")
     with pytest.raises(FileExistsError):
-        method.publish(NAME, upload(b"second"))
+        publish(method, b"second")
     assert (tmp_path / NAME).read_bytes() == b"first"
     assert files(tmp_path) == [NAME]
 
@@ -65,15 +69,15 @@ def test_an_existing_name_is_refused(method: Publisher, tmp_path: Path) -> None:
 def test_of_many_threads_one_wins(method: Publisher, tmp_path: Path) -> None:
     won: list[bytes] = []
 
-    def publish(body: bytes) -> None:
+    def compete(body: bytes) -> None:
         try:
-            method.publish(NAME, upload(body))
+            publish(method, body)
         except FileExistsError:
             return
         won.append(body)
 
     for _ in range(20):
-        threads = [threading.Thread(target=publish, args=(bytes([number]) * 10_000,)) for number in range(8)]
+        threads = [threading.Thread(target=compete, args=(bytes([number]) * 10_000,)) for number in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -84,10 +88,18 @@ def test_of_many_threads_one_wins(method: Publisher, tmp_path: Path) -> None:
         won.clear()
 
 
-def test_a_wrong_digest_leaves_nothing(method: Publisher, tmp_path: Path) -> None:
-    with pytest.raises(RefusedError):
-        method.publish(NAME, upload(sha256_digest="0" * 64))
+def test_a_draft_that_is_not_published_leaves_nothing(method: Publisher, tmp_path: Path) -> None:
+    draft = method.draft()
+    draft.write(os.urandom(1_000_000))
+    draft.discard()
     assert files(tmp_path) == []
+
+
+def test_a_draft_can_be_read(method: Publisher) -> None:
+    draft, body = method.draft(), os.urandom(3_000_000)
+    draft.write(body)
+    assert b"".join(draft.blocks()) == body
+    draft.discard()
 
 
 @pytest.mark.parametrize("call", range(1, 5))
@@ -108,9 +120,9 @@ def test_a_full_volume_leaves_nothing(
     monkeypatch.setattr(os, "fsync", fsync)
     if call <= calls:
         with pytest.raises(OSError, match="No space left"):
-            method.publish(NAME, upload())
+            publish(method)
         assert files(tmp_path) == []
-    method.publish(NAME, upload())
+    publish(method)
     assert files(tmp_path) == [NAME]
 
 
@@ -128,7 +140,7 @@ def test_the_file_is_durable_before_it_has_its_name(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "link", link)
-    Link(tmp_path).publish(NAME, upload())
+    publish(Link(tmp_path))
     assert done[0].startswith(str(tmp_path / UNFINISHED))
     assert done[1:] == ["link", str(tmp_path)]
 
@@ -141,7 +153,7 @@ def test_a_link_whose_answer_was_lost_is_a_success(tmp_path: Path, monkeypatch: 
         real(*names)
 
     monkeypatch.setattr(os, "link", repeated)
-    Link(tmp_path).publish(NAME, upload())
+    publish(Link(tmp_path))
     assert files(tmp_path) == [NAME]
 
 
@@ -205,7 +217,7 @@ def test_a_direct_publish_waits_for_no_other(tmp_path: Path, monkeypatch: pytest
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    Direct(tmp_path).publish(NAME, upload())
+    publish(Direct(tmp_path))
     directory = tmp_path / UNFINISHED
     assert synced == [directory / NAME, directory, tmp_path / NAME, directory / NAME]
 
@@ -214,13 +226,10 @@ def test_an_upload_taken_for_abandoned_is_not_acknowledged(tmp_path: Path) -> No
     """Another pod has removed it as unfinished, marker and all, while it was being written."""
     direct = Direct(tmp_path)
 
-    class Slow(Upload):
-        def read(self, size: int = 1) -> bytes:
-            chunk = super().read(size)
-            if not chunk:
-                Direct(tmp_path).clean(0)
-            return chunk
+    def slow() -> Iterator[bytes]:
+        yield b"content"
+        Direct(tmp_path).clean(0)
 
     with pytest.raises(FileNotFoundError):
-        direct.publish(NAME, Slow(io.BytesIO(b"content")))
+        direct.publish(NAME, slow())
     assert files(tmp_path) == []

@@ -28,6 +28,7 @@ def test_every_variable_is_read() -> None:
             "INITIAL_PASSWORD": "yes",
             "READY_TIMEOUT_SECONDS": "1.5",
             "THREADS": "8",
+            "CONCURRENT_UPLOADS": "3",
         }
     )
     assert settings == Settings(
@@ -41,6 +42,7 @@ def test_every_variable_is_read() -> None:
         initial_password=True,
         ready_timeout_seconds=1.5,
         threads=8,
+        concurrent_uploads=3,
     )
 
 
@@ -55,6 +57,7 @@ def test_every_variable_is_read() -> None:
         ("RESCAN_SECONDS", "0"),
         ("READY_TIMEOUT_SECONDS", "nan"),
         ("THREADS", "4"),
+        ("CONCURRENT_UPLOADS", "0"),
     ],
 )
 def test_a_wrong_value_is_named(name: str, value: str) -> None:

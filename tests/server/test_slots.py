@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 
 
 class Route:
-    def __init__(self, rule: str) -> None:
+    def __init__(self, rule: str, method: str = "GET") -> None:
         self.rule = rule
+        self.method = method
 
 
 def test_requests_beyond_the_slots_are_turned_away_and_health_is_not() -> None:
-    slots = Slots(RESERVED + 2, lambda: "The package volume has not answered for 4 s")
+    slots = Slots(RESERVED + 2, 1, lambda: "The package volume has not answered for 4 s")
     hanging, release = threading.Semaphore(0), threading.Event()
 
     def hang() -> str:
@@ -34,6 +35,7 @@ def test_requests_beyond_the_slots_are_turned_away_and_health_is_not() -> None:
         work()
     assert refused.value.status_code == 503
     assert slots.apply(lambda: "Ok", Route("/health"))() == "Ok"
+    assert slots.apply(lambda: "stored", Route("/", "POST"))() == "stored"
     release.set()
     for thread in threads:
         thread.join()
@@ -41,7 +43,7 @@ def test_requests_beyond_the_slots_are_turned_away_and_health_is_not() -> None:
 
 
 def test_a_request_that_fails_gives_its_slot_back() -> None:
-    slots = Slots(RESERVED + 1, lambda: None)
+    slots = Slots(RESERVED + 1, 1, lambda: None)
 
     def fail() -> None:
         raise ValueError("wrong")
@@ -53,7 +55,7 @@ def test_a_request_that_fails_gives_its_slot_back() -> None:
 
 
 def test_a_burst_waits_while_the_volume_is_well() -> None:
-    slots = Slots(RESERVED + 1, lambda: None)
+    slots = Slots(RESERVED + 1, 1, lambda: None)
     working, release = threading.Event(), threading.Event()
     answers: list[object] = []
 
@@ -80,7 +82,7 @@ class Answer:
 
 @pytest.mark.parametrize("ends", [list, lambda body: body.close()])
 def test_a_body_keeps_its_slot_until_it_is_sent_or_given_up(ends: Callable[[Iterator[bytes]], object]) -> None:
-    slots = Slots(RESERVED + 1, lambda: "The package volume has not answered for 4 s")
+    slots = Slots(RESERVED + 1, 1, lambda: "The package volume has not answered for 4 s")
     work = slots.apply(lambda: Answer(iter([b"first", b"last"])), Route("/packages/:filename#.*#"))
     body = work().body
     assert next(body) == b"first"
@@ -88,3 +90,15 @@ def test_a_body_keeps_its_slot_until_it_is_sent_or_given_up(ends: Callable[[Iter
         work()
     ends(body)
     assert list(work().body) == [b"first", b"last"]
+
+
+def test_uploads_take_no_slot_of_others() -> None:
+    slots = Slots(RESERVED + 1, 1, lambda: "The package volume has not answered for 4 s")
+
+    def upload() -> str:
+        assert slots.apply(lambda: "read", Route("/simple/"))() == "read"
+        with pytest.raises(HTTPError, match="Too many"):
+            slots.apply(lambda: "stored", Route("/", "POST"))()
+        return "stored"
+
+    assert slots.apply(upload, Route("/", "POST"))() == "stored"

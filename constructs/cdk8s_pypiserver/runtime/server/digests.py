@@ -1,4 +1,4 @@
-"""Digests of what is uploaded, taken while it is copied, and of what is found on the volume, taken once."""
+"""Digests of what is uploaded, taken while it comes, and of what is found on the volume, taken once."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import threading
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from errors import RefusedError, unavailable
 from listing import Stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from listing import Entry
+    from publishing import Draft
 
     class Hash(Protocol):
         """What hashlib's objects have in common."""
@@ -38,33 +39,53 @@ FORM_FIELDS: dict[str, Callable[[], Hash]] = {
 
 
 class Upload:
-    """An uploaded file that is hashed as it is read, and refuses its end if a digest is not the one announced."""
+    """An uploaded file on its way: hashed as it is written, and refused if a digest is not the one announced."""
 
-    def __init__(self, stream: BinaryIO, announced: Mapping[str, str] | None = None) -> None:
-        """Wrap `stream`; `announced` holds digests by the names of their form fields."""
-        self._stream = stream
-        self._announced = {field: value.lower() for field, value in (announced or {}).items()}
-        self._hashes = {field: FORM_FIELDS[field]() for field in {*self._announced, "sha256_digest"}}
+    def __init__(self, draft: Draft, fields: Iterable[str] = ()) -> None:
+        """Write to `draft`; `fields` are those of FORM_FIELDS that the form has had so far."""
+        self._draft = draft
+        self._hashes = {field: FORM_FIELDS[field]() for field in {*fields, "sha256_digest"}}
 
-    def read(self, size: int = CHUNK) -> bytes:
-        """The next bytes.
+    def write(self, block: bytes) -> None:
+        """Take the next bytes.
 
         Raises:
-            RefusedError: All is read, and it has another digest than announced.
+            OSError: They cannot be kept.
         """
-        chunk = self._stream.read(size)
+        self._draft.write(block)
         for each in self._hashes.values():
-            each.update(chunk)
-        if not chunk:
-            for field, value in self._announced.items():
-                if self._hashes[field].hexdigest() != value:
-                    raise RefusedError(f"The file does not have the {field} of the form; was it cut short?")
-        return chunk
+            each.update(block)
+
+    def check(self, announced: Mapping[str, str]) -> None:
+        """Compare the digests with those in a form, by the names of their fields.
+
+        Raises:
+            RefusedError: One is another.
+        """
+        for field, value in announced.items():
+            digest = self._hashes.get(field) or self._read(field)
+            if digest.hexdigest() != value.lower():
+                raise RefusedError(f"The file does not have the {field} of the form; was it cut short?")
+
+    def publish(self, name: str) -> Stamp:
+        """See Draft."""
+        return self._draft.publish(name)
+
+    def discard(self) -> None:
+        """See Draft."""
+        self._draft.discard()
 
     @property
     def digest(self) -> str:
-        """The digest of what has been read, as a link to the file carries it."""
+        """The digest of what has been written, as a link to the file carries it."""
         return f"{ALGORITHM}={self._hashes['sha256_digest'].hexdigest()}"
+
+    def _read(self, field: str) -> Hash:
+        """A digest that was announced after the file only."""
+        digest = FORM_FIELDS[field]()
+        for block in self._draft.blocks():
+            digest.update(block)
+        return digest
 
 
 class Digests:

@@ -49,7 +49,7 @@ def unavailable(reason: str) -> HTTPError:
 
 
 def from_os(error: OSError) -> HTTPError:
-    """The answer to an upload or a removal that the volume (or /tmp, which holds the body first) did not take."""
+    """The answer to an upload or a removal that the volume (or /tmp, where a bucket's stand first) did not take."""
     if error.errno in NO_ROOM:
         return HTTPError(HTTPStatus.INSUFFICIENT_STORAGE, f"No room for the upload: {error.strerror}")
     return unavailable(f"The package volume failed: {error.strerror or error}")

@@ -1,4 +1,4 @@
-"""The form of an upload (RFC 7578), read with bounds: a file of it stays in the body, uncopied, whatever its size.
+"""The form of an upload (RFC 7578), read with bounds while it comes: the bytes of a file go where they are to be kept.
 
 bottle reads forms with `cgi`, which fails on what is malformed, copies each file, and holds as many fields of any size
 as are sent.
@@ -7,14 +7,13 @@ as are sent.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, Protocol
 
-from digests import CHUNK
 from errors import RefusedError
 from upstream import FileUpload, FormsDict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 MOST_PARTS = 10_000
 """The largest releases on PyPI have some thousand lines of metadata, a part each."""
@@ -26,30 +25,22 @@ _BOUNDARY = re.compile(r'multipart/form-data\s*;(?:.*;)?\s*boundary=(?:"([ -~]{1
 _PARAMETER = re.compile(r';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))', re.DOTALL)
 
 
-class Window:
-    """The part of a body that is one file, to be read from its start to its end."""
+class File(Protocol):
+    """Where the bytes of a file go."""
 
-    def __init__(self, body: BinaryIO, start: int, end: int) -> None:
-        """Show `body` from `start` up to `end`."""
-        self._body = body
-        self._at = start
-        self._end = end
-
-    def read(self, size: int = -1) -> bytes:
-        """The next bytes."""
-        left = self._end - self._at
-        # Other windows move the body's own place.
-        self._body.seek(self._at)
-        chunk = self._body.read(left if size < 0 else min(size, left))
-        self._at += len(chunk)
-        return chunk
+    def write(self, block: bytes, /) -> object:
+        """Take the next bytes."""
 
 
-def read(body: BinaryIO, content_type: str) -> Any:  # noqa: ANN401 - bottle has no types
-    """Read a form; its fields are text, its files have a Window of `body`.
+def read(body: Callable[[], bytes], content_type: str, receive: Callable[[str, str, Any], File]) -> Any:  # noqa: ANN401 - bottle has no types
+    """Read a form; its fields are text, its files what `receive` has returned.
+
+    Args:
+        body: Returns the next bytes of the form, none at its end.
+        content_type: Names the boundary.
+        receive: Is told the name of a part, the name of its file and the form up to there.
 
     Raises:
-        OSError: The body, which may be a file, cannot be read.
         RefusedError: It is no form, not all of one, or beyond the bounds.
     """
     match = _BOUNDARY.match(content_type)
@@ -59,38 +50,47 @@ def read(body: BinaryIO, content_type: str) -> Any:  # noqa: ANN401 - bottle has
     form = FormsDict()
     form.recode_unicode = False
     left = LONGEST_FIELDS
-    for number, (head, start, end) in enumerate(_parts(body, (match[1] or match[2]).encode("latin-1"))):
+    for number, (head, blocks) in enumerate(_parts(body, (match[1] or match[2]).encode("latin-1"))):
         if number == MOST_PARTS:
             raise RefusedError(f"The form has more than {MOST_PARTS} parts")
         name, filename = _disposition(head)
         if filename is not None:
-            form[name] = FileUpload(Window(body, start, end), name, filename)
+            file = receive(name, filename, form)
+            for block in blocks:
+                file.write(block)
+            form[name] = FileUpload(file, name, filename)
             continue
-        left -= end - start
-        if left < 0:
-            raise RefusedError(f"The form has more than {LONGEST_FIELDS} bytes beside its files")
-        form[name] = Window(body, start, end).read().decode("utf-8", "replace")
+        value = bytearray()
+        for block in blocks:
+            left -= len(block)
+            if left < 0:
+                raise RefusedError(f"The form has more than {LONGEST_FIELDS} bytes beside its files")
+            value += block
+        form[name] = value.decode("utf-8", "replace")
     return form
 
 
-def _parts(body: BinaryIO, boundary: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """The headers of each part, and where its content starts and ends."""
-    search = _Search(body)
+def _parts(body: Callable[[], bytes], boundary: bytes) -> Iterator[tuple[bytes, Iterator[bytes]]]:
+    """The headers of each part and its content, which has to be read before the next part."""
+    stream = _Stream(body)
     delimiter = b"\r\n--" + boundary
-    opening = search.bytes_at(0, len(delimiter) - 2)
-    at = len(opening) if opening == delimiter[2:] else search.after(delimiter, 0)
+    opening = stream.peek(len(delimiter) - 2)
+    if opening == delimiter[2:]:
+        stream.skip(len(opening))
+    else:
+        for _ in stream.until(delimiter):
+            pass
     while True:
-        line = search.bytes_at(at, LONGEST_HEAD + 4)
-        if line.startswith(b"--"):
+        if stream.peek(2) == b"--":
             return
+        line = stream.peek(LONGEST_HEAD + 4, b"\r\n\r\n")
         # Spaces may follow a boundary; the empty line that ends the headers may follow it at once.
         begun = len(line) - len(line.lstrip(b" \t"))
         ended = line.find(b"\r\n\r\n", begun)
         if not line.startswith(b"\r\n", begun) or ended < 0:
             raise RefusedError("The form has a part without an end of its headers")
-        start = at + ended + 4
-        at = search.after(delimiter, start)
-        yield line[begun:ended], start, at - len(delimiter)
+        stream.skip(ended + 4)
+        yield line[begun:ended], stream.until(delimiter)
 
 
 def _disposition(head: bytes) -> tuple[str, str | None]:
@@ -109,37 +109,42 @@ def _unquoted(parameter: re.Match[str]) -> str:
     return parameter[3] if parameter[2] is None else parameter[2].replace("\\\\", "\\").replace('\\"', '"')
 
 
-class _Search:
-    """Finds bytes in a body without holding more than a chunk of it, nor reading that again for each small part."""
+class _Stream:
+    """Bytes that come one block after the other, of which no more than a block and what was peeked at is held."""
 
-    def __init__(self, body: BinaryIO) -> None:
-        self._body = body
+    def __init__(self, read: Callable[[], bytes]) -> None:
+        self._read = read
+        self._block = b""
         self._at = 0
-        self._chunk = b""
 
-    def bytes_at(self, place: int, size: int) -> bytes:
-        """The bytes at a place; fewer at the end."""
-        self._move(place, size)
-        return self._chunk[place - self._at : place - self._at + size]
+    def peek(self, size: int, end: bytes | None = None) -> bytes:
+        """The next bytes without going on: fewer at the end of the stream, or after `end`."""
+        while len(self._block) - self._at < size and not (end and end in self._block[self._at :]) and self._more():
+            pass
+        return self._block[self._at : self._at + size]
 
-    def after(self, wanted: bytes, place: int) -> int:
-        """Where the next `wanted` from `place` on ends.
+    def skip(self, size: int) -> None:
+        """Go on by bytes that were peeked at."""
+        self._at += size
+
+    def until(self, wanted: bytes) -> Iterator[bytes]:
+        """The bytes up to the next `wanted`, after which the stream goes on.
 
         Raises:
             RefusedError: There is none.
         """
-        while True:
-            self._move(place, len(wanted))
-            found = self._chunk.find(wanted, place - self._at)
-            if found >= 0:
-                return self._at + found + len(wanted)
-            # It may begin at the end of this chunk.
-            following = self._at + len(self._chunk) - len(wanted) + 1
-            if following <= place:
+        while (found := self._block.find(wanted, self._at)) < 0:
+            # It may begin at the end of this block.
+            following = len(self._block) - len(wanted) + 1
+            if following > self._at:
+                yield self._block[self._at : following]
+                self._at = following
+            if not self._more():
                 raise RefusedError("The form ends before its last boundary")
-            place = following
+        yield self._block[self._at : found]
+        self._at = found + len(wanted)
 
-    def _move(self, place: int, size: int) -> None:
-        if not self._at <= place <= place + size <= self._at + len(self._chunk):
-            self._body.seek(place)
-            self._at, self._chunk = place, self._body.read(CHUNK)
+    def _more(self) -> bool:
+        block = self._read()
+        self._block, self._at = self._block[self._at :] + block, 0
+        return bool(block)

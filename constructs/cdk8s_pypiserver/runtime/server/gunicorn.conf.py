@@ -23,7 +23,7 @@ bind = "127.0.0.1:8081"
 # One process holds the index in memory; more would each hold one of their own.
 workers = 1
 worker_class = "gthread"
-threads = _settings.threads
+threads = _settings.threads + _settings.concurrent_uploads
 # The index of a large volume is read before the first request; liveness is the kubelet's to judge.
 timeout = 0
 graceful_timeout = 60

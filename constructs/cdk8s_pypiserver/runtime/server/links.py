@@ -14,16 +14,18 @@ from writing import (
     UNFINISHED,
     UnsuitableVolumeError,
     abandoned,
+    blocks,
     pass_if_not_writable,
+    sync,
     sync_directory,
-    write,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from digests import Upload
     from listing import Stamp
+    from publishing import Draft
 
 _log = logging.getLogger("links")
 
@@ -39,31 +41,9 @@ class Link:
         self._root = root
         self._directory = root / UNFINISHED
 
-    def publish(self, name: str, upload: Upload) -> Stamp:
+    def draft(self) -> Draft:
         """See Publisher."""
-        self._directory.mkdir(parents=True, exist_ok=True)
-        hidden = self._directory / uuid.uuid4().hex
-        try:
-            stamp = write(hidden, upload)
-            self._name(hidden, self._root / name)
-        finally:
-            with suppress(OSError):
-                hidden.unlink()
-        return stamp
-
-    def _name(self, hidden: Path, final: Path) -> None:
-        try:
-            os.link(hidden, final)
-        except FileExistsError:
-            # NFS may repeat a request whose answer was lost; then it was this link (open(2), O_EXCL).
-            if hidden.stat().st_nlink != 2:  # noqa: PLR2004 - the hidden name and the final one
-                raise
-        try:
-            sync_directory(self._root)
-        except OSError:
-            with suppress(OSError):
-                final.unlink()
-            raise
+        return _Hidden(self._root)
 
     def check(self) -> None:
         """See Publisher."""
@@ -96,3 +76,48 @@ class Link:
     def unfinished(self) -> frozenset[str]:
         """See Publisher: none has its name yet."""
         return frozenset()
+
+
+class _Hidden:
+    """A file under a hidden name on the volume, from the first byte that comes."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        directory = root / UNFINISHED
+        directory.mkdir(parents=True, exist_ok=True)
+        self._path = directory / uuid.uuid4().hex
+        self._file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644), "w+b")
+
+    def write(self, block: bytes) -> None:
+        """See Draft."""
+        self._file.write(block)
+
+    def blocks(self) -> Iterator[bytes]:
+        """See Draft."""
+        return blocks(self._file)
+
+    def publish(self, name: str) -> Stamp:
+        """See Draft."""
+        stamp = sync(self._file)
+        final = self._root / name
+        try:
+            os.link(self._path, final)
+        except FileExistsError:
+            # NFS may repeat a request whose answer was lost; then it was this link (open(2), O_EXCL).
+            if self._path.stat().st_nlink != 2:  # noqa: PLR2004 - the hidden name and the final one
+                raise
+        try:
+            sync_directory(self._root)
+        except OSError:
+            with suppress(OSError):
+                final.unlink()
+            raise
+        return stamp
+
+    def discard(self) -> None:
+        """See Draft."""
+        with suppress(OSError):
+            self._path.unlink()
+        # Closing writes what is still held back.
+        with suppress(OSError):
+            self._file.close()

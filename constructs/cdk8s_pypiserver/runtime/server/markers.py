@@ -5,18 +5,19 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import tempfile
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from writing import UNFINISHED, abandoned, pass_if_not_writable, sync_directory, write
+from writing import UNFINISHED, abandoned, blocks, pass_if_not_writable, sync, sync_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from digests import Upload
     from listing import Stamp
+    from publishing import Draft
 
 _COMPLETE = b"complete"
 _log = logging.getLogger("markers")
@@ -37,8 +38,12 @@ class Direct:
         self._lock = threading.Lock()
         self._names: set[str] = set()
 
-    def publish(self, name: str, upload: Upload) -> Stamp:
+    def draft(self) -> Draft:
         """See Publisher."""
+        return _Spooled(self)
+
+    def publish(self, name: str, content: Iterable[bytes]) -> Stamp:
+        """Put a file into the package directory; see Draft."""
         final, marker = self._root / name, self._directory / name
         with self._alone(name):
             # Before the marker: one found at the start must never belong to a file that was published earlier.
@@ -49,7 +54,7 @@ class Direct:
             try:
                 # Its own fsync brings a file's name into a bucket too. One of the root would wait for every other
                 # upload: GeeseFS takes it for one of each file of the mount (SyncTree, core/goofys.go).
-                stamp = write(final, upload)
+                stamp = _write(final, content)
                 _complete(marker)
             except FileExistsError:
                 # Another pod's: it is not ours to remove.
@@ -109,6 +114,37 @@ class Direct:
     def unfinished(self) -> frozenset[str]:
         """See Publisher."""
         return frozenset(marker.name for marker in abandoned(self._directory, 0) if not _is_complete(marker))
+
+
+class _Spooled:
+    """A file without a name in /tmp: a bucket gets it when it is whole, and the mount holds no file open for long."""
+
+    def __init__(self, direct: Direct) -> None:
+        self._direct = direct
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - `discard` closes it
+
+    def write(self, block: bytes) -> None:
+        """See Draft."""
+        self._file.write(block)
+
+    def blocks(self) -> Iterator[bytes]:
+        """See Draft."""
+        return blocks(self._file)
+
+    def publish(self, name: str) -> Stamp:
+        """See Draft."""
+        return self._direct.publish(name, self.blocks())
+
+    def discard(self) -> None:
+        """See Draft."""
+        with suppress(OSError):
+            self._file.close()
+
+
+def _write(path: Path, content: Iterable[bytes]) -> Stamp:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
+        file.writelines(content)
+        return sync(file)
 
 
 def _complete(marker: Path) -> None:

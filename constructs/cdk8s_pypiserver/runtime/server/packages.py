@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
-from digests import Upload
 from upstream import Backend, PkgFile, name_and_version, request
 from writing import sync_directory
 
@@ -13,9 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from digests import Digests
+    from digests import Digests, Upload
     from listing import Change, Entry, Listing
-    from publishing import Publisher
 
 _log = logging.getLogger("packages")
 
@@ -28,7 +26,6 @@ class Packages(Backend):
         root: Path,
         listing: Listing,
         digests: Digests,
-        publisher: Publisher,
         stale: Callable[[Change], None],
     ) -> None:
         """Serve `root`; `stale` is told what changes before the change is acknowledged."""
@@ -37,7 +34,6 @@ class Packages(Backend):
         self._root = root
         self._listing = listing
         self._digests = digests
-        self._publisher = publisher
         self._stale = stale
 
     def get_all_packages(self) -> Iterator[PkgFile]:
@@ -73,16 +69,14 @@ class Packages(Backend):
         entry = self._listing.at(pkg.relfn or "")
         return self._digests.of(entry) if entry else None
 
-    def add_package(self, filename: str, stream: BinaryIO | Upload) -> None:
+    def add_package(self, filename: str, upload: Upload) -> None:
         """Publish a file; when this returns, it is durable and every page of this server shows it.
 
         Raises:
             FileExistsError: There is a file of this name.
             OSError: The volume did not take it.
-            RefusedError: Its digest is not the one announced.
         """
-        upload = stream if isinstance(stream, Upload) else Upload(stream)
-        stamp = self._publisher.publish(filename, upload)
+        stamp = upload.publish(filename)
         self._stale(self._listing.add("", filename, stamp, upload.digest))
         user = (request.auth or ("anonymous",))[0]
         _log.info("%r published %s: %d bytes, %s", user, filename, stamp.size, upload.digest)

@@ -8,25 +8,48 @@ from links import Link
 from markers import Direct
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from digests import Upload
     from listing import Stamp
 
 ABANDONED_SECONDS = 3600.0
 """After this time without a write, an unfinished file is nobody's any more."""
 
 
-class Publisher(Protocol):
-    """A way to put files onto the volume."""
+class Draft(Protocol):
+    """A file that is being uploaded, and that nobody lists yet."""
 
-    def publish(self, name: str, upload: Upload) -> Stamp:
-        """Put a file into the package directory; when this returns, it survives a loss of power.
+    def write(self, block: bytes, /) -> None:
+        """Take the next bytes.
+
+        Raises:
+            OSError: They cannot be kept.
+        """
+
+    def blocks(self) -> Iterator[bytes]:
+        """All that was written, from its start."""
+
+    def publish(self, name: str) -> Stamp:
+        """Put the file into the package directory; when this returns, it survives a loss of power.
 
         Raises:
             FileExistsError: There is a file of this name.
-            OSError: It cannot be written; nothing of it is left.
-            RefusedError: Its digest is not the one announced; nothing of it is left.
+            OSError: It cannot be written; nothing of it is left under this name.
+        """
+
+    def discard(self) -> None:
+        """Remove what there is of it, but for what was published; to be called in any case."""
+
+
+class Publisher(Protocol):
+    """A way to put files onto the volume."""
+
+    def draft(self) -> Draft:
+        """Begin a file.
+
+        Raises:
+            OSError: There is no room to begin it.
         """
 
     def check(self) -> None:

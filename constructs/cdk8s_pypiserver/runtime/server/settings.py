@@ -40,7 +40,9 @@ class Settings:
     ready_timeout_seconds: float = 3.0
     """How long the volume may take to answer before the server is not ready, in seconds."""
     threads: int = 64
-    """How many requests are worked on at the same time."""
+    """How many requests are worked on at the same time, beside uploads."""
+    concurrent_uploads: int = 20
+    """How many uploads are received at the same time; each has a thread of its own, which waits for its client."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -65,6 +67,7 @@ class Settings:
             initial_password=_choice(read, "INITIAL_PASSWORD", ("no", "yes")) == "yes",
             ready_timeout_seconds=_positive(read, "READY_TIMEOUT_SECONDS", cls.ready_timeout_seconds),
             threads=int(_positive(read, "THREADS", cls.threads, least=6)),
+            concurrent_uploads=int(_positive(read, "CONCURRENT_UPLOADS", cls.concurrent_uploads, least=1)),
         )
 
 

@@ -22,27 +22,33 @@ PATIENCE_SECONDS = 2.0
 class Slots:
     """The bottle plugin that answers 503 to a request for the volume when all but a few threads are at work on it.
 
-    A volume that hangs keeps the threads that wait for it; the others must go on.
+    A volume that hangs keeps the threads that wait for it; the others must go on. Uploads, which keep a thread for as
+    long as their client takes to send them, have slots of their own.
     """
 
     api = 2  # of bottle's plugins: `apply` gets the route
 
-    def __init__(self, threads: int, problem: Callable[[], str | None]) -> None:
-        """Share out `threads`, of which RESERVED are kept free; nobody waits while there is a `problem`."""
+    def __init__(self, threads: int, uploads: int, problem: Callable[[], str | None]) -> None:
+        """Share out `threads`, of which RESERVED are kept free, and those of `uploads`.
+
+        Nobody waits while there is a `problem`.
+        """
         self._free = threading.BoundedSemaphore(threads - RESERVED)
+        self._uploads = threading.BoundedSemaphore(uploads)
         self._problem = problem
 
     def apply(self, callback: Callable[..., Any], route: Any) -> Callable[..., Any]:  # noqa: ANN401 - bottle's interface
         """Count the requests of a route (bottle's interface for plugins)."""
         if route.rule == "/health":
             return callback
+        free = self._uploads if route.method == "POST" else self._free
 
         @functools.wraps(callback)
         def counted(*args: str, **fields: str) -> object:
-            if not self._free.acquire(timeout=0 if self._problem() else PATIENCE_SECONDS):
+            if not free.acquire(timeout=0 if self._problem() else PATIENCE_SECONDS):
                 raise unavailable("Too many requests are waiting for the package volume")
             with ExitStack() as slot:
-                slot.callback(self._free.release)
+                slot.callback(free.release)
                 answer = callback(*args, **fields)
                 if isinstance(body := getattr(answer, "body", None), Iterator):
                     # It is read from the volume after this has returned.

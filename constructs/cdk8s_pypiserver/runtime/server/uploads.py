@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import io
 import re
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import forms
+from bodies import Body
 from digests import FORM_FIELDS, Upload
 from errors import RefusedError, from_os, unavailable
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
@@ -19,11 +19,15 @@ from upstream import HTTPError, name_and_version, normalised, request
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from publishing import Publisher
+
 LONGEST_NAME = 246
 """How long a file's name may be: with `.metadata` after it, it still is one (NAME_MAX is 255)."""
 _SERVED = re.compile(
     r"[A-Za-z0-9_!+-][A-Za-z0-9_.!+-]*\.(?i:whl|tar\.gz|zip|tgz|tar\.bz2|tar\.xz|egg|exe|msi)(?:\.asc)?"
 )
+_FILES = frozenset({"content", "gpg_signature"})
+"""The parts of the form that are kept."""
 _PROJECT = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
 
@@ -32,8 +36,19 @@ class Uploads:
 
     api = 2  # of bottle's plugins: `apply` gets the route
 
-    def __init__(self, exists: Callable[[str], bool], problem: Callable[[], str | None], *, removal: bool) -> None:
-        """Refuse what `exists`, everything while there is a `problem` with the volume, and removals unless allowed."""
+    def __init__(
+        self,
+        publisher: Publisher,
+        exists: Callable[[str], bool],
+        problem: Callable[[], str | None],
+        *,
+        removal: bool,
+    ) -> None:
+        """Write what comes to a draft of `publisher`.
+
+        Refuse what `exists`, everything while there is a `problem` with the volume, and removals unless allowed.
+        """
+        self._publisher = publisher
         self._exists = exists
         self._problem = problem
         self._removal = removal
@@ -45,9 +60,14 @@ class Uploads:
 
         @functools.wraps(callback)
         def guarded() -> object:
+            drafts: list[Upload] = []
             try:
-                self._check()
-                return callback()
+                try:
+                    self._check(drafts)
+                    return callback()
+                finally:
+                    for draft in drafts:
+                        draft.discard()
             except FileExistsError as error:
                 raise _existing(Path(error.filename2 or error.filename).name) from error
             except RefusedError as error:
@@ -57,11 +77,15 @@ class Uploads:
 
         return guarded
 
-    def _check(self) -> None:
-        _check_whole()
-        if request.content_type.startswith("multipart/"):
-            # Where bottle would keep what it reads.
-            request.environ["bottle.request.post"] = forms.read(request.body, request.environ["CONTENT_TYPE"])
+    def _check(self, drafts: list[Upload]) -> None:
+        body = Body(request.environ)
+        try:
+            self._receive(body, drafts)
+        except (HTTPError, OSError, RefusedError):
+            for draft in drafts:
+                draft.discard()
+            body.drop()
+            raise
         form: Mapping[str, str] = request.forms
         action = form.get(":action")
         if action == "doc_upload":
@@ -73,14 +97,32 @@ class Uploads:
             )
         if action in {"remove_pkg", "file_upload", "yank", "unyank"} and (problem := self._problem()):
             raise unavailable(problem)
-        if action == "file_upload":
-            for field in ("content", "gpg_signature"):
-                if sent := request.files.get(field):
-                    self._check_name(sent.raw_filename)
-            if content := request.files.get("content"):
-                _check_form(content.raw_filename, form)
-                announced = {field: form[field] for field in FORM_FIELDS if form.get(field)}
-                content.file = Upload(content.file, announced)
+        if action == "file_upload" and (content := request.files.get("content")):
+            _check_form(content.raw_filename, form)
+            content.file.check({field: form[field] for field in FORM_FIELDS if form.get(field)})
+
+    def _receive(self, body: Body, drafts: list[Upload]) -> None:
+        """Read the body into what bottle knows as the form."""
+
+        def receive(name: str, filename: str, form: Mapping[str, str]) -> forms.File:
+            # The action may still come.
+            if name not in _FILES or form.get(":action", "file_upload") != "file_upload":
+                return _Nowhere()
+            if name in form:
+                raise RefusedError(f"The form has more than one file {name}")
+            self._check_name(filename)
+            if problem := self._problem():
+                raise unavailable(problem)
+            drafts.append(Upload(self._publisher.draft(), [field for field in FORM_FIELDS if form.get(field)]))
+            return drafts[-1]
+
+        if request.content_type.startswith("multipart/"):
+            # Where bottle would keep what it reads.
+            request.environ["bottle.request.post"] = forms.read(body.read, request.environ["CONTENT_TYPE"], receive)
+            body.drop()
+        else:
+            # One more than bottle takes of such a form, so that it refuses what is longer.
+            body.replace(request.environ, request.MEMFILE_MAX + 1)
 
     def _check_name(self, filename: str) -> None:
         # pypiserver would take a name that begins with a dot, and never list the file; the gateway's addresses have no
@@ -94,18 +136,11 @@ class Uploads:
             raise _existing(filename)
 
 
-def _check_whole() -> None:
-    try:
-        body = request.body
-    except OSError as error:
-        # Without a number it is gunicorn's own, about a body in chunks; with one it is of the file that takes the body.
-        if error.errno is None:
-            raise RefusedError("The request ended before the upload was complete") from error
-        raise
-    # Neither gunicorn nor bottle minds a connection that ends before the body does.
-    if body.seek(0, io.SEEK_END) < request.content_length:
-        raise RefusedError("The request ended before the upload was complete")
-    body.seek(0)
+class _Nowhere:
+    """Where a file goes that nobody wants."""
+
+    def write(self, block: bytes) -> None:
+        pass
 
 
 def _check_form(filename: str, form: Mapping[str, str]) -> None:

@@ -15,8 +15,7 @@ from listing import Stamp
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from digests import Upload
+    from typing import BinaryIO
 
 UNFINISHED = ".pypiserver/unfinished"
 """Where unfinished files are, in the package directory: pypiserver, like this server, lists no dot names."""
@@ -29,21 +28,22 @@ class UnsuitableVolumeError(RuntimeError):
     """The volume cannot do what the method of publishing needs."""
 
 
-def write(path: Path, upload: Upload) -> Stamp:
-    """Create a file and make its content durable.
+def blocks(file: BinaryIO) -> Iterator[bytes]:
+    """All that has been written to a file, from its start."""
+    file.seek(0)
+    while block := file.read(CHUNK):
+        yield block
+
+
+def sync(file: BinaryIO) -> Stamp:
+    """Make the content of a file durable.
 
     Raises:
-        FileExistsError: There is a file of this name.
-        OSError: It cannot be written; what there is of it stays.
-        RefusedError: The digest is not the one announced; the file stays.
+        OSError: It cannot be written.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-    with os.fdopen(descriptor, "wb") as file:
-        while chunk := upload.read(CHUNK):
-            file.write(chunk)
-        file.flush()
-        os.fsync(descriptor)
-        status = os.fstat(descriptor)
+    file.flush()
+    os.fsync(file.fileno())
+    status = os.fstat(file.fileno())
     return Stamp(status.st_size, status.st_mtime_ns)
 
 
