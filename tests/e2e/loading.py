@@ -112,7 +112,11 @@ class Churn(Load):
         """The figures on one line."""
         kinds = Counter(f"{failure['kind']} {failure['failure'][:60]}" for failure in self.failures)
         away = self.ledger["longest_without_a_read"]
-        return f"{self.total}, failed {dict(kinds)}, at most {away:.1f} s without a page"
+        there, removed = len(self.names("stored")), len(self.names("removed"))
+        return (
+            f"{self.total}, failed {dict(kinds)}, {there} files there and {removed} removed, "
+            f"at most {away:.1f} s without a page"
+        )
 
 
 @dataclass

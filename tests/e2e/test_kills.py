@@ -71,9 +71,11 @@ def test_two_pods(
     assert churn.wrong == []
     assert churn.ledger["longest_without_a_read"] < SERVING_ON
     pods = registry.wait_until_settled()
+    assert len(pods) >= 2
     for pod in pods:
-        lists_the_truth(registry.client(cluster.PUBLISHER, pod), churn)
-    holds_the_truth(registry.client(cluster.PUBLISHER, pods[0]), churn)
+        client = registry.client(cluster.PUBLISHER, pod)
+        lists_the_truth(client, churn)
+        holds_the_truth(client, churn)
 
 
 def survives(registry: Registry, killer: Killer, note: Callable[[str], None], *, lag: float) -> Churn:
