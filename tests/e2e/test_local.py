@@ -25,7 +25,8 @@ LOCAL = cluster.OVERLAYS / "local"
 MEMORY_LIMIT = 120 * samples.MEBIBYTE
 LISTED_WITHIN = 5
 """Seconds until what somebody else has done to the volume shows, with a margin for a busy machine."""
-UNFINISHED = "/data/packages/.pypiserver/unfinished"
+PACKAGES = "/data/packages"
+UNFINISHED = f"{PACKAGES}/.pypiserver/unfinished"
 
 # What is in the working set of a container, as the kubelet counts it, by cgroup v2 or v1.
 WORKING_SET = """
@@ -37,11 +38,11 @@ else
 fi
 echo $((used - inactive))
 """
-# Every process but the first: gunicorn's worker, since the kernel keeps the first of a container from killing itself.
-KILL = "kill -9 -1"
+# All but the first, gunicorn's worker that is: the kernel keeps the first process of a container from killing itself.
+KILL, STOP = "kill -9 -1", "kill -STOP -1"
 # The server receives an upload into files without a name, of which only the links in /proc tell.
-KILL_WHEN_RECEIVING = f"until ls -l /proc/[0-9]*/fd 2>/dev/null | grep -qE '/tmp/(#|tmp).*deleted'; do :; done; {KILL}"
-KILL_WHEN_STORING = f'until [ -n "$(ls {UNFINISHED})" ]; do :; done; {KILL}'
+RECEIVING = "ls -l /proc/[0-9]*/fd 2>/dev/null | grep -qE '/tmp/(#|tmp).*deleted'"
+STORING = f'[ -n "$(ls {UNFINISHED})" ]'
 
 
 @pytest.fixture(scope="module")
@@ -166,33 +167,34 @@ def test_deleting_the_pod_loses_nothing(registry: Registry, client: Client, publ
 
 @pytest.mark.parametrize("moment", ["sending", "receiving", "storing"])
 def test_killing_the_server_during_an_upload(
-    moment: str, registry: Registry, client: Client, large_sample: Sample, note: Callable[[str], None]
+    moment: str, registry: Registry, client: Client, large_sample: Sample
 ) -> None:
     """An upload that was cut off is not there at all, and works when it is repeated."""
     name = large_sample.path.name.replace("large", f"killed_{moment}")
     content = large_sample.path.read_bytes()
-    half_sent = threading.Event()
+    half_sent, send_the_rest = threading.Event(), threading.Event()
     before = processes(registry)
     assert before
 
     def progress(sent: int) -> None:
         if sent > len(content) // 2:
             half_sent.set()
+            assert send_the_rest.wait(60)
 
-    script = {"sending": KILL, "receiving": KILL_WHEN_RECEIVING, "storing": KILL_WHEN_STORING}[moment]
-    with ThreadPoolExecutor(2) as pool:
-        # Slow, so that one kill meets the body on its way to the gateway, and the others are in place in time.
-        upload = pool.submit(client.upload, name, content, bytes_per_second=25e6, progress=progress)
+    with ThreadPoolExecutor(1) as pool:
+        upload = pool.submit(client.upload, name, content, bytes_per_second=1e9, progress=progress)
         assert half_sent.wait(60)
-        # `kill -1` may end the shell that calls it, so its exit code says nothing.
-        killed = pool.submit(registry.attempt, script)
+        if moment == "sending":
+            registry.attempt(KILL)
+            send_the_rest.set()
+        else:
+            kill_at_work(registry, moment, name, send_the_rest)
         answer = upload.result()
-        killed.result()
     listing = eventually(lambda: answered(client), "an answer of the new process", 60, 0.1)
-    note(f"answered {answer.status_code} {answer.reason}")
     assert processes(registry).isdisjoint(before), "the kill has hit nothing"
     if answer.ok:
-        # The gateway had taken the body and the new process came in time, or the kill came late: it has to be there.
+        # What the gateway had not begun to pass on, the new process has been sent whole.
+        assert moment == "sending"
         assert name in client.get(f"simple/killed-{moment}/").text
     else:
         assert answer.status_code == requests.codes.unavailable
@@ -201,6 +203,25 @@ def test_killing_the_server_during_an_upload(
         assert not registry.exec(f"ls {UNFINISHED}").split(), "the new process has not cleared what was unfinished"
         assert client.upload(name, content).ok
     assert client.get(f"packages/{name}").content == content
+
+
+def kill_at_work(registry: Registry, moment: str, name: str, send_the_rest: threading.Event) -> None:
+    """Kill the server when it is at this point of an upload.
+
+    It is stopped there first, so that whoever looks whether the moment was the right one has all the time it takes.
+    """
+    reached, still = (RECEIVING, f"! {STORING}") if moment == "receiving" else (STORING, STORING)
+    waiting = f"waiting-for-{moment}"
+    with ThreadPoolExecutor(1) as pool:
+        killed = pool.submit(
+            registry.attempt,
+            f"touch /tmp/{waiting}; until {reached}; do :; done; {STOP}; "
+            f"{still} && [ ! -e {PACKAGES}/{name} ] && echo in time; {KILL}",
+        )
+        eventually(lambda: killed.done() or waiting in registry.attempt("ls /tmp"), "the kill to be in place")
+        send_the_rest.set()
+        said = killed.result()
+    assert "in time" in said, said
 
 
 def processes(registry: Registry) -> set[str]:
