@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -25,11 +26,17 @@ PATIENCE = 20.0
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A loopback port that nothing listens on, below those that the kernel gives to clients.
+
+    One of those can be taken before a program listens on it, or while it is away: sooner or later by whoever tries to
+    reach it, since a socket that is connected to its own port answers itself.
+    """
+    lowest_of_clients = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(10_000, max(20_000, lowest_of_clients))  # noqa: S311
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_for(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:

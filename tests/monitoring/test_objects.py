@@ -1,5 +1,6 @@
 """The objects of the Prometheus operator are what its CustomResourceDefinitions (tests/monitoring/crds) take."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import yaml
 
 from cases import CASES
 from cdk8s_pypiserver import MonitoringSpec, PyPIServerSpec, ServiceSpec
+from cdk8s_pypiserver.files import runtime_files
+from cdk8s_pypiserver.monitoring import LOG_ADDRESS, MTAIL_PORT
 from manifests import by_kind, pod_of, synthesize
 
 CRDS = Path(__file__).parent / "crds"
@@ -82,6 +85,13 @@ def test_each_way_of_scraping_finds_the_port() -> None:
         assert ports == {"http": 8080, "metrics": 9090}
     annotations = by_kind(synthesize(CASES["monitoring-by-annotations"]), "Deployment")["spec"]["template"]["metadata"]
     assert annotations["annotations"]["prometheus.io/port"] == "9090"
+
+
+def test_no_client_is_given_a_port_that_the_gateway_sends_to() -> None:
+    ports = re.findall(r"127\.0\.0\.1:(\d+)", runtime_files("gateway")["metrics.conf"])
+    assert {str(MTAIL_PORT), LOG_ADDRESS.partition(":")[2]} == set(ports)
+    # Where Linux begins by default.
+    assert all(int(port) < 32768 for port in ports)
 
 
 def test_the_service_has_the_port_beside_its_own() -> None:
