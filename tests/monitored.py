@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import requests
 
 from cdk8s_pypiserver.files import runtime_files
+from cdk8s_pypiserver.monitoring import ENVIRONMENT, arguments
 from gateway_programs import Gateway, Setup
 from programs import PATIENCE, RUNTIME, Server, free_port, wait_for
 
@@ -73,15 +74,13 @@ class Counter:
             self.process = subprocess.Popen(
                 [
                     program,
-                    f"-progs={RUNTIME / 'monitoring'}",
-                    f"-logs=udp://127.0.0.1:{self.log_port}",
-                    "-address=127.0.0.1",
-                    f"-port={self.port}",
-                    "-logtostderr",
-                    "-emit_prog_label=false",
-                    "-poll_interval=10ms",
+                    *arguments(
+                        programs=str(RUNTIME / "monitoring"),
+                        log_address=f"127.0.0.1:{self.log_port}",
+                        port=self.port,
+                    ),
                 ],
-                env={"GOMAXPROCS": "1"},
+                env=ENVIRONMENT,
                 stderr=log,
             )
 

@@ -19,9 +19,31 @@ from .spec import Name, Resources, Spec
 CONTAINER = "metrics"
 FILES_DIRECTORY = "/etc/pypiserver/monitoring"
 FILES_VOLUME = "monitoring-files"
-# As in runtime/gateway/metrics.conf.
+# As in runtime/gateway/metrics.conf. Below the ports that the kernel gives to clients, from 32768 on: while nobody
+# listens at such a port the gateway's own socket would one day get it, talk to itself, and keep mtail from it.
 LOG_ADDRESS = "127.0.0.1:3904"
 MTAIL_PORT = 3903
+ENVIRONMENT = {
+    # Counting never takes more than one core from the containers that serve.
+    "GOMAXPROCS": "1",
+    # mtail takes 128 KiB for each line: by default it looks for garbage every dozen lines, half of what a line costs.
+    "GOGC": "150",
+}
+"""What mtail's container has in its environment."""
+
+
+def arguments(*, programs: str, log_address: str, port: int) -> list[str]:
+    """Return mtail's arguments: the folder of its programs, where the gateway sends lines to, and the port scraped."""
+    return [
+        f"-progs={programs}",
+        f"-logs=udp://{log_address}",
+        "-address=127.0.0.1",
+        f"-port={port}",
+        "-logtostderr",
+        "-emit_prog_label=false",
+        # mtail 3.0 takes one line off the socket each time, later ones all there are.
+        "-poll_interval=10ms",
+    ]
 
 
 class MonitoringSpec(Spec):
@@ -116,18 +138,8 @@ class Monitoring(Construct):
         return k8s.Container(
             name=CONTAINER,
             image=self.spec.image,
-            args=[
-                f"-progs={FILES_DIRECTORY}",
-                f"-logs=udp://{LOG_ADDRESS}",
-                "-address=127.0.0.1",
-                f"-port={MTAIL_PORT}",
-                "-logtostderr",
-                "-emit_prog_label=false",
-                # mtail 3.0 takes one line off the socket each time, later ones all there are.
-                "-poll_interval=10ms",
-            ],
-            # Counting never takes more than one core from the containers that serve.
-            env=variables({"GOMAXPROCS": "1"}),
+            args=arguments(programs=FILES_DIRECTORY, log_address=LOG_ADDRESS, port=MTAIL_PORT),
+            env=variables(ENVIRONMENT),
             security_context=hardened(),
             resources=requirements(self.spec.resources),
             liveness_probe=http_probe("/metrics/gateway", METRICS_PORT, period=30, timeout=5, failures=3),

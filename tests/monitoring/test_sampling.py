@@ -14,6 +14,7 @@ import requests
 from cdk8s_pypiserver import GatewaySpec
 from cdk8s_pypiserver.files import runtime_files
 from gateway_programs import Gateway, Setup, basic, read_all
+from manifests import ROOT
 from monitored import Counter, Line, Lines, connect, counts, mtail, parse
 from programs import PATIENCE, Server, free_port, upload, wait_for
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+SHIPPED = runtime_files("gateway")["metrics.conf"]
+(RATE,) = re.findall(r"rate=\d+r/s", SHIPPED)
+(SAMPLE,) = re.findall(r"[0-9.]+% \d+;", SHIPPED)
 BURST = 200
 PUBLISHER = ("publisher", "publisher-password")
 READER = ("reader", "reader-password")
@@ -28,10 +32,10 @@ WHEEL = "demo-1.0-py3-none-any.whl"
 PAGE = "/simple/demo/"
 ON_A_CONNECTION = 1000
 """Requests after which nginx closes one (its default)."""
-# One in ten instead of one in 500: as many requests as a test can send tell more of ten than of 500.
-TENTH = {"0.2% 500;": "10% 10;", "rate=100r/s": "rate=1r/s"}
+# One in ten instead of few: as many requests as a test can send tell more of ten than of a thousand.
+TENTH = {SAMPLE: "10% 10;", RATE: "rate=1r/s"}
 # Nothing is below the rate, and nothing of what is above gets a line by chance.
-FLOODED = {"rate=100r/s": "rate=1r/m", "burst=200": "burst=1", "0.2% 500;": "0.01% 10000;"}
+FLOODED = {SAMPLE: "0.01% 10000;", RATE: "rate=1r/m", f"burst={BURST}": "burst=1"}
 
 
 @contextlib.contextmanager
@@ -63,9 +67,16 @@ def _weight(lines: list[Line]) -> int:
 
 
 def test_a_weight_is_what_its_chance_demands() -> None:
-    shipped = runtime_files("gateway")["metrics.conf"]
-    ((percent, weight),) = re.findall(r"([0-9.]+)% (\d+);", shipped)
+    percent, weight = SAMPLE.rstrip(";").split("% ")
     assert float(percent) * int(weight) == pytest.approx(100)
+
+
+def test_the_document_says_what_is_shipped() -> None:
+    rate, weight = int(RATE[5:-3]), int(SAMPLE.rstrip(";").split()[1])
+    document = " ".join((ROOT / "docs/monitoring.md").read_text("utf-8").split())
+    assert f"Up to {rate} requests a second a pod, and bursts of {BURST} beyond, each request is counted" in document
+    assert f"one in {weight:,}, chosen by chance, counts for {weight:,}" in document
+    assert f"off by about √({weight:,}/N)" in document
 
 
 def test_a_burst_is_counted_one_by_one(tmp_path: Path) -> None:
