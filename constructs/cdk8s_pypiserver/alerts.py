@@ -11,7 +11,6 @@ from pydantic import AfterValidator
 from . import objectives
 from .custom import PROMETHEUS_OPERATOR, custom_object
 from .metadata import Metadata
-from .objectives import BURNS, FEWEST, OBJECTIVES
 from .spec import Name, Spec
 
 REQUESTS = "namespace_job_route:pypiserver_requests:rate5m"
@@ -157,14 +156,14 @@ def _objectives(job: str) -> list[dict[str, Any]]:
             objective.alert,
             f'{objective.recorded(burn.short)}{{job="{job}"}} > {burn.limit} '
             f'and {objective.recorded(burn.long)}{{job="{job}"}} > {burn.limit} '
-            f"and {objective.missed.format(job=job, window=burn.long)} >= {FEWEST}",
+            f"and {objective.missed.format(job=job, window=burn.long)} >= {objectives.FEWEST}",
             minutes=2,
             severity=burn.severity,
             summary=objective.summary,
             description=objective.description,
         )
-        for objective in OBJECTIVES
-        for burn in BURNS
+        for objective in objectives.OBJECTIVES
+        for burn in objectives.BURNS
     ]
 
 

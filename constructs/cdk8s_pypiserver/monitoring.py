@@ -42,7 +42,7 @@ def arguments(*, programs: str, log_address: str, port: int) -> list[str]:
         "-logtostderr",
         "-emit_prog_label=false",
         # mtail 3.0 takes one line off the socket each time, later ones all there are.
-        "-poll_interval=10ms",
+        "-poll_interval=20ms",
     ]
 
 
@@ -50,8 +50,8 @@ class MonitoringSpec(Spec):
     """Counters, and what makes use of them."""
 
     image: str = images.METRICS
-    """Image; another one must hold mtail as its entry point, 3.2.22 or later: 3.0 reads a hundred lines a second at
-    most, too few as soon as there are more requests than that."""
+    """Image; another one must hold mtail as its entry point, 3.2.22 or later: 3.0 reads fifty lines a second at
+    most, and redirects alone can bring more."""
     scrape: Literal["service-monitor", "pod-monitor", "annotations"] = "service-monitor"
     """How Prometheus finds the pods: an object of the Prometheus operator, or prometheus.io annotations."""
     interval_seconds: Annotated[int, Field(ge=5, le=300)] = 30

@@ -1,4 +1,4 @@
-"""What users are promised, and alerts on how fast the part of it that may be missed is used up.
+"""What users are promised, and records of how much of it is missed: alerts.py tells when that goes too fast.
 
 Windows and factors are those of Google's "Site Reliability Workbook", chapter 5, for 30 days: at 14.4 times the allowed
 rate a fiftieth of the month's budget goes in an hour, at 6 times a twentieth in six hours. The short window ends the
