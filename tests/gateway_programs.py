@@ -529,7 +529,11 @@ class Registry:
 
     def received(self) -> int:
         """How many bytes of unfinished uploads are on the volume."""
-        return sum(path.stat().st_size for path in (self.server.packages / ".pypiserver/unfinished").glob("*"))
+        sizes = []
+        for path in (self.server.packages / ".pypiserver/unfinished").glob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                sizes.append(path.stat().st_size)
+        return sum(sizes)
 
     def upload(self, file: Path) -> requests.Response:
         """Publish a file as twine does, without the second that it takes to start."""
