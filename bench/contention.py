@@ -70,7 +70,7 @@ def _run(
         figures: Figures = pool.apply(read, (port, seconds))
         for name, program in programs.items():
             figures.cpu[name] = (_cpu(program) - before[name]) / seconds
-    figures.acknowledged = published.acknowledged
+    figures.acknowledged, figures.refused = published.acknowledged, published.refused
     figures.cpu["publishers"] = published.cpu
     return figures
 
@@ -96,11 +96,12 @@ def _section(seconds: float, results: Mapping[tuple[str, str], Sequence[Figures]
         f"and again after at most {readers.PAUSE:g} s: it opens a connection, asks for a page, and for its wheel; "
         f"opening counts to the page. Meanwhile {few} files, or {many}, of {sending.BYTES:,} bytes are published at a "
         f"time, together at {sending.LINE // 1_000_000} MB/s, or as fast as loopback takes them. {ROUNDS} rounds of "
-        f"{seconds:g} s each in which all take turns; medians of the rounds, in milliseconds.\n\n"
+        f"{seconds:g} s each in which all take turns; medians of the rounds, in milliseconds. Refused: with "
+        "503, as the place of the upload before was not free yet.\n\n"
         "Everything shares the CPUs; the reader goes before all others (SCHED_FIFO, where that is allowed), so that "
         "it does not measure how long it waits itself. CPU: seconds of CPU time a second.",
         [
-            *("reading", "uploads", "page p50", "page p99", "wheel p50", "wheel p99", "acknowledged"),
+            *("reading", "uploads", "page p50", "page p99", "wheel p50", "wheel p99", "acknowledged", "refused"),
             *("CPU gateway", "CPU server", "CPU publishers", "CPU reader"),
         ],
     )
@@ -112,7 +113,7 @@ def _section(seconds: float, results: Mapping[tuple[str, str], Sequence[Figures]
                 values = [_percentile(getattr(each, what), share) for each in rounds]
                 row.append(number(median(values) * 1000))
             p99[what, reading, pace] = values
-        row.append(str(round(sum(each.acknowledged for each in rounds))))
+        row += [str(round(sum(getattr(each, what) for each in rounds))) for what in ("acknowledged", "refused")]
         row += [
             number(median([each.cpu[who] for each in rounds])) for who in ("gateway", "server", "publishers", "reader")
         ]

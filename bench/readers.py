@@ -34,6 +34,7 @@ class Figures:
     pages: list[float] = field(default_factory=list)
     wheels: list[float] = field(default_factory=list)
     acknowledged: float = 0
+    refused: float = 0
     cpu: dict[str, float] = field(default_factory=dict)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import math
 import multiprocessing
@@ -34,6 +35,8 @@ class Published:
     """What has come of it, at the end."""
 
     acknowledged: int = 0
+    refused: int = 0
+    """How many were told that too many are published at once: under load the place of the last one is free late."""
     cpu: float = 0.0
     """Seconds of CPU time a second that it took to send."""
 
@@ -42,7 +45,7 @@ class Published:
 def published(port: int, pace: str, count: int) -> Iterator[Published]:
     """Publish so many files at a time, one after the other, until the end of the block."""
     ended = multiprocessing.Event()
-    answers: multiprocessing.SimpleQueue[tuple[int, float]] = multiprocessing.SimpleQueue()
+    answers: multiprocessing.SimpleQueue[Published] = multiprocessing.SimpleQueue()
     arguments = (port, pace, count if pace != NONE else 0, ended, answers)
     process = multiprocessing.Process(target=_publish, args=arguments)
     process.start()
@@ -53,15 +56,13 @@ def published(port: int, pace: str, count: int) -> Iterator[Published]:
         yield outcome
     finally:
         ended.set()
-        outcome.acknowledged, outcome.cpu = answers.get()
+        vars(outcome).update(vars(answers.get()))
         process.join()
 
 
-def _publish(
-    port: int, pace: str, count: int, ended: Event, answers: multiprocessing.SimpleQueue[tuple[int, float]]
-) -> None:
+def _publish(port: int, pace: str, count: int, ended: Event, answers: multiprocessing.SimpleQueue[Published]) -> None:
     """Publish until the end; say how many were acknowledged and what it cost."""
-    acknowledged: list[str] = []
+    statuses: list[int] = []
 
     def publish(number: int) -> None:
         block = os.urandom(BLOCK)
@@ -69,8 +70,10 @@ def _publish(
         blocks = BYTES // BLOCK * (number + 1) // count
         while not ended.is_set():
             name = f"{PREFIX}-{number}.{time.monotonic_ns()}.tar.gz"
-            if _upload(port, name, [block] * blocks, LINE / count if pace == PACED else math.inf, ended):
-                acknowledged.append(name)
+            with contextlib.suppress(InterruptedError):
+                statuses.append(
+                    _upload(port, name, [block] * blocks, LINE / count if pace == PACED else math.inf, ended)
+                )
             blocks = BYTES // BLOCK
             # The gateway frees the place of an upload a moment after its answer.
             ended.wait(PAUSE)
@@ -80,13 +83,24 @@ def _publish(
     for thread in threads:
         thread.start()
     ended.wait()
-    answers.put((len(acknowledged), (time.process_time() - cpu) / (time.perf_counter() - begun)))
+    seconds = time.perf_counter() - begun
+    answers.put(
+        Published(
+            statuses.count(http.client.OK),
+            statuses.count(http.client.SERVICE_UNAVAILABLE),
+            (time.process_time() - cpu) / seconds,
+        )
+    )
     for thread in threads:
         thread.join()
 
 
-def _upload(port: int, name: str, blocks: list[bytes], rate: float, ended: Event) -> bool:
-    """Publish one file at a bounded rate; no if the end came first."""
+def _upload(port: int, name: str, blocks: list[bytes], rate: float, ended: Event) -> int:
+    """Publish one file at a bounded rate, and return the status.
+
+    Raises:
+        InterruptedError: The end came first.
+    """
     boundary = "b" * 32
     head = (
         f'--{boundary}\r\nContent-Disposition: form-data; name=":action"\r\n\r\nfile_upload\r\n--{boundary}\r\n'
@@ -114,10 +128,8 @@ def _upload(port: int, name: str, blocks: list[bytes], rate: float, ended: Event
         connection.request("POST", "/", parts(), headers)
         answer = connection.getresponse()
         text = answer.read()
-    except InterruptedError:
-        return False
     finally:
         connection.close()
-    if answer.status != http.client.OK:
+    if answer.status not in {http.client.OK, http.client.SERVICE_UNAVAILABLE}:
         raise RuntimeError(f"{name}: {answer.status} {text.decode()}")
-    return True
+    return answer.status
