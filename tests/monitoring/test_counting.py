@@ -219,6 +219,8 @@ def test_clients_do_not_notice_that_nobody_counts(registry: Monitored) -> None:
 def test_one_path_has_both(registry: Monitored) -> None:
     registry.gateway.get("/demo")
     registry.wait_until_counted(1)
+    # The last of those that the reader makes at the first scrape.
+    wait_for(lambda: ("other",) in _errors(registry), "the counters")
     wait_for(lambda: counts(registry.scrape("/metrics/server"), "pypiserver_volume_size_bytes"), "the volume's size")
     parts = [registry.scrape(path) for path in ("/metrics/gateway", "/metrics/server", "/metrics")]
     gateway, server, both = ({(sample.name, *sample.labels.items()) for sample in part} for part in parts)
