@@ -155,5 +155,6 @@ def test_a_condition_without_a_date_is_none(app: webtest.TestApp) -> None:
 def test_a_redirection_repeats_no_control_characters(app: webtest.TestApp) -> None:
     for path in ("/simple/%0d%0aX-Injected:1", "/%0d%0aX-Injected:1", "/simple/A%00/"):
         app.get(path, status=400)
-    app.get("/simple", headers={"Host": "a\x01b"}, status=400)
+    for name in ("Host", "X-Forwarded-Host", "X-Forwarded-Proto"):
+        app.get("/simple", headers={name: "a\x01b"}, status=400)
     assert app.get("/simple", status=301).location == "http://localhost:80/simple/"

@@ -34,12 +34,13 @@ def plain(error: HTTPError) -> str:
 
 
 def refuse_controls() -> None:
-    """Refuse a path or a host with control characters, which no redirection can carry.
+    """Refuse an address with control characters, which no redirection can carry.
 
     Raises:
         HTTPError: 400.
     """
-    if re.search(r"[\x00-\x1f\x7f]", request.path + request.get_header("Host", "")):
+    scheme, host, *_ = request.urlparts
+    if re.search(r"[\x00-\x1f\x7f]", scheme + host + request.path):
         raise HTTPError(HTTPStatus.BAD_REQUEST, "The address has control characters")
 
 
