@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from concurrent.futures import Future
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
 ALGORITHM = "sha256"
 CHUNK = 2**20
 """How many bytes are read at a time."""
+_LOCKS = 64
 FORM_FIELDS: dict[str, Callable[[], Hash]] = {
     "md5_digest": partial(hashlib.md5, usedforsecurity=False),
     "sha256_digest": hashlib.sha256,
@@ -101,8 +100,7 @@ class Digests:
         self._root = root
         self._problem = problem
         self._recall = recall
-        self._lock = threading.Lock()
-        self._running: dict[str, Future[str | None]] = {}
+        self._locks = [threading.Lock() for _ in range(_LOCKS)]
 
     def of(self, entry: Entry) -> str | None:
         """The digest of a listed file, remembered in its entry; None if the file is gone.
@@ -110,38 +108,23 @@ class Digests:
         Raises:
             HTTPError: 503, the volume cannot be read.
         """
-        if entry.digest is not None:
-            return entry.digest
+        if entry.digest is None:
+            with self._locks[hash(entry.path) % _LOCKS]:
+                if entry.digest is None:
+                    self._find(entry)
+        return entry.digest
+
+    def _find(self, entry: Entry) -> None:
         if problem := self._problem():
             raise unavailable(problem)
         self._recall(entry)
-        if entry.digest is not None:
-            return entry.digest
-        with self._lock:
-            running = self._running.get(entry.path)
-            mine = running is None
-            if running is None:
-                running = self._running[entry.path] = Future()
-        if mine:
-            self._compute(entry, running)
-        try:
-            return running.result()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise unavailable(f"{entry.path} cannot be read: {error.strerror or error}") from error
-
-    def _compute(self, entry: Entry, result: Future[str | None]) -> None:
-        try:
-            entry.digest = self._read(entry)
-            result.set_result(entry.digest)
-        except BaseException as error:
-            result.set_exception(error)
-            if not isinstance(error, OSError):
-                raise
-        finally:
-            with self._lock, suppress(KeyError):
-                del self._running[entry.path]
+        if entry.digest is None:
+            try:
+                entry.digest = self._read(entry)
+            except FileNotFoundError:
+                return
+            except OSError as error:
+                raise unavailable(f"{entry.path} cannot be read: {error.strerror or error}") from error
 
     def _read(self, entry: Entry) -> str:
         digest = hashlib.new(ALGORITHM)

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 DIRECTORY = "facts-1"
 """The name of the hidden directory; another number for another form of the files."""
-
-
 PAUSE_SECONDS = 1.0
 """How long the thread rests between two rounds: a project whose files arrive in a row is written down once."""
 
