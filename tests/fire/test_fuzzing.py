@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 INPUTS = int(os.environ.get("FUZZ_INPUTS", "1000"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
+PARTS = max(1, INPUTS // 12_500)
+"""Into how many runs the inputs are split, each with a registry of its own: pages grow with what has been published."""
+each_part = pytest.mark.parametrize("part", range(PARTS))
 DELIBERATE = frozenset({501, 505})
 """What nginx answers to a transfer coding and to an HTTP version that it does not know."""
 GATEWAY_GROWTH = 16 * vitals.MEBIBYTE
@@ -93,21 +96,22 @@ def packages(started: Registry) -> list[Path]:
     return [path for path in started.server.packages.iterdir() if path.is_file()]
 
 
-def fuzz(strategy: SearchStrategy[object], share: float, check: Callable[..., None]) -> None:
+def fuzz(strategy: SearchStrategy[object], share: float, part: int, check: Callable[..., None]) -> None:
     bounds = settings(
-        max_examples=max(1, int(INPUTS * share)),
+        max_examples=max(1, int(INPUTS * share / PARTS)),
         database=None,
         deadline=None,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate, Phase.shrink],
         print_blob=True,
     )
-    _log.info("FUZZ_SEED=%d", SEED)
-    seed(SEED)(bounds(given(strategy)(check)))()
+    _log.info("FUZZ_SEED=%d, part %d of %d", SEED, part + 1, PARTS)
+    seed(f"{SEED}-{part}")(bounds(given(strategy)(check)))()
 
 
+@each_part
 @pytest.mark.parametrize(("target", "share"), [("gateway", 0.4), ("server", 0.2)])
-def test_any_request_is_answered_and_logged_once(running: Registry, target: str, share: float) -> None:
+def test_any_request_is_answered_and_logged_once(running: Registry, target: str, share: float, part: int) -> None:
     port = running.gateway.port if target == "gateway" else running.server.port
     before = vitals.files(running.server.directory)
     sent = 0
@@ -125,7 +129,7 @@ def test_any_request_is_answered_and_logged_once(running: Registry, target: str,
                 statuses = wire.throw(content)
             assert not [status for status in statuses if status >= 500 and status not in DELIBERATE]
 
-        fuzz(hostile_requests.requests(), share, check)
+        fuzz(hostile_requests.requests(), share, part, check)
         _log.info("%d requests to the %s, %d answers", sent, target, wire.answers)
     assert vitals.files(running.server.directory) - before <= {
         f"pages/projects/demo{suffix}" for suffix in (".html", ".json")
@@ -138,8 +142,9 @@ def test_any_request_is_answered_and_logged_once(running: Registry, target: str,
     assert not [token for token, times in logged.items() if times > 1]
 
 
+@each_part
 @pytest.mark.parametrize("target", ["gateway", "server"])
-def test_any_form_is_published_whole_or_refused(running: Registry, target: str) -> None:
+def test_any_form_is_published_whole_or_refused(running: Registry, target: str, part: int) -> None:
     url = running.gateway.url if target == "gateway" else running.server.url
     before = vitals.files(running.server.directory)
     statuses: collections.Counter[int] = collections.Counter()
@@ -163,10 +168,10 @@ def test_any_form_is_published_whole_or_refused(running: Registry, target: str) 
         for name, content in new.items():
             assert_there(running, name, [each for other, each in form.files if other == name] or [content])
 
-    fuzz(hostile_forms.forms(), 0.2, check)
+    fuzz(hostile_forms.forms(), 0.2, part, check)
     _log.info("forms to the %s: %s; %d files stored", target, dict(statuses), stored)
     assert len(packages(running)) == stored + 1
-    assert statuses[200] > INPUTS * 0.02, "hardly anything was accepted"
+    assert statuses[200] > INPUTS * 0.02 / PARTS, "hardly anything was accepted"
     outside = {
         path for path in vitals.files(running.server.directory) - before if not path.startswith(("packages/", "pages/"))
     }
