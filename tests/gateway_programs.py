@@ -195,7 +195,7 @@ class Gateway:
     @property
     def error_log(self) -> str:
         """What nginx wrote to stderr."""
-        return (self.directory / "error.log").read_text()
+        return (self.directory / "error.log").read_text(errors="backslashreplace")
 
     @property
     def access_log(self) -> list[dict[str, Any]]:
