@@ -22,6 +22,12 @@ def post(app: webtest.TestApp, filename: str = WHEEL, body: bytes = BODY, /, **f
     return app.post("/", fields, upload_files=[("content", filename, body)], expect_errors=True)
 
 
+def post_form(app: webtest.TestApp, body: bytes) -> webtest.TestResponse:
+    """Send these bytes; `webtest.TestApp.post` would make a form of them."""
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    return app.request("/", method="POST", body=body, headers=headers, expect_errors=True)
+
+
 def removal(app: webtest.TestApp, **form: str) -> webtest.TestResponse:
     return app.post("/", {":action": "remove_pkg", **form}, expect_errors=True)
 
@@ -76,6 +82,36 @@ def test_what_does_not_fit_is_refused_with_the_reason(
     assert refused.content_type == "text/plain"
     assert [path for path in settings.packages_directory.rglob("*") if path.is_file()] == []
     assert post(app).status_int == 200
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        ([(":action", "x"), "content", (":action", "file_upload")], "The form has more than one :action"),
+        ([(":action", "file_upload"), "content", (":action", "x")], "The form has more than one :action"),
+        ([(":action", "file_upload"), "content", "content"], "The form has more than one file content"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(
+    app: webtest.TestApp, settings: Settings, parts: list[str | tuple[str, str]], reason: str
+) -> None:
+    fields = "".join(
+        f'--x\r\nContent-Disposition: form-data; name="{part}"; filename="{WHEEL}"\r\n\r\n{BODY.decode()}\r\n'
+        if isinstance(part, str)
+        else f'--x\r\nContent-Disposition: form-data; name="{part[0]}"\r\n\r\n{part[1]}\r\n'
+        for part in parts
+    )
+    refused = post_form(app, f"{fields}--x--".encode())
+    assert refused.status == f"400 {reason}"
+    assert [path for path in settings.packages_directory.rglob("*") if path.is_file()] == []
+
+
+def test_the_action_may_come_after_the_file(app: webtest.TestApp) -> None:
+    head = f'--x\r\nContent-Disposition: form-data; name="content"; filename="{WHEEL}"\r\n\r\n'
+    tail = '\r\n--x\r\nContent-Disposition: form-data; name=":action"\r\n\r\nfile_upload\r\n--x--'
+    body = head.encode() + BODY + tail.encode()
+    assert post_form(app, body).status_int == 200
+    assert app.get(f"/packages/{WHEEL}").body == BODY
 
 
 @pytest.mark.parametrize("agent", ["twine/7.0.0", "uv/0.9", ""])

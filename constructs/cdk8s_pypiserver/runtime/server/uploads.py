@@ -87,6 +87,8 @@ class Uploads:
             body.drop()
             raise
         form: Mapping[str, str] = request.forms
+        if len(request.forms.getall(":action")) > 1:
+            raise RefusedError("The form has more than one :action")
         action = form.get(":action")
         if action == "doc_upload":
             # pypiserver reads all of it into memory, and drops it.
