@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 WITHOUT, WITH = "without", "with"
 WHEEL = "demo-1.0-py3-none-any.whl"
 WHEEL_BYTES = 50_000
-ROUNDS, SECONDS = 12, 4.0
-"""Long, since each begins with a burst that is counted one by one; short, so that a busy minute hits both."""
+ROUNDS, SECONDS = 16, 3.0
+"""Many, since two processes of one program differ by some percent, and each round has new ones."""
+WARM_UP = 1.0
+"""Seconds that do not count: they begin with a burst, of which each request is counted by itself."""
 WORK: Mapping[str, str] = {"project page": "/simple/demo/", "wheel": f"/packages/{WHEEL}"}
 
 
@@ -37,6 +39,8 @@ class Run:
     rate: float
     seconds: float
     cpu: float
+    before: float
+    """Requests of the warm-up."""
 
     @property
     def requests(self) -> float:
@@ -50,9 +54,10 @@ def measure(scale: Scale) -> Section:
     section = Section(
         "Monitoring",
         f"The registry with its requests counted and without, both in front of the same server; reads open; "
-        f"{described()}; {rounds} rounds of {seconds:g} s in which the two take turns; requests a second, medians. The "
-        "ratio is the median of those of the rounds. CPU: time of nginx's workers and of mtail a request, over all "
-        "rounds. Memory: resident set of mtail after the load.",
+        f"{described()}; {rounds} rounds of {seconds:g} s in which the two take turns, each time started anew and "
+        f"warmed up for {WARM_UP:g} s; requests a second, medians. The ratio is the median of those of the rounds. "
+        "CPU: time of nginx's workers and of mtail a request, over all rounds. Memory: resident set of mtail after the "
+        "load.",
         ["", WITHOUT, WITH, "ratio", "range", "CPU µs without", "CPU µs with"],
     )
     program = mtail()
@@ -64,22 +69,20 @@ def measure(scale: Scale) -> Section:
         directory = Path(temporary)
         server = stack.enter_context(Server(directory / "server"))
         counter = stack.enter_context(Counter(directory))
-        gateways = {}
-        for name in (WITHOUT, WITH):
-            setup = Setup(anonymous=True, metrics=name == WITH)
-            home = directory / name
-            gateway = Gateway(home, server.port, packages=server.packages, pages=server.pages, setup=setup)
-            if setup.metrics:
-                connect(gateway, log_port=counter.log_port, port=counter.port)
-            gateways[name] = stack.enter_context(gateway)
         content = WHEEL.encode() + bytes(WHEEL_BYTES - len(WHEEL))
-        upload(gateways[WITHOUT].url, WHEEL, content, ("publisher", "publisher-password")).raise_for_status()
+        with _gateway(directory / "first", server, None) as gateway:
+            upload(gateway.url, WHEEL, content, ("publisher", "publisher-password")).raise_for_status()
         for each in range(rounds):
             for work, path in WORK.items():
                 for name in (WITHOUT, WITH) if each % 2 else (WITH, WITHOUT):
-                    before = _cpu_seconds(gateways[name], counter)
-                    rate = Load(gateways[name].url, [path]).run(seconds, directory)
-                    runs[work, name].append(Run(rate, seconds, _cpu_seconds(gateways[name], counter) - before))
+                    home = directory / f"{work.split()[0]}-{each}-{name}"
+                    with _gateway(home, server, counter if name == WITH else None) as gateway:
+                        load = Load(gateway.url, [path])
+                        warm_up = load.run(WARM_UP, directory)
+                        before = _cpu_seconds(gateway, counter)
+                        rate = load.run(seconds, directory)
+                        cpu = _cpu_seconds(gateway, counter) - before
+                        runs[work, name].append(Run(rate, seconds, cpu, warm_up * WARM_UP))
         memory = counter.memory()
         text = requests.get(f"http://127.0.0.1:{counter.port}/metrics", timeout=PATIENCE).text
         counted = sum(sample.value for sample in parse(text) if sample.name == "pypiserver_requests_total")
@@ -94,10 +97,19 @@ def measure(scale: Scale) -> Section:
         section.rows.append([work, *rates, number(median(ratios)), spread(ratios), *costs])
         section.targets.append(Target(f"{work}, with against without", median(ratios), 0.97, at_least=True))
     section.targets.append(Target("memory of mtail", memory / 2**20, 25, unit="MiB"))
-    sent = sum(run.requests for (_, name), made in runs.items() if name == WITH for run in made)
+    sent = sum(run.before + run.requests for (_, name), made in runs.items() if name == WITH for run in made)
     section.notes.append(f"Of {number(sent)} requests {number(counted)} were counted, most of them by sampling.")
     section.notes.append(f"The mtail here: {_version(program)}.")
     return section
+
+
+def _gateway(home: Path, server: Server, counter: Counter | None) -> Gateway:
+    """A gateway whose requests are counted if there is a counter."""
+    setup = Setup(anonymous=True, metrics=counter is not None)
+    gateway = Gateway(home, server.port, packages=server.packages, pages=server.pages, setup=setup)
+    if counter:
+        connect(gateway, log_port=counter.log_port, port=counter.port)
+    return gateway
 
 
 def _cpu_seconds(gateway: Gateway, counter: Counter) -> float:
