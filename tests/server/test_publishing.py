@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -192,6 +194,29 @@ def test_unfinished_files_are_removed_once_they_are_abandoned(tmp_path: Path) ->
     link.clean(ABANDONED_SECONDS)
     assert files(tmp_path) == ["new"]
     link.clean(0)
+    assert files(tmp_path) == []
+
+
+def test_a_file_that_is_being_uploaded_is_not_abandoned(tmp_path: Path) -> None:
+    """The pod that is to be replaced finishes its uploads while its successor starts, on the same volume."""
+    draft = Link(tmp_path).draft()
+    draft.write(b"content")
+    Link(tmp_path).clean(0)
+    draft.publish(NAME)
+    draft.discard()
+    assert files(tmp_path) == [NAME]
+
+
+def test_a_file_whose_server_was_killed_is_abandoned(tmp_path: Path) -> None:
+    program = f"import sys; sys.path[:0] = {sys.path}; from links import Link; from pathlib import Path; "
+    program += f"draft = Link(Path({str(tmp_path)!r})).draft(); print('begun', flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdout
+        assert server.stdout.readline() == b"begun\n"
+        Link(tmp_path).clean(0)
+        assert len(files(tmp_path)) == 1
+        server.kill()
+    Link(tmp_path).clean(0)
     assert files(tmp_path) == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
 import uuid
@@ -69,6 +70,9 @@ class Link:
     def clean(self, abandoned_seconds: float) -> None:
         """See Publisher."""
         for path in abandoned(self._directory, abandoned_seconds):
+            # A pod that is to end finishes what it has begun, while its successor has started already.
+            if _is_in_use(path):
+                continue
             with suppress(FileNotFoundError):
                 path.unlink()
             _log.info("removed the unfinished upload %s", path.name)
@@ -87,6 +91,9 @@ class _Hidden:
         directory.mkdir(parents=True, exist_ok=True)
         self._path = directory / uuid.uuid4().hex
         self._file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644), "w+b")
+        # Says that it is in use, as long as this process lives; not every file system has locks.
+        with suppress(OSError):
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def write(self, block: bytes) -> None:
         """See Draft."""
@@ -121,3 +128,14 @@ class _Hidden:
         # Closing writes what is still held back.
         with suppress(OSError):
             self._file.close()
+
+
+def _is_in_use(path: Path) -> bool:
+    try:
+        with path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
