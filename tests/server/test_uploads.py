@@ -87,8 +87,13 @@ def test_what_does_not_fit_is_refused_with_the_reason(
 @pytest.mark.parametrize(
     ("parts", "reason"),
     [
-        ([(":action", "x"), "content", (":action", "file_upload")], "The form has more than one :action"),
-        ([(":action", "file_upload"), "content", (":action", "x")], "The form has more than one :action"),
+        ([(":action", "x"), "content", (":action", "file_upload")], "The form has another :action before its file"),
+        ([":action", "content", (":action", "file_upload")], "The form has another :action before its file"),
+        (
+            [(":action", "x"), "gpg_signature", (":action", "file_upload")],
+            "The form has another :action before its file",
+        ),
+        ([(":action", "file_upload"), "content", (":action", "x")], "Unsupported ':action' field: x"),
         ([(":action", "file_upload"), "content", "content"], "The form has more than one file content"),
     ],
 )
@@ -104,6 +109,12 @@ def test_what_contradicts_itself_is_refused(
     refused = post_form(app, f"{fields}--x--".encode())
     assert refused.status == f"400 {reason}"
     assert [path for path in settings.packages_directory.rglob("*") if path.is_file()] == []
+
+
+def test_other_files_of_a_form_are_passed_over(app: webtest.TestApp) -> None:
+    files = [("other", "notes.txt", b"notes"), ("content", WHEEL, BODY)]
+    assert app.post("/", {":action": "file_upload"}, upload_files=files).status_int == 200
+    assert app.get(f"/packages/{WHEEL}").body == BODY
 
 
 def test_the_action_may_come_after_the_file(app: webtest.TestApp) -> None:

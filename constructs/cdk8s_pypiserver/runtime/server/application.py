@@ -69,7 +69,7 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
     packages = Packages(root, listing, digests, pages.drop)
     app = upstream.application(upstream.configuration(root), packages)
     app.default_error_handler = errors.plain
-    app.add_hook("before_request", errors.refuse_controls)
+    app.add_hook("before_request", errors.refuse_bad_addresses)
     app.install(Slots(settings.threads, settings.concurrent_uploads, volume.problem))
     app.install(Uploads(publishing, packages.exists, volume.problem, removal=settings.allow_removal))
     app.install(pages)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import re
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 from upstream import HTTPError, request, response
 
@@ -33,8 +34,8 @@ def plain(error: HTTPError) -> str:
     return f"{text}\n"
 
 
-def refuse_controls() -> None:
-    """Refuse an address with control characters, which no redirection can carry.
+def refuse_bad_addresses() -> None:
+    """Refuse an address that no redirection can carry: one with control characters, or whose host can be none.
 
     Raises:
         HTTPError: 400.
@@ -42,6 +43,10 @@ def refuse_controls() -> None:
     scheme, host, *_ = request.urlparts
     if re.search(r"[\x00-\x1f\x7f]", scheme + host + request.path):
         raise HTTPError(HTTPStatus.BAD_REQUEST, "The address has control characters")
+    try:
+        urlsplit(request.url)
+    except ValueError as error:
+        raise HTTPError(HTTPStatus.BAD_REQUEST, f"The address is none: {error}") from error
 
 
 def unavailable(reason: str) -> HTTPError:

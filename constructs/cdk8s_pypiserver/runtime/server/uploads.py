@@ -87,8 +87,6 @@ class Uploads:
             body.drop()
             raise
         form: Mapping[str, str] = request.forms
-        if len(request.forms.getall(":action")) > 1:
-            raise RefusedError("The form has more than one :action")
         action = form.get(":action")
         if action == "doc_upload":
             # pypiserver reads all of it into memory, and drops it.
@@ -99,6 +97,9 @@ class Uploads:
             )
         if action in {"remove_pkg", "file_upload", "yank", "unyank"} and (problem := self._problem()):
             raise unavailable(problem)
+        sent = [request.files[name].file for name in _FILES if name in request.files]
+        if action == "file_upload" and any(isinstance(file, _Nowhere) for file in sent):
+            raise RefusedError("The form has another :action before its file")
         if action == "file_upload" and (content := request.files.get("content")):
             _check_form(content.raw_filename, form)
             content.file.check({field: form[field] for field in FORM_FIELDS if form.get(field)})
