@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import requests
-
 from gateway_programs import Gateway, Setup
 from load import Load, described
-from monitored import Counter, connect, mtail, parse
+from monitored import Counter, connect, mtail
 from processes import children, cpu_seconds
-from programs import PATIENCE, Server, upload
+from programs import Server, upload
 from report import Scale, Section, Target, median, number, spread
 
 if TYPE_CHECKING:
@@ -39,8 +37,6 @@ class Run:
     rate: float
     seconds: float
     cpu: float
-    before: float
-    """Requests of the warm-up."""
 
     @property
     def requests(self) -> float:
@@ -78,14 +74,12 @@ def measure(scale: Scale) -> Section:
                     home = directory / f"{work.split()[0]}-{each}-{name}"
                     with _gateway(home, server, counter if name == WITH else None) as gateway:
                         load = Load(gateway.url, [path])
-                        warm_up = load.run(WARM_UP, directory)
+                        load.run(WARM_UP, directory)
                         before = _cpu_seconds(gateway, counter)
                         rate = load.run(seconds, directory)
                         cpu = _cpu_seconds(gateway, counter) - before
-                        runs[work, name].append(Run(rate, seconds, cpu, warm_up * WARM_UP))
+                        runs[work, name].append(Run(rate, seconds, cpu))
         memory = counter.memory()
-        text = requests.get(f"http://127.0.0.1:{counter.port}/metrics", timeout=PATIENCE).text
-        counted = sum(sample.value for sample in parse(text) if sample.name == "pypiserver_requests_total")
     for work in WORK:
         pairs = zip(runs[work, WITH], runs[work, WITHOUT], strict=True)
         ratios = [one.rate / other.rate for one, other in pairs]
@@ -97,8 +91,6 @@ def measure(scale: Scale) -> Section:
         section.rows.append([work, *rates, number(median(ratios)), spread(ratios), *costs])
         section.targets.append(Target(f"{work}, with against without", median(ratios), 0.97, at_least=True))
     section.targets.append(Target("memory of mtail", memory / 2**20, 25, unit="MiB"))
-    sent = sum(run.before + run.requests for (_, name), made in runs.items() if name == WITH for run in made)
-    section.notes.append(f"Of {number(sent)} requests {number(counted)} were counted, most of them by sampling.")
     section.notes.append(f"The mtail here: {_version(program)}.")
     return section
 

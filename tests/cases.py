@@ -41,11 +41,7 @@ CASES = {
     ),
     "existing-tls-secret": PyPIServerSpec(ingress=IngressSpec(host=HOST, tls=TLSSpec(secret="wildcard"))),
     "gateway-tls": PyPIServerSpec(gateway=GatewaySpec(tls=GatewayTLSSpec(secret="own"))),
-    "gateway-certificate": PyPIServerSpec(
-        gateway=GatewaySpec(
-            tls=GatewayTLSSpec(certificate=GatewayCertificateSpec(issuer="own-ca", hosts=["pypiserver.team.svc"]))
-        )
-    ),
+    "gateway-certificate": PyPIServerSpec(gateway=GatewaySpec(tls=OWN_CA)),
     "openshift": PyPIServerSpec(user_id=None),
     "monitoring": PyPIServerSpec(monitoring=MonitoringSpec()),
     "monitoring-by-pods": PyPIServerSpec(

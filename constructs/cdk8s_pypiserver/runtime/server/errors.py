@@ -46,7 +46,7 @@ def refuse_bad_addresses() -> None:
     try:
         urlsplit(request.url)
     except ValueError as error:
-        raise HTTPError(HTTPStatus.BAD_REQUEST, f"The address is none: {error}") from error
+        raise HTTPError(HTTPStatus.BAD_REQUEST, f"Bad address: {error}") from error
 
 
 def unavailable(reason: str) -> HTTPError:
