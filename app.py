@@ -19,10 +19,10 @@ from cdk8s_pypiserver import (  # noqa: E402
     CertificateSpec,
     GatewaySpec,
     GatewayTLSSpec,
+    Identity,
     Ingress,
     IngressSpec,
     KustomizeApp,
-    Metadata,
     MonitoringSpec,
     NamespaceChart,
     PyPIServerChart,
@@ -51,7 +51,7 @@ def main() -> None:
 
     def exposed(concern: str, tls: TLSSpec | None = None) -> cdk8s.Chart:
         chart = cdk8s.Chart(cdk8s.App(), concern)
-        Ingress(chart, "ingress", spec=IngressSpec(host=HOST, tls=tls), metadata=Metadata(name="pypiserver"))
+        Ingress(chart, "ingress", spec=IngressSpec(host=HOST, tls=tls), metadata=Identity(name="pypiserver"))
         return chart
 
     ingress = exposed("ingress")

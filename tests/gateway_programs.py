@@ -28,8 +28,8 @@ import requests
 import urllib3
 
 from cdk8s_pypiserver import GatewaySpec
-from cdk8s_pypiserver.gateway import configuration
-from cdk8s_pypiserver.tls import FILE as TLS_FILE
+from cdk8s_pypiserver.pod.gateway import configuration
+from cdk8s_pypiserver.pod.tls import FILE as TLS_FILE
 from programs import PATIENCE, Server, free_port, wait_for
 
 if TYPE_CHECKING:
@@ -440,7 +440,7 @@ def scene(directory: Path, setup: Setup = SHIPPED) -> Iterator[Scene]:
         yield Scene(gateway, recorder, packages, pages)
 
 
-METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nSummary: A package of the tests\n"
+METADATA = "Identity-Version: 2.1\nName: {name}\nVersion: {version}\nSummary: A package of the tests\n"
 
 
 def make_wheel(directory: Path, name: str, version: str, padding: bytes = b"", headers: str = "") -> Path:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import requests
 
-from cdk8s_pypiserver.files import runtime_files
-from cdk8s_pypiserver.monitoring import ENVIRONMENT, arguments
+from cdk8s_pypiserver.base.config_files import runtime_files
+from cdk8s_pypiserver.monitoring.counting import ENVIRONMENT, arguments
 from gateway_programs import Gateway, Setup
 from programs import PATIENCE, RUNTIME, Server, free_port, wait_for
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cdk8s_pypiserver.kustomize import HEADER
+from cdk8s_pypiserver.kustomize.app import HEADER
 from manifests import DIST, ROOT
 
 CDK8S_CLI = "cdk8s-cli@2.207.60"

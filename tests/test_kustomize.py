@@ -24,7 +24,7 @@ from cdk8s_pypiserver import (
     PyPIServerChart,
     PyPIServerSpec,
 )
-from cdk8s_pypiserver.patches import patch_between
+from cdk8s_pypiserver.kustomize.patches import patch_between
 from manifests import DIST, ROOT, by_kind, compose, objects, synthesize
 
 CONCERNS: dict[str, dict[str, Any]] = {

@@ -4,21 +4,22 @@
 """
 
 # First, since it is the half of loading that needs no Node.js: an app may have that started meanwhile.
-from .spec import Resources, Spec  # isort: split
+from .base.model import Resources, Spec  # isort: split
 
-from .alerts import BackupAlertSpec
-from .auth import AuthSpec
-from .availability import Availability, AvailabilitySpec
-from .exposure import CertificateSpec, Ingress, IngressSpec, Service, ServiceSpec, TLSSpec
-from .gateway import Gateway, GatewaySpec
-from .kustomize import KustomizeApp
-from .metadata import Metadata
-from .monitoring import Monitoring, MonitoringSpec
-from .namespace import NamespaceChart, NamespaceSpec
-from .registry import PyPIServer, PyPIServerChart, PyPIServerSpec
-from .server import Server, ServerSpec
-from .storage import LocalVolume, LocalVolumeSpec, S3Volume, S3VolumeSpec, SharedVolume, SharedVolumeSpec
-from .tls import GatewayCertificateSpec, GatewayTLSSpec
+from .access.credentials import AuthSpec
+from .base.identity import Identity
+from .base.namespace import NamespaceChart, NamespaceSpec
+from .exposure.addresses import CertificateSpec, Ingress, IngressSpec, Service, ServiceSpec, TLSSpec
+from .kustomize.app import KustomizeApp
+from .monitoring.alerts import BackupAlertSpec
+from .monitoring.counting import Monitoring, MonitoringSpec
+from .pod.gateway import Gateway, GatewaySpec
+from .pod.server import Server, ServerSpec
+from .pod.tls import GatewayCertificateSpec, GatewayTLSSpec
+from .registry import PyPIServer, PyPIServerChart
+from .scaling.availability import Availability, AvailabilitySpec
+from .spec import PyPIServerSpec
+from .storage.volumes import LocalVolume, LocalVolumeSpec, S3Volume, S3VolumeSpec, SharedVolume, SharedVolumeSpec
 
 __all__ = [
     "AuthSpec",
@@ -30,12 +31,12 @@ __all__ = [
     "GatewayCertificateSpec",
     "GatewaySpec",
     "GatewayTLSSpec",
+    "Identity",
     "Ingress",
     "IngressSpec",
     "KustomizeApp",
     "LocalVolume",
     "LocalVolumeSpec",
-    "Metadata",
     "Monitoring",
     "MonitoringSpec",
     "NamespaceChart",

@@ -1,73 +1,34 @@
 """A whole registry: the class that people instantiate and subclass."""
 
 from collections.abc import Mapping
-from typing import Annotated
 
 import cdk8s
 from cdk8s_plus_27 import k8s
 from constructs import Construct
-from pydantic import Field, model_validator
-from typing_extensions import Self
 
-from .auth import AuthSpec, credentials_volume
-from .auth import environment as credentials_environment
-from .availability import Availability, AvailabilitySpec, node_spread, zone_spread
-from .combinations import refuse_what_cannot_work
-from .containers import RUN_VOLUME, scratch
-from .exposure import Ingress, IngressSpec, Service, ServiceSpec, certificate_name
-from .gateway import CONTAINER as DEFAULT_CONTAINER
-from .gateway import Gateway, GatewaySpec
-from .metadata import Metadata
-from .monitoring import Monitoring, MonitoringSpec
-from .server import Server, ServerSpec
-from .spec import Label, Spec
-from .storage import (
+from .access.credentials import credentials_volume
+from .access.credentials import environment as credentials_environment
+from .base.identity import Identity
+from .base.values import number
+from .exposure.addresses import Ingress, Service, certificate_name
+from .monitoring.counting import Monitoring
+from .pod.gateway import CONTAINER as DEFAULT_CONTAINER
+from .pod.gateway import Gateway
+from .pod.hardening import RUN_VOLUME, scratch
+from .pod.server import Server
+from .scaling.availability import Availability, node_spread, zone_spread
+from .spec import PyPIServerSpec
+from .storage.volumes import (
     SUFFIX as PACKAGES,
 )
-from .storage import (
+from .storage.volumes import (
     LocalVolume,
     LocalVolumeSpec,
     S3Volume,
     S3VolumeSpec,
     SharedVolume,
     SharedVolumeSpec,
-    StorageSpec,
 )
-from .values import number
-
-
-class PyPIServerSpec(Spec):
-    """A registry, a field for each concern."""
-
-    name: Label = "pypiserver"
-    """Name of the objects; those of the second kind are called `<name>-<suffix>`."""
-    storage: StorageSpec = LocalVolumeSpec()
-    """Where the packages are kept."""
-    server: ServerSpec = ServerSpec()
-    """The container that stores packages and makes the index."""
-    gateway: GatewaySpec = GatewaySpec()
-    """The container that clients talk to."""
-    auth: AuthSpec = AuthSpec()
-    """Who may read and publish."""
-    service: ServiceSpec = ServiceSpec()
-    """The Service."""
-    ingress: IngressSpec | None = None
-    """The Ingress; None for a registry that is reached within the cluster or by port-forward."""
-    replicas: Annotated[int, Field(ge=0)] = 1
-    """Pods, where there is no `availability`."""
-    availability: AvailabilitySpec | None = None
-    """Autoscaler, disruption budget and spread; needs a SharedVolumeSpec."""
-    monitoring: MonitoringSpec | None = None
-    """Counters, scraping, alerts and a dashboard; None for none of them."""
-    user_id: Annotated[int, Field(ge=1)] | None = 9898
-    """uid, gid and fsGroup of the pod; 9898 is pypiserver's own. None leaves the choice to the platform (OpenShift)."""
-    termination_grace_seconds: Annotated[int, Field(ge=30)] = 330
-    """Seconds a stopping pod has for the uploads and downloads that it has begun."""
-
-    @model_validator(mode="after")
-    def _works(self) -> Self:
-        refuse_what_cannot_work(self)
-        return self
 
 
 class PyPIServer(Construct):
@@ -99,7 +60,7 @@ class PyPIServer(Construct):
         """
         super().__init__(scope, id_)
         self.spec = spec = spec or PyPIServerSpec()
-        self.metadata = metadata = Metadata(name=spec.name, annotations=self.annotations(), labels=self.labels())
+        self.metadata = metadata = Identity(name=spec.name, annotations=self.annotations(), labels=self.labels())
         self.server = Server(self, "server", spec=spec.server, metadata=metadata)
         self.gateway = Gateway(
             self,

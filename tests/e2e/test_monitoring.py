@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from cdk8s_pypiserver.alerts import rules
-from cdk8s_pypiserver.dashboard import dashboard
-from cdk8s_pypiserver.metadata import Metadata
+from cdk8s_pypiserver.base.identity import Identity
+from cdk8s_pypiserver.monitoring.alerts import rules
+from cdk8s_pypiserver.monitoring.dashboard import dashboard
 from e2e import cluster, samples
 from e2e.waiting import eventually
 from promql import names_and_labels
@@ -114,7 +114,7 @@ def prometheus(service: tuple[str, str], registry: Registry) -> Iterator[Prometh
 
 def groups() -> list[dict[str, Any]]:
     """The rules, as the component has them."""
-    return rules(Metadata(name=cluster.NAME), f"{cluster.NAME}-tls")
+    return rules(Identity(name=cluster.NAME), f"{cluster.NAME}-tls")
 
 
 def waiting_seconds(alert: str, seconds: int) -> cluster.Patch:

@@ -23,8 +23,8 @@ from cdk8s_pypiserver import (
     PyPIServerSpec,
     TLSSpec,
 )
-from cdk8s_pypiserver.alerts import rules
-from cdk8s_pypiserver.metadata import Metadata
+from cdk8s_pypiserver.base.identity import Identity
+from cdk8s_pypiserver.monitoring.alerts import rules
 from manifests import by_kind, synthesize
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ FINE: list[dict[str, str | None]] = [
 
 
 def _groups() -> list[dict[str, Any]]:
-    return rules(Metadata(name=NAME), CERTIFICATE, BackupAlertSpec(cron_job=BACKUP))
+    return rules(Identity(name=NAME), CERTIFICATE, BackupAlertSpec(cron_job=BACKUP))
 
 
 def _promtool(*arguments: str | Path) -> str:
@@ -189,7 +189,7 @@ def test_there_is_an_alert_about_a_certificate_only_where_there_is_one() -> None
 
 def test_the_age_of_a_backup_is_in_hours_or_days() -> None:
     for age, seconds in (("1h", 3600), ("26h", 93_600), ("8d", 691_200)):
-        made = rules(Metadata(name=NAME), backup=BackupAlertSpec(cron_job=BACKUP, max_age=age))
+        made = rules(Identity(name=NAME), backup=BackupAlertSpec(cron_job=BACKUP, max_age=age))
         (expression,) = (each["expr"] for each in made[1]["rules"] if each["alert"] == "PyPIServerBackupTooOld")
         assert f" > {seconds} " in expression
 

@@ -10,8 +10,8 @@ import yaml
 
 from cases import CASES
 from cdk8s_pypiserver import MonitoringSpec, PyPIServerSpec, ServiceSpec
-from cdk8s_pypiserver.files import runtime_files
-from cdk8s_pypiserver.monitoring import LOG_ADDRESS, MTAIL_PORT
+from cdk8s_pypiserver.base.config_files import runtime_files
+from cdk8s_pypiserver.monitoring.counting import LOG_ADDRESS, MTAIL_PORT
 from manifests import by_kind, pod_of, synthesize
 
 CRDS = Path(__file__).parent / "crds"

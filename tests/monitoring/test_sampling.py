@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from cdk8s_pypiserver import GatewaySpec
-from cdk8s_pypiserver.files import runtime_files
+from cdk8s_pypiserver.base.config_files import runtime_files
 from gateway_programs import Gateway, Setup, basic, read_all
 from manifests import ROOT
 from monitored import Counter, Line, Lines, connect, counts, mtail, parse

@@ -7,9 +7,16 @@ from cdk8s_plus_27 import k8s
 from constructs import Construct
 from pydantic import Field
 
-from . import images
-from .auth import credentials_mount
-from .containers import (
+from cdk8s_pypiserver.access.credentials import credentials_mount
+from cdk8s_pypiserver.base import images
+from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
+from cdk8s_pypiserver.base.identity import Identity
+from cdk8s_pypiserver.base.model import QuantityStr, Resources, Spec
+from cdk8s_pypiserver.storage.volumes import PACKAGES_DIRECTORY
+from cdk8s_pypiserver.storage.volumes import SUFFIX as PACKAGES_VOLUME
+
+from .gateway import PORT as GATEWAY_PORT
+from .hardening import (
     RUN_DIRECTORY,
     RUN_VOLUME,
     hardened,
@@ -19,12 +26,6 @@ from .containers import (
     variables,
     wait_before_stop,
 )
-from .files import ConfigFiles, runtime_files
-from .gateway import PORT as GATEWAY_PORT
-from .metadata import Metadata
-from .spec import QuantityStr, Resources, Spec
-from .storage import PACKAGES_DIRECTORY
-from .storage import SUFFIX as PACKAGES_VOLUME
 from .tls import PORT as HTTPS_PORT
 
 CONTAINER = "pypiserver"
@@ -64,7 +65,7 @@ class Server(ConfigFiles):
         files: ConfigMap of the Python files that the container runs.
     """
 
-    def __init__(self, scope: Construct, id_: str, *, spec: ServerSpec, metadata: Metadata) -> None:
+    def __init__(self, scope: Construct, id_: str, *, spec: ServerSpec, metadata: Identity) -> None:
         """Make the ConfigMap."""
         super().__init__(scope, id_, metadata=metadata, suffix="server", files=runtime_files("server"))
         self.spec = spec

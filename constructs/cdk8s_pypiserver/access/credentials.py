@@ -2,8 +2,8 @@
 
 from cdk8s_plus_27 import k8s
 
-from .metadata import Metadata
-from .spec import Name, Spec
+from cdk8s_pypiserver.base.identity import Identity
+from cdk8s_pypiserver.base.model import Name, Spec
 
 CREDENTIALS_DIRECTORY = "/etc/pypiserver/auth"
 VOLUME = "credentials"
@@ -23,7 +23,7 @@ class AuthSpec(Spec):
     serve."""
 
 
-def credentials_volume(spec: AuthSpec, metadata: Metadata) -> k8s.Volume:
+def credentials_volume(spec: AuthSpec, metadata: Identity) -> k8s.Volume:
     """Return the volume of the Secret; optional, so that the server's log can say that the Secret is missing."""
     return k8s.Volume(
         name=VOLUME,
@@ -36,12 +36,12 @@ def credentials_mount() -> k8s.VolumeMount:
     return k8s.VolumeMount(name=VOLUME, mount_path=CREDENTIALS_DIRECTORY, read_only=True)
 
 
-def secret_name(spec: AuthSpec, metadata: Metadata) -> str:
+def secret_name(spec: AuthSpec, metadata: Identity) -> str:
     """Return the name of the Secret with the htpasswd files."""
     return spec.secret or metadata.name_of("auth")
 
 
-def environment(spec: AuthSpec, metadata: Metadata) -> dict[str, str]:
+def environment(spec: AuthSpec, metadata: Identity) -> dict[str, str]:
     """Return the server's settings that concern credentials."""
     return {
         "CREDENTIALS_DIRECTORY": CREDENTIALS_DIRECTORY,

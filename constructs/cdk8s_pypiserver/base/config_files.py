@@ -8,13 +8,13 @@ from importlib import resources
 from cdk8s_plus_27 import k8s
 from constructs import Construct
 
-from .metadata import Metadata
+from .identity import Identity
 
 
 @cache
 def runtime_files(folder: str) -> Mapping[str, str]:
     """Return the files of a folder of runtime/ by name."""
-    directory = resources.files(__package__) / "runtime" / folder
+    directory = resources.files("cdk8s_pypiserver") / "runtime" / folder
     names = sorted(entry.name for entry in directory.iterdir() if entry.name.endswith((".py", ".conf", ".mtail")))
     return {name: (directory / name).read_text("utf-8") for name in names}
 
@@ -27,7 +27,7 @@ class ConfigFiles(k8s.KubeConfigMap):
     """
 
     def __init__(
-        self, scope: Construct, id_: str, *, metadata: Metadata, suffix: str, files: Mapping[str, str]
+        self, scope: Construct, id_: str, *, metadata: Identity, suffix: str, files: Mapping[str, str]
     ) -> None:
         """Make the ConfigMap `<name>-<suffix>`."""
         super().__init__(scope, id_, metadata=metadata.of(suffix), data=dict(files))

@@ -5,8 +5,8 @@ from typing import Literal
 
 from constructs import Construct
 
-from .metadata import Metadata
-from .spec import Name, Spec
+from cdk8s_pypiserver.base.identity import Identity
+from cdk8s_pypiserver.base.model import Name, Spec
 
 
 class IssuerSpec(Spec):
@@ -18,13 +18,13 @@ class IssuerSpec(Spec):
     """Kind of the issuer."""
 
 
-def secret_name(given: str | None, metadata: Metadata) -> str:
+def secret_name(given: str | None, metadata: Identity) -> str:
     """Return the name of the Secret with the certificate, of the Ingress as of the gateway."""
     return given or metadata.name_of("tls")
 
 
 def certificate(
-    scope: Construct, spec: IssuerSpec, *, hosts: Sequence[str], secret: str, metadata: Metadata
+    scope: Construct, spec: IssuerSpec, *, hosts: Sequence[str], secret: str, metadata: Identity
 ) -> Construct:
     """Make a Certificate for these names, called as the registry; cert-manager puts it into the Secret."""
     # Loading the generated classes takes longer than a whole synth: only who asks for the object pays for it.

@@ -6,9 +6,9 @@ from cdk8s_plus_27 import k8s
 from constructs import Construct
 from pydantic import Field
 
-from .metadata import Metadata
-from .spec import Label, Name, QuantityStr, Spec
-from .values import amount
+from cdk8s_pypiserver.base.identity import Identity
+from cdk8s_pypiserver.base.model import Label, Name, QuantityStr, Spec
+from cdk8s_pypiserver.base.values import amount
 
 SUFFIX = "packages"
 PACKAGES_DIRECTORY = "/data/packages"
@@ -76,7 +76,7 @@ StorageSpec = Annotated[LocalVolumeSpec | SharedVolumeSpec | S3VolumeSpec, Field
 class LocalVolume(k8s.KubePersistentVolumeClaim):
     """A claim for a volume of one node."""
 
-    def __init__(self, scope: Construct, id_: str, *, spec: LocalVolumeSpec, metadata: Metadata) -> None:
+    def __init__(self, scope: Construct, id_: str, *, spec: LocalVolumeSpec, metadata: Identity) -> None:
         """Make the claim."""
         claim = _claim("ReadWriteOnce", spec.size, storage_class=spec.storage_class)
         super().__init__(scope, id_, metadata=metadata.of(SUFFIX), spec=claim)
@@ -86,7 +86,7 @@ class LocalVolume(k8s.KubePersistentVolumeClaim):
 class SharedVolume(k8s.KubePersistentVolumeClaim):
     """A claim for a file system of all nodes."""
 
-    def __init__(self, scope: Construct, id_: str, *, spec: SharedVolumeSpec, metadata: Metadata) -> None:
+    def __init__(self, scope: Construct, id_: str, *, spec: SharedVolumeSpec, metadata: Identity) -> None:
         """Make the claim."""
         claim = _claim("ReadWriteMany", spec.size, storage_class=spec.storage_class)
         super().__init__(scope, id_, metadata=metadata.of(SUFFIX), spec=claim)
@@ -101,7 +101,7 @@ class S3Volume(k8s.KubePersistentVolumeClaim):
         storage_class: The StorageClass (dynamic provisioning) or None.
     """
 
-    def __init__(self, scope: Construct, id_: str, *, spec: S3VolumeSpec, metadata: Metadata, user: int) -> None:
+    def __init__(self, scope: Construct, id_: str, *, spec: S3VolumeSpec, metadata: Identity, user: int) -> None:
         """Make the objects; `user` is the uid and gid that owns every file of the mount."""
         name, static = metadata.name_of(SUFFIX), spec.provisioning == "static"
         claim = _claim(

@@ -6,16 +6,18 @@ from cdk8s_plus_27 import k8s
 from constructs import Construct
 from pydantic import Field
 
-from . import images, tls
-from .certificates import certificate, secret_name
-from .containers import RUN_DIRECTORY, RUN_VOLUME, hardened, http_probe, requirements, scratch, wait_before_stop
-from .files import ConfigFiles, runtime_files
-from .metadata import Metadata
-from .spec import QuantityStr, Resources, Spec, quantity
-from .storage import PACKAGES_DIRECTORY
-from .storage import SUFFIX as PACKAGES_VOLUME
+from cdk8s_pypiserver.base import images
+from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
+from cdk8s_pypiserver.base.identity import Identity
+from cdk8s_pypiserver.base.model import QuantityStr, Resources, Spec, quantity
+from cdk8s_pypiserver.base.values import number
+from cdk8s_pypiserver.exposure.certificates import certificate, secret_name
+from cdk8s_pypiserver.storage.volumes import PACKAGES_DIRECTORY
+from cdk8s_pypiserver.storage.volumes import SUFFIX as PACKAGES_VOLUME
+
+from . import tls
+from .hardening import RUN_DIRECTORY, RUN_VOLUME, hardened, http_probe, requirements, scratch, wait_before_stop
 from .tls import GatewayTLSSpec
-from .values import number
 
 CONTAINER = "gateway"
 PORT = 8080
@@ -66,7 +68,7 @@ class Gateway(ConfigFiles):
         anonymous_reads: bool,
         slow_volume: bool,
         metrics: bool,
-        metadata: Metadata,
+        metadata: Identity,
     ) -> None:
         """Make the objects; the switches are those of `configuration`."""
         files = configuration(spec, anonymous_reads=anonymous_reads, slow_volume=slow_volume, metrics=metrics)
@@ -115,7 +117,7 @@ class Gateway(ConfigFiles):
         ]
 
 
-def _certificate(scope: Construct, spec: GatewayTLSSpec, metadata: Metadata) -> Construct | None:
+def _certificate(scope: Construct, spec: GatewayTLSSpec, metadata: Identity) -> Construct | None:
     asked, secret = spec.certificate, secret_name(spec.secret, metadata)
     return certificate(scope, asked, hosts=asked.hosts, secret=secret, metadata=metadata) if asked else None
 

@@ -6,9 +6,9 @@ from typing import Annotated
 from cdk8s_plus_27 import k8s
 from pydantic import Field
 
-from .certificates import IssuerSpec, secret_name
-from .metadata import Metadata
-from .spec import Host, Name, Spec
+from cdk8s_pypiserver.base.identity import Identity
+from cdk8s_pypiserver.base.model import Host, Name, Spec
+from cdk8s_pypiserver.exposure.certificates import IssuerSpec, secret_name
 
 PORT = 8443
 PORT_NAME = "https"
@@ -35,7 +35,7 @@ class GatewayTLSSpec(Spec):
     """What cert-manager is asked for; None where the Secret comes from elsewhere."""
 
 
-def certificate_volume(spec: GatewayTLSSpec, metadata: Metadata) -> k8s.Volume:
+def certificate_volume(spec: GatewayTLSSpec, metadata: Identity) -> k8s.Volume:
     """Return the volume of the Secret; a pod waits for it."""
     return k8s.Volume(name=VOLUME, secret=k8s.SecretVolumeSource(secret_name=secret_name(spec.secret, metadata)))
 

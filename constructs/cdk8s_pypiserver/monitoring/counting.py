@@ -8,13 +8,15 @@ from constructs import Construct
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from . import alerts, dashboard, images, scraping
+from cdk8s_pypiserver.base import images
+from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
+from cdk8s_pypiserver.base.identity import Identity
+from cdk8s_pypiserver.base.model import Name, Resources, Spec
+from cdk8s_pypiserver.pod.gateway import METRICS_PORT
+from cdk8s_pypiserver.pod.hardening import hardened, http_probe, requirements, variables
+
+from . import alerts, dashboard, scraping
 from .alerts import BackupAlertSpec
-from .containers import hardened, http_probe, requirements, variables
-from .files import ConfigFiles, runtime_files
-from .gateway import METRICS_PORT
-from .metadata import Metadata
-from .spec import Name, Resources, Spec
 
 CONTAINER = "metrics"
 FILES_DIRECTORY = "/etc/pypiserver/monitoring"
@@ -104,7 +106,7 @@ class Monitoring(Construct):
         id_: str,
         *,
         spec: MonitoringSpec,
-        metadata: Metadata,
+        metadata: Identity,
         certificate: str | None = None,
     ) -> None:
         """Make the objects; `certificate` is the name of the Certificate that the registry itself asks for."""

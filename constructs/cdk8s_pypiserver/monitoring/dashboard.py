@@ -6,8 +6,9 @@ from typing import Any
 from cdk8s_plus_27 import k8s
 from constructs import Construct
 
+from cdk8s_pypiserver.base.identity import Identity
+
 from .alerts import LATENCY, REQUESTS, UPLOADS
-from .metadata import Metadata
 from .objectives import ERRORS, PAGE_SECONDS, SLOW_PAGES
 
 SUFFIX = "dashboard"
@@ -21,7 +22,7 @@ _COLUMNS = 24
 _GREEN, _YELLOW, _RED = "green", "yellow", "red"
 
 
-def config_map(scope: Construct, *, metadata: Metadata) -> k8s.KubeConfigMap:
+def config_map(scope: Construct, *, metadata: Identity) -> k8s.KubeConfigMap:
     """Make the ConfigMap."""
     text = json.dumps(dashboard(metadata.name), indent=1) + "\n"
     return k8s.KubeConfigMap(

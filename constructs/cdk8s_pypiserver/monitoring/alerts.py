@@ -8,10 +8,11 @@ import cdk8s
 from constructs import Construct
 from pydantic import AfterValidator
 
+from cdk8s_pypiserver.base.custom import PROMETHEUS_OPERATOR, custom_object
+from cdk8s_pypiserver.base.identity import Identity
+from cdk8s_pypiserver.base.model import Name, Spec
+
 from . import objectives
-from .custom import PROMETHEUS_OPERATOR, custom_object
-from .metadata import Metadata
-from .spec import Name, Spec
 
 REQUESTS = "namespace_job_route:pypiserver_requests:rate5m"
 LATENCY = "namespace_job_route:pypiserver_request_duration_seconds:p95_5m"
@@ -47,7 +48,7 @@ class BackupAlertSpec(Spec):
 
 
 def rules(
-    metadata: Metadata, certificate: str | None = None, backup: BackupAlertSpec | None = None
+    metadata: Identity, certificate: str | None = None, backup: BackupAlertSpec | None = None
 ) -> list[dict[str, Any]]:
     """Return the groups of rules of a registry, whose name is the `job` of its targets.
 
@@ -72,7 +73,7 @@ def rules(
 def prometheus_rule(
     scope: Construct,
     *,
-    metadata: Metadata,
+    metadata: Identity,
     labels: Mapping[str, str],
     certificate: str | None,
     backup: BackupAlertSpec | None,

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from cdk8s_plus_27 import k8s
 
-from .spec import Resources
-from .values import amount, number
+from cdk8s_pypiserver.base.model import Resources
+from cdk8s_pypiserver.base.values import amount, number
 
 RUN_DIRECTORY = "/run/pypiserver"
 RUN_VOLUME = "run"

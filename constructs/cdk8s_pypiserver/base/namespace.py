@@ -6,8 +6,8 @@ import cdk8s
 from cdk8s_plus_27 import k8s
 from constructs import Construct
 
-from .metadata import APPLICATION
-from .spec import Label, Spec
+from .identity import APPLICATION
+from .model import Label, Spec
 
 
 class NamespaceSpec(Spec):

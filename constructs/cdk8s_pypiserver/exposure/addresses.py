@@ -3,12 +3,13 @@
 from cdk8s_plus_27 import k8s
 from constructs import Construct
 
-from . import values
+from cdk8s_pypiserver.base import values
+from cdk8s_pypiserver.base.identity import Identity
+from cdk8s_pypiserver.base.model import Host, Name, Port, Spec
+from cdk8s_pypiserver.pod.gateway import METRICS_PORT, METRICS_PORT_NAME, PORT_NAME, Gateway
+from cdk8s_pypiserver.pod.tls import PORT_NAME as HTTPS_PORT_NAME
+
 from .certificates import IssuerSpec, certificate, secret_name
-from .gateway import METRICS_PORT, METRICS_PORT_NAME, PORT_NAME, Gateway
-from .metadata import Metadata
-from .spec import Host, Name, Port, Spec
-from .tls import PORT_NAME as HTTPS_PORT_NAME
 
 REQUEST_SECONDS = 600
 """How long an ingress controller waits for a slow upload or download."""
@@ -54,7 +55,7 @@ class IngressSpec(Spec):
 class Service(k8s.KubeService):
     """The Service; its port is called `http`, others `https` and, for scraping, `metrics`."""
 
-    def __init__(self, scope: Construct, id_: str, *, spec: ServiceSpec, gateway: Gateway, metadata: Metadata) -> None:
+    def __init__(self, scope: Construct, id_: str, *, spec: ServiceSpec, gateway: Gateway, metadata: Identity) -> None:
         """Make the Service for the ports that the gateway has."""
         ports = {PORT_NAME: spec.port, HTTPS_PORT_NAME: spec.https_port, METRICS_PORT_NAME: METRICS_PORT}
         super().__init__(
@@ -80,7 +81,7 @@ class Ingress(Construct):
         certificate: cert-manager's Certificate or None.
     """
 
-    def __init__(self, scope: Construct, id_: str, *, spec: IngressSpec, metadata: Metadata) -> None:
+    def __init__(self, scope: Construct, id_: str, *, spec: IngressSpec, metadata: Identity) -> None:
         """Make the objects."""
         super().__init__(scope, id_)
         tls = spec.tls
@@ -104,7 +105,7 @@ class Ingress(Construct):
         )
 
 
-def certificate_name(spec: IngressSpec | None, metadata: Metadata) -> str | None:
+def certificate_name(spec: IngressSpec | None, metadata: Identity) -> str | None:
     """Return the name of cert-manager's Certificate, its own or the one that it makes for the Ingress; None if none."""
     if not (spec and spec.tls and spec.tls.certificate):
         return None

@@ -6,9 +6,9 @@ from typing import Literal
 import cdk8s
 from constructs import Construct
 
-from .custom import PROMETHEUS_OPERATOR, custom_object
-from .gateway import METRICS_PORT, METRICS_PORT_NAME
-from .metadata import Metadata
+from cdk8s_pypiserver.base.custom import PROMETHEUS_OPERATOR, custom_object
+from cdk8s_pypiserver.base.identity import Identity
+from cdk8s_pypiserver.pod.gateway import METRICS_PORT, METRICS_PORT_NAME
 
 PARTS = ("gateway", "server")
 """What answers under /metrics/: each is a target of its own, so that it shows which one is down."""
@@ -27,7 +27,7 @@ def monitor(
     scope: Construct,
     *,
     kind: Literal["ServiceMonitor", "PodMonitor"],
-    metadata: Metadata,
+    metadata: Identity,
     labels: Mapping[str, str],
     interval_seconds: int,
 ) -> cdk8s.ApiObject:
@@ -43,7 +43,7 @@ def monitor(
     )
 
 
-def _endpoints(metadata: Metadata, interval_seconds: int) -> list[dict[str, object]]:
+def _endpoints(metadata: Identity, interval_seconds: int) -> list[dict[str, object]]:
     return [
         {
             "port": METRICS_PORT_NAME,

@@ -7,9 +7,9 @@ from constructs import Construct
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from .metadata import Metadata
-from .spec import Spec
-from .values import number
+from cdk8s_pypiserver.base.identity import Identity
+from cdk8s_pypiserver.base.model import Spec
+from cdk8s_pypiserver.base.values import number
 
 
 class AvailabilitySpec(Spec):
@@ -44,7 +44,7 @@ class Availability(Construct):
         disruption_budget: The PodDisruptionBudget.
     """
 
-    def __init__(self, scope: Construct, id_: str, *, spec: AvailabilitySpec, metadata: Metadata) -> None:
+    def __init__(self, scope: Construct, id_: str, *, spec: AvailabilitySpec, metadata: Identity) -> None:
         """Make the objects for the Deployment of the same name."""
         super().__init__(scope, id_)
         self.autoscaler = k8s.KubeHorizontalPodAutoscalerV2(
@@ -81,7 +81,7 @@ class Availability(Construct):
         )
 
 
-def node_spread(metadata: Metadata) -> list[k8s.TopologySpreadConstraint]:
+def node_spread(metadata: Identity) -> list[k8s.TopologySpreadConstraint]:
     """Return the spread over nodes; a wish, since a lost node must not keep its pods from starting.
 
     Only pods of the same template are counted: a rollout that balances the new against the old ends with all the new
@@ -99,7 +99,7 @@ def node_spread(metadata: Metadata) -> list[k8s.TopologySpreadConstraint]:
     ]
 
 
-def zone_spread(metadata: Metadata) -> k8s.Affinity:
+def zone_spread(metadata: Identity) -> k8s.Affinity:
     """Return the spread over zones, as a wish that nodes without a zone label do not mind."""
     term = k8s.PodAffinityTerm(
         topology_key="topology.kubernetes.io/zone",

@@ -14,7 +14,7 @@ SERVER_COMPONENT = "server"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Metadata:
+class Identity:
     """Makes the metadata of each object of one registry.
 
     Attributes:

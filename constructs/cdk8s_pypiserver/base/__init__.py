@@ -1,0 +1,1 @@
+"""What every concern builds on: specs, names and labels, objects, configuration files."""

@@ -1,0 +1,1 @@
+"""Charts as Kustomize folders, and concerns as Kustomize components."""

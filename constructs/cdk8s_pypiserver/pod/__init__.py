@@ -1,0 +1,1 @@
+"""The pod: its containers, and what is on all of them."""

@@ -1,0 +1,1 @@
+"""Several pods: autoscaler, disruption budget, spread."""

@@ -1,0 +1,1 @@
+"""Where the packages are kept: one module a storage mode."""
