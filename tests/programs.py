@@ -111,7 +111,7 @@ class Server:
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the process without waiting for it."""
-        command = [sys.executable, "-m", "gunicorn", "--config", str(RUNTIME / "server/gunicorn.conf.py")]
+        command = [sys.executable, "-m", "gunicorn", "--config", str(RUNTIME / "server/pod/gunicorn.conf.py")]
         with (self.directory / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, *self.arguments],

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 from hypothesis import HealthCheck, Phase, given, seed, settings
-from negotiation import JSON
-from upstream import name_and_version, normalised
 
 import hostile_forms
 import hostile_requests
 import vitals
 from gateway_programs import Registry, basic, make_wheel, registry
 from hostile_requests import PUBLISHER, READER
+from server.http.negotiation import JSON
+from server.http.upstream import name_and_version, normalised
 from wire import Wire
 
 if TYPE_CHECKING:

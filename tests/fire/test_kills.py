@@ -14,11 +14,11 @@ import time
 from typing import TYPE_CHECKING
 
 import requests
-from negotiation import JSON
 
 import vitals
 from gateway_programs import Registry, registry
 from hostile_requests import PUBLISHER, READER
+from server.http.negotiation import JSON
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -26,13 +26,13 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from negotiation import JSON
 from packaging.utils import canonicalize_version
-from upstream import name_and_version, normalised, version
 
 from gateway_programs import METADATA, Gateway, Registry
 from hostile_requests import PUBLISHER, READER
 from programs import Server, upload, wait_for
+from server.http.negotiation import JSON
+from server.http.upstream import name_and_version, normalised, version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,6 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from negotiation import JSON
 from packaging.metadata import Metadata
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name, parse_wheel_filename
@@ -18,6 +17,7 @@ from pypi_simple import PyPISimple
 
 from gateway_programs import Registry, Setup, make_wheel, multipart, registry, run
 from programs import wait_for
+from server.http.negotiation import JSON
 from trees import Tree, plant
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from negotiation import JSON
 
 from gateway_programs import (
     Gateway,
@@ -28,6 +27,7 @@ from gateway_programs import (
 )
 from programs import Server, wait_for
 from remote_volume import READ, mounted
+from server.http.negotiation import JSON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

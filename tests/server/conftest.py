@@ -3,15 +3,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-import application
 import pytest
 import webtest
-from facts import Facts
-from health import Volume
-from settings import Settings
-from watch import Watch
 
 from programs import Server
+from server.index.findings import Facts
+from server.pod import application
+from server.pod.settings import Settings
+from server.volume.health import Volume
+from server.volume.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

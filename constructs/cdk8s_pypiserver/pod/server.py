@@ -67,7 +67,7 @@ class Server(ConfigFiles):
 
     def __init__(self, scope: Construct, id_: str, *, spec: ServerSpec, metadata: Identity) -> None:
         """Make the ConfigMap."""
-        super().__init__(scope, id_, metadata=metadata, suffix="server", files=runtime_files("server"))
+        super().__init__(scope, id_, metadata=metadata, suffix="server", files=_files())
         self.spec = spec
 
     def container(
@@ -94,7 +94,7 @@ class Server(ConfigFiles):
         return k8s.Container(
             name=CONTAINER,
             image=self.spec.image,
-            command=["gunicorn", "--config", f"{FILES_DIRECTORY}/gunicorn.conf.py"],
+            command=["gunicorn", "--config", f"{FILES_DIRECTORY}/pod/gunicorn.conf.py"],
             args=list(arguments) or None,
             env=variables({**settings, **environment}),
             security_context=hardened(),
@@ -119,4 +119,11 @@ class Server(ConfigFiles):
 
     def volumes(self) -> list[k8s.Volume]:
         """Return the volumes that only this container mounts."""
-        return [self.volume(FILES_VOLUME), scratch(SCRATCH_VOLUME, self.spec.temporary_size)]
+        items = [k8s.KeyToPath(key=key, path=key.replace(".", "/", 1)) for key in _files()]
+        files = k8s.ConfigMapVolumeSource(name=self._object_name, items=items)
+        return [k8s.Volume(name=FILES_VOLUME, config_map=files), scratch(SCRATCH_VOLUME, self.spec.temporary_size)]
+
+
+def _files() -> Mapping[str, str]:
+    rooms = ("access", "http", "index", "pod", "publish", "volume")
+    return {f"{room}.{name}": text for room in rooms for name, text in runtime_files(f"server/{room}").items()}

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import base64
+import shutil
+import threading
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import bcrypt
+import pytest
+import requests
+from passlib.hash import apr_md5_crypt, ldap_sha1, sha256_crypt, sha512_crypt
+
+from programs import PATIENCE, htpasswd_line, wait_for
+from server.access import credentials
+from server.access.credentials import Credentials, verify
+from server.access.turns import ALL, EACH, Turns
+from server.http.upstream import HTTPError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from passlib.ifc import PasswordHash
+
+    from programs import Server
+
+    Serve = Callable[..., Server]
+
+
+def header(user: str, password: str) -> str:
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    (tmp_path / "readers").write_text(htpasswd_line("rita", "read"))
+    (tmp_path / "publishers").write_text(htpasswd_line("paul", "pübl:ish"))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("sent", "reader", "publisher"),
+    [
+        (header("rita", "read"), 204, 403),
+        (header("paul", "pübl:ish"), 204, 204),
+        (header("rita", "wrong"), 401, 401),
+        (header("paul", "read"), 401, 401),
+        (header("nobody", "read"), 401, 401),
+        (header("", ""), 401, 401),
+        (header("rita", "read\0"), 401, 401),
+        (None, 401, 401),
+        ("", 401, 401),
+        ("Bearer token", 401, 401),
+        ("Basic !", 401, 401),
+        ("Basic \xff", 401, 401),
+        ("Basic cml0YQ==", 401, 401),
+        ("Basic /w==", 401, 401),
+        ("bAsIc " + header("rita", "read").split()[1], 204, 403),
+    ],
+)
+def test_who_may_what(directory: Path, sent: str | None, reader: int, publisher: int) -> None:
+    credentials = Credentials(directory)
+    assert credentials.verdict(sent, "reader") == reader
+    assert credentials.verdict(sent, "publisher") == publisher
+
+
+def test_a_user_of_both_files_has_both_passwords(directory: Path) -> None:
+    (directory / "readers").write_text(htpasswd_line("paul", "read"))
+    credentials = Credentials(directory)
+    assert credentials.verdict(header("paul", "pübl:ish"), "publisher") == HTTPStatus.NO_CONTENT
+    assert credentials.verdict(header("paul", "read"), "reader") == HTTPStatus.NO_CONTENT
+    assert credentials.verdict(header("paul", "read"), "publisher") == HTTPStatus.FORBIDDEN
+
+
+@pytest.mark.parametrize("scheme", [apr_md5_crypt, ldap_sha1, sha256_crypt, sha512_crypt])
+def test_the_other_schemes_of_htpasswd(scheme: PasswordHash) -> None:
+    digest = scheme.hash("secret")
+    assert verify(b"secret", digest)
+    assert not verify(b"Secret", digest)
+
+
+def test_bcrypt_as_htpasswd_and_as_python_write_it() -> None:
+    long = b"x" * 100
+    digest = bcrypt.hashpw(long[:72], bcrypt.gensalt(4)).decode()
+    assert verify(long, digest)
+    assert verify(long, digest.replace("$2b$", "$2y$"))
+    assert not verify(long[:71], digest)
+    assert not verify(b"x", "$2b$99$" + "." * 53)
+
+
+def test_a_malformed_line_is_named_by_its_number_and_skipped(directory: Path, caplog: pytest.LogCaptureFixture) -> None:
+    good = htpasswd_line("rita", "read")
+    (directory / "readers").write_text(f"# comment\n\nplain:SECRET\nSECRET\n:SECRET\nshort:$2y$10$SECRET\n{good}")
+    credentials = Credentials(directory)
+    assert credentials.verdict(header("rita", "read"), "reader") == HTTPStatus.NO_CONTENT
+    assert credentials.verdict(header("plain", "SECRET"), "reader") == HTTPStatus.UNAUTHORIZED
+    assert [record.getMessage().split(",")[1].split(" is")[0] for record in caplog.records] == [
+        " line 3",
+        " line 4",
+        " line 5",
+        " line 6",
+    ]
+    assert str(directory / "readers") in caplog.text
+    assert "SECRET" not in caplog.text
+
+
+def test_files_are_read_again_when_they_change(directory: Path) -> None:
+    credentials = Credentials(directory)
+    assert credentials.verdict(header("rita", "read"), "reader") == HTTPStatus.NO_CONTENT
+    (directory / "readers").unlink()
+    assert credentials.verdict(header("rita", "read"), "reader") == HTTPStatus.UNAUTHORIZED
+    (directory / "readers").write_text(htpasswd_line("rita", "other"))
+    assert credentials.verdict(header("rita", "other"), "reader") == HTTPStatus.NO_CONTENT
+
+
+def test_the_initial_password_holds_until_there_are_files(tmp_path: Path) -> None:
+    credentials = Credentials(tmp_path, initial="made-at-the-start")
+    sent = header("publisher", "made-at-the-start")
+    assert credentials.verdict(sent, "publisher") == HTTPStatus.NO_CONTENT
+    assert credentials.verdict(header("publisher", "else"), "publisher") == HTTPStatus.UNAUTHORIZED
+    (tmp_path / "publishers").write_text(htpasswd_line("paul", "secret"))
+    assert credentials.verdict(sent, "publisher") == HTTPStatus.UNAUTHORIZED
+    assert credentials.verdict(header("paul", "secret"), "publisher") == HTTPStatus.NO_CONTENT
+
+
+def test_a_right_password_is_checked_once(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[bytes] = []
+
+    def check(password: bytes, digest: str) -> bool:
+        checked.append(password)
+        return verify(password, digest)
+
+    monkeypatch.setattr(credentials, "verify", check)
+    judge = Credentials(directory)
+    for _ in range(3):
+        assert judge.verdict(header("rita", "read"), "reader") == HTTPStatus.NO_CONTENT
+        assert judge.verdict(header("rita", "read"), "publisher") == HTTPStatus.FORBIDDEN
+    assert checked == [b"read"]
+    for _ in range(3):
+        assert judge.verdict(header("rita", "guess"), "reader") == HTTPStatus.UNAUTHORIZED
+    assert checked == [b"read", *[b"guess"] * 3]
+    (directory / "readers").write_text(htpasswd_line("rita", "other"))
+    assert judge.verdict(header("rita", "read"), "reader") == HTTPStatus.UNAUTHORIZED
+    (directory / "readers").unlink()
+    assert judge.verdict(header("rita", "other"), "reader") == HTTPStatus.UNAUTHORIZED
+
+
+@pytest.mark.parametrize("flooded", ["rita", "nobody"])
+def test_a_flood_of_guesses_takes_its_share(directory: Path, monkeypatch: pytest.MonkeyPatch, flooded: str) -> None:
+    (directory / "publishers").write_text(htpasswd_line("paul", "publish") + htpasswd_line("petra", "publish"))
+    release, checking = threading.Event(), threading.Semaphore(0)
+
+    def check(password: bytes, digest: str) -> bool:
+        if password == b"guess":
+            checking.release()
+            release.wait()
+        return verify(password, digest)
+
+    judge = Credentials(directory)
+    assert judge.verdict(header("rita", "read"), "reader") == HTTPStatus.NO_CONTENT
+    monkeypatch.setattr(credentials, "verify", check)
+    statuses: list[HTTPStatus] = []
+
+    def guess() -> None:
+        statuses.append(judge.verdict(header(flooded, "guess"), "reader"))
+
+    threads = [threading.Thread(target=guess) for _ in range(EACH)]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: sum(line.waiting for line in judge._turns._lines.values()) == EACH, "the guesses to wait")
+    with pytest.raises(HTTPError) as refused:
+        judge.verdict(header(flooded, "guess"), "reader")
+    assert refused.value.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+    # One guess is being checked; who has logged in before, or has another name, goes on.
+    assert checking.acquire(timeout=20)
+    assert not checking.acquire(blocking=False)
+    assert judge.verdict(header("rita", "read"), "reader") == HTTPStatus.NO_CONTENT
+    assert judge.verdict(header("petra", "publish"), "publisher") == HTTPStatus.NO_CONTENT
+    assert judge.verdict(header("paul", "wrong"), "publisher") == HTTPStatus.UNAUTHORIZED
+    release.set()
+    for thread in threads:
+        thread.join()
+    assert statuses == [HTTPStatus.UNAUTHORIZED] * EACH
+    assert judge.verdict(header(flooded, "guess"), "reader") == HTTPStatus.UNAUTHORIZED
+
+
+def test_no_flood_takes_all_threads() -> None:
+    """However many names it knows."""
+    turns = Turns()
+    release = threading.Event()
+
+    def wait(user: str) -> None:
+        with turns.of(user):
+            release.wait()
+
+    threads = [threading.Thread(target=wait, args=(f"user-{number}",)) for number in range(ALL)]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: len(turns._lines) == ALL, "all to wait")
+    with pytest.raises(HTTPError), turns.of("rita"):
+        pass
+    release.set()
+    for thread in threads:
+        thread.join()
+    with turns.of("rita"):
+        assert list(turns._lines) == ["rita"]
+
+
+def test_a_rotated_secret_counts_without_a_restart(serve: Serve) -> None:
+    """The kubelet replaces a mounted Secret by renaming a symbolic link to a new directory."""
+    server = serve()
+    directory = server.credentials
+    (directory / "..1").mkdir()
+    for name in ("readers", "publishers"):
+        shutil.move(directory / name, directory / "..1" / name)
+    (directory / "..data").symlink_to("..1")
+    for name in ("readers", "publishers"):
+        (directory / name).symlink_to(f"..data/{name}")
+
+    def ask(user: str, password: str, role: str) -> int:
+        url = f"{server.url}/-/auth/{role}"
+        return requests.get(url, auth=(user, password), timeout=PATIENCE).status_code
+
+    assert ask("publisher", "publisher-password", "publisher") == 204
+    assert ask("reader", "reader-password", "publisher") == 403
+    (directory / "..2").mkdir()
+    (directory / "..2/publishers").write_text(htpasswd_line("publisher", "rotated"))
+    (directory / "..next").symlink_to("..2")
+    (directory / "..next").rename(directory / "..data")
+    assert ask("publisher", "publisher-password", "publisher") == 401
+    assert ask("publisher", "rotated", "publisher") == 204
+    assert ask("reader", "reader-password", "reader") == 401
+    refused = requests.get(f"{server.url}/-/auth/reader", timeout=PATIENCE)
+    assert refused.headers["WWW-Authenticate"] == 'Basic realm="pypiserver"'

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from server.pod.settings import SettingError, Settings
+
+
+def test_the_defaults_are_those_of_the_pod() -> None:
+    settings = Settings.from_environment({})
+    assert settings == Settings()
+    assert settings.packages_directory == Path("/data/packages")
+    assert (settings.publish_method, settings.writers, settings.threads) == ("link", "one", 64)
+    assert not settings.allow_removal
+    assert not settings.initial_password
+
+
+def test_every_variable_is_read() -> None:
+    settings = Settings.from_environment(
+        {
+            "PACKAGES_DIRECTORY": "/a",
+            "PAGES_DIRECTORY": "/b",
+            "CREDENTIALS_DIRECTORY": "/c",
+            "PUBLISH_METHOD": "direct",
+            "WRITERS": "many",
+            "RESCAN_SECONDS": "5",
+            "ALLOW_REMOVAL": "yes",
+            "INITIAL_PASSWORD": "yes",
+            "READY_TIMEOUT_SECONDS": "1.5",
+            "THREADS": "8",
+            "CONCURRENT_UPLOADS": "3",
+        }
+    )
+    assert settings == Settings(
+        packages_directory=Path("/a"),
+        pages_directory=Path("/b"),
+        credentials_directory=Path("/c"),
+        publish_method="direct",
+        writers="many",
+        rescan_seconds=5,
+        allow_removal=True,
+        initial_password=True,
+        ready_timeout_seconds=1.5,
+        threads=8,
+        concurrent_uploads=3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PUBLISH_METHOD", "copy"),
+        ("WRITERS", "2"),
+        ("ALLOW_REMOVAL", "true"),
+        ("INITIAL_PASSWORD", ""),
+        ("RESCAN_SECONDS", "soon"),
+        ("RESCAN_SECONDS", "0"),
+        ("READY_TIMEOUT_SECONDS", "nan"),
+        ("THREADS", "4"),
+        ("CONCURRENT_UPLOADS", "0"),
+    ],
+)
+def test_a_wrong_value_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingError, match=f"{name} is '?{value}"):
+        Settings.from_environment({name: value})
