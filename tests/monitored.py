@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import socket
 import subprocess
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import requests
 from cdk8s_pypiserver.base.config_files import runtime_files
 from cdk8s_pypiserver.monitoring.counting import ENVIRONMENT, arguments
 from gateway_programs import Gateway, Setup
-from programs import PATIENCE, RUNTIME, Server, free_port, wait_for
+from programs import PATIENCE, RUNTIME, Server, free_port, installed, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,11 +24,6 @@ if TYPE_CHECKING:
 
 _SAMPLE = re.compile(r"(?P<name>[a-z_0-9]+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
-
-
-def mtail() -> str | None:
-    """The mtail to test: that of the variable MTAIL, else of PATH."""
-    return os.environ.get("MTAIL") or shutil.which("mtail")
 
 
 @dataclass(frozen=True)
@@ -68,12 +62,12 @@ class Counter:
 
     def start(self) -> Self:
         """Start it, and wait until it listens."""
-        program = mtail()
-        assert program
+        mtail = installed("mtail")
+        assert mtail
         with (self.directory / "mtail.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    program,
+                    mtail,
                     *arguments(
                         programs=str(RUNTIME / "monitoring"),
                         log_address=f"127.0.0.1:{self.log_port}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import bcrypt
+import pytest
 import requests
 
 if TYPE_CHECKING:
@@ -23,6 +25,17 @@ if TYPE_CHECKING:
 RUNTIME = Path(__file__).parents[1] / "constructs/cdk8s_pypiserver/runtime"
 PATIENCE = 20.0
 """Seconds after which a polled condition counts as failed."""
+
+
+def installed(name: str) -> str | None:
+    """The program to test: that of the variable of its name in capitals, such as MTAIL, else of PATH."""
+    return os.environ.get(name.upper()) or shutil.which(name)
+
+
+def needs(name: str) -> pytest.MarkDecorator:
+    """Skip a test where a program is missing; the reason tells whether `make test` would have brought it."""
+    why = "`make test` brings it" if shutil.which("apt-get") else "and no apt to bring it"
+    return pytest.mark.skipif(installed(name) is None, reason=f"there is no {name}, {why}")
 
 
 def free_port() -> int:

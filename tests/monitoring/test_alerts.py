@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,12 +25,13 @@ from cdk8s_pypiserver import (
 from cdk8s_pypiserver.base.identity import Identity
 from cdk8s_pypiserver.monitoring.alerts import rules
 from manifests import by_kind, synthesize
+from programs import installed, needs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(shutil.which("promtool") is None, reason="there is no promtool on PATH")
+pytestmark = needs("promtool")
 
 NAME = "team-a"
 CERTIFICATE = "team-a-tls"
@@ -151,7 +151,9 @@ def _groups() -> list[dict[str, Any]]:
 
 
 def _promtool(*arguments: str | Path) -> str:
-    done = subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, check=False)
+    promtool = installed("promtool")
+    assert promtool
+    done = subprocess.run([promtool, *map(str, arguments)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

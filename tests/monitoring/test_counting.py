@@ -13,15 +13,15 @@ from cdk8s_pypiserver.base.identity import Identity
 from cdk8s_pypiserver.monitoring.alerts import rules
 from cdk8s_pypiserver.monitoring.dashboard import dashboard
 from gateway_programs import Setup
-from monitored import Monitored, counts, monitored, mtail
-from programs import PATIENCE, upload, wait_for
+from monitored import Monitored, counts, monitored
+from programs import PATIENCE, needs, upload, wait_for
 from promql import names_and_labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(mtail() is None, reason="there is no mtail on PATH")
+pytestmark = needs("mtail")
 
 SETUP = Setup(metrics=True, spec=GatewaySpec(max_upload="10Ki"))
 READER = ("reader", "reader-password")

@@ -15,8 +15,8 @@ from cdk8s_pypiserver import GatewaySpec
 from cdk8s_pypiserver.base.config_files import runtime_files
 from gateway_programs import Gateway, Setup, basic, read_all
 from manifests import ROOT
-from monitored import Counter, Line, Lines, connect, counts, mtail, parse
-from programs import PATIENCE, Server, free_port, upload, wait_for
+from monitored import Counter, Line, Lines, connect, counts, parse
+from programs import PATIENCE, Server, free_port, needs, upload, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -133,7 +133,7 @@ def test_each_upload_has_a_line_in_a_flood(tmp_path: Path) -> None:
         ]
 
 
-@pytest.mark.skipif(mtail() is None, reason="there is no mtail on PATH")
+@needs("mtail")
 def test_a_line_counts_for_as_many_as_it_says(tmp_path: Path) -> None:
     with Counter(tmp_path) as counter, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gateway:
         for line in (
@@ -170,7 +170,7 @@ def test_a_line_counts_for_as_many_as_it_says(tmp_path: Path) -> None:
     assert counts(samples, f"{server}_sum", "route") == {("project",): 75, ("publish",): 65.5}
 
 
-@pytest.mark.skipif(mtail() is None, reason="there is no mtail on PATH")
+@needs("mtail")
 def test_a_burst_waits_until_it_is_read(tmp_path: Path) -> None:
     line = b"<190>Nov 22 20:20:20 gateway: 1 project GET 2xx known hit none none 1000 0.003 null\n"
     with Counter(tmp_path) as counter, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gateway:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,6 @@ from server.volume.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
     from typing import Self
 
     from server.pod.settings import Settings
@@ -132,8 +132,8 @@ def test_a_directory_that_may_not_be_read_is_left_out(watched: Watched, monkeypa
     """lost+found, on a volume with a file system of its own."""
     real = os.scandir
 
-    def scandir(path: Path) -> object:
-        if path.name == "sub":
+    def scandir(path: str | os.PathLike[str]) -> object:
+        if Path(path).name == "sub":
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return real(path)
 
