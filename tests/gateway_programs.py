@@ -439,7 +439,7 @@ def scene(directory: Path, setup: Setup = SHIPPED) -> Iterator[Scene]:
         yield Scene(gateway, recorder, packages, pages)
 
 
-METADATA = "Identity-Version: 2.1\nName: {name}\nVersion: {version}\nSummary: A package of the tests\n"
+METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nSummary: A package of the tests\n"
 
 
 def make_wheel(directory: Path, name: str, version: str, padding: bytes = b"", headers: str = "") -> Path:

@@ -90,7 +90,7 @@ def make(  # noqa: PLR0913
 
     module = re.sub(r"[-_.]+", "_", project).lower()
     stem = f"{module}-{version}"
-    metadata = f"Identity-Version: 2.1\nName: {project}\nVersion: {version}\nSummary: A sample.\n"
+    metadata = f"Metadata-Version: 2.1\nName: {project}\nVersion: {version}\nSummary: A sample.\n"
     code, data = f"{module}/__init__.py", f"{module}/{PAYLOAD}"
     content = f'__version__ = "{version}"\n'.encode()
     if kind == "wheel":
