@@ -32,7 +32,7 @@ $(PROGRAMS): $(READY) tests/debian.py
 	  --constraint constraints.txt --editable '.[test]'
 	touch $@
 
-synth: $(READY)  ## write dist/ and print what changed in it
+synth: $(READY)  ## write dist/ and print which files changed; SHOW_DIFFERENCE=yes prints the lines
 	JSII_NODE=$(NODE_OF_VENV) $(BIN)/python -O app.py
 
 render: synth  ## render the overlays into build/

@@ -1,54 +1,200 @@
-"""A folder of generated files: written as a whole, and never without showing what changes."""
+"""The folder that an app writes to: it may hold other people's files too, so only what the app wrote is its own."""
+
+from __future__ import annotations
 
 import difflib
-import os
+import hashlib
+import re
 import shutil
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 Texts = dict[str, str]
-"""The files of a folder, by their path in it."""
+"""The files of a folder, by their path in it, with `/` between its parts."""
+
+LIST = "cdk8s-pypiserver.sha256"
+"""The file in the folder that says which files are the app's, as `sha256sum --check` reads it."""
+
+_STAGE = ".cdk8s-pypiserver-new"
+_LINE = re.compile(r"(?P<digest>[0-9a-f]{64}) [ *](?P<name>.+)")
 
 
-def write_folder(folder: Path, texts: Texts) -> None:
-    """Write the files; others that are there stay."""
-    for parent in {(folder / name).parent for name in texts}:
-        parent.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        (folder / name).write_text(text, "utf-8")
+class FolderError(RuntimeError):
+    """The folder cannot be written without taking something away that is not the app's; nothing was written."""
 
 
-def replace_folder(folder: Path, texts: Texts) -> None:
-    """Print how the folder changes, and make it hold these files and no others.
+@dataclass(frozen=True)
+class Change:
+    """What becomes of one file.
 
-    The old folder stays whole until the new one is complete; where nothing changes, nothing is written.
+    Attributes:
+        kind: `new`, `changed` or `removed`.
+        name: The file's path in the folder.
+        before: Its text, empty if there was none.
+        after: Its text, empty if there will be none.
     """
-    changes = list(_changes(folder, texts))
-    if not changes and folder.exists():
-        return
-    sys.stdout.writelines(changes)
-    # Beside the folder, so that it can be renamed into place.
-    stage, old = (folder.with_name(f".{folder.name}-{os.getpid()}-{part}") for part in ("new", "old"))
-    try:
-        write_folder(stage, texts)
-        if folder.exists():
-            folder.rename(old)
-        stage.rename(folder)
-    finally:
-        for left in (stage, old):
-            shutil.rmtree(left, ignore_errors=True)
+
+    kind: str
+    name: str
+    before: str
+    after: str
+
+    def lines(self) -> Iterator[str]:
+        """Return the difference as a patch shows it."""
+        before, after = (text.splitlines(keepends=True) for text in (self.before, self.after))
+        yield from difflib.unified_diff(before, after, f"{self.name} (before)", self.name)
 
 
-def _changes(folder: Path, texts: Texts) -> Iterator[str]:
-    paths = (path for path in folder.rglob("*") if path.is_file())
-    before = {path.relative_to(folder).as_posix(): path for path in paths}
-    for name in sorted(before.keys() | texts.keys()):
-        old = before[name].read_text("utf-8") if name in before else ""
-        new = texts.get(name, "")
-        if old != new or (name in before) != (name in texts):
-            label = f"{folder.name}/{name}"
-            lines, new_lines = (text.splitlines(keepends=True) for text in (old, new))
-            difference = list(difflib.unified_diff(lines, new_lines, f"{label} (before)", label))
-            # An empty file that comes or goes has no line that differs.
-            yield from difference or [f"{label}\n"]
+@dataclass
+class Folder:
+    """A folder and the texts that an app wants in it.
+
+    A file is the app's if the list in the folder has it with the digest that it has now. The digests are those of texts
+    without carriage returns, so that a checkout with other line ends is the same. A file that has the wanted text
+    already is nobody's loss, and so is taken for the app's without being listed.
+    """
+
+    path: Path
+    texts: Mapping[str, str]
+    changes: list[Change] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Compare with what is there.
+
+        Raises:
+            FolderError: a file that is not the app's, or was edited, is in the way; the text names all of them.
+        """
+        _refuse_shared_places(self.texts)
+        self._listed = _read_list(self.path / LIST)
+        if problems := [f"  {name} {problem}" for name in self._all if (problem := self._compare(name))]:
+            raise FolderError("\n".join([f"nothing was written to {self.path}:", *problems]))
+
+    def write(self) -> None:
+        """Make the changes; whatever happens meanwhile, the next run knows which files are the app's."""
+        digests = {name: [_digest(text)] for name, text in self.texts.items()}
+        if not self.changes and self._listed == digests:
+            return
+        stage = self.path / _STAGE
+        shutil.rmtree(stage, ignore_errors=True)
+        written = [change for change in self.changes if change.kind != "removed"]
+        try:
+            # A full disk ends it here, when nothing has changed yet.
+            for change in written:
+                _write(stage / change.name, change.after)
+            # Until all is in place a file may have its old text or its new one.
+            self._write_list(stage, {name: [*self._listed.get(name, []), *digests.get(name, [])] for name in self._all})
+            for change in written:
+                target = self.path / change.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                (stage / change.name).replace(target)
+            for change in self.changes:
+                if change.kind == "removed":
+                    self._remove(change.name)
+            self._write_list(stage, digests)
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
+
+    @property
+    def _all(self) -> list[str]:
+        return sorted(self.texts.keys() | self._listed.keys())
+
+    def _compare(self, name: str) -> str | None:
+        """Note what becomes of a file; return what is in the way, if anything is."""
+        path, after = self.path / name, self.texts.get(name)
+        if problem := _unusual_place(self.path, name):
+            return problem
+        if not path.exists():
+            if after is not None:
+                self.changes.append(Change("new", name, "", after))
+            return None
+        content = _plain(path.read_bytes())
+        if after is not None and content == after.encode():
+            return None
+        if name not in self._listed:
+            return "was not written by this app: move it away, or give the chart or the object another name"
+        if hashlib.sha256(content).hexdigest() not in self._listed[name]:
+            return (
+                "was edited since it was written: to keep the edit, make it in the app or as a patch in an overlay;"
+                " then, or to drop it, delete the file"
+            )
+        self.changes.append(Change("removed" if after is None else "changed", name, content.decode(), after or ""))
+        return None
+
+    def _write_list(self, stage: Path, digests: Mapping[str, list[str]]) -> None:
+        lines = [f"{digest}  {name}\n" for name, found in sorted(digests.items()) for digest in dict.fromkeys(found)]
+        _write(stage / LIST, "".join(lines))
+        (stage / LIST).replace(self.path / LIST)
+
+    def _remove(self, name: str) -> None:
+        path = self.path / name
+        path.unlink(missing_ok=True)
+        # A folder stays while anything is in it.
+        with suppress(OSError):
+            for parent in path.relative_to(self.path).parents[:-1]:
+                (self.path / parent).rmdir()
+
+
+def _refuse_shared_places(texts: Mapping[str, str]) -> None:
+    """Refuse names that would be one file or folder, on a file system that takes `A` for `a` too."""
+    spellings: defaultdict[str, set[str]] = defaultdict(set)
+    folders: dict[str, str] = {}
+    for name in texts:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or str(path) != name or name.lower() == LIST:
+            raise FolderError(f"{name!r} is no name for a file of an app: give the chart another id")
+        for parent in path.parents[:-1]:
+            spellings[str(parent).lower()].add(str(parent))
+            folders[str(parent).lower()] = name
+        spellings[name.lower()].add(name)
+    for spelling, names in spellings.items():
+        if len(names) > 1:
+            raise FolderError(f"{' and '.join(sorted(names))} would be one where A is taken for a: rename one of them")
+        if spelling in folders and not names.isdisjoint(texts):
+            raise FolderError(f"{names.pop()} would be a file, and the folder of {folders[spelling]}: rename one")
+
+
+def _unusual_place(folder: Path, name: str) -> str | None:
+    for part in (PurePosixPath(name), *PurePosixPath(name).parents[:-1]):
+        path = folder / part
+        if path.is_symlink():
+            return "is, or is below, a symbolic link, which may lead anywhere: put a folder in its place"
+        if str(part) == name and path.is_dir():
+            return "is a folder, and a file of this name is to be written: give one of them another name"
+        if str(part) != name and path.exists() and not path.is_dir():
+            return f"is to be written, and {part} is a file: move it away, or give the chart another id"
+    return None
+
+
+def _read_list(path: Path) -> dict[str, list[str]]:
+    if not path.exists():
+        return {}
+    listed: defaultdict[str, list[str]] = defaultdict(list)
+    for number, line in enumerate(_plain(path.read_bytes()).decode("utf-8", "replace").splitlines(), 1):
+        match = _LINE.fullmatch(line)
+        if not match or ".." in PurePosixPath(match["name"]).parts or PurePosixPath(match["name"]).is_absolute():
+            raise FolderError(
+                f"nothing was written to {path.parent}: line {number} of {path.name} is not a digest and the name of a"
+                " file in this folder; restore it, or delete all that was generated and synthesize anew"
+            )
+        listed[match["name"]].append(match["digest"])
+    return dict(listed)
+
+
+def _plain(content: bytes) -> bytes:
+    return content.replace(b"\r\n", b"\n")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)

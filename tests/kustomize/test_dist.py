@@ -10,10 +10,11 @@ import pytest
 import yaml
 
 from cdk8s_pypiserver.kustomize.app import HEADER
+from cdk8s_pypiserver.kustomize.folder import LIST
 from manifests import DIST, ROOT
 
 CDK8S_CLI = "cdk8s-cli@2.207.60"
-FILES = sorted(path for path in DIST.rglob("*") if path.is_file())
+FILES = sorted(path for path in DIST.rglob("*") if path.is_file() and path.name != LIST)
 
 
 def _git(*arguments: str) -> str:

@@ -1,15 +1,9 @@
 """Charts and components: what Kustomize composes equals what the constructs make."""
 
-import json
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import cdk8s
 import pytest
-from cdk8s_plus_27 import k8s
 
 from cases import HOST, LETSENCRYPT, STORAGE
 from cdk8s_pypiserver import (
@@ -18,14 +12,11 @@ from cdk8s_pypiserver import (
     GatewaySpec,
     GatewayTLSSpec,
     IngressSpec,
-    KustomizeApp,
-    LocalVolumeSpec,
     MonitoringSpec,
-    PyPIServerChart,
     PyPIServerSpec,
 )
 from cdk8s_pypiserver.kustomize.patches import patch_between
-from manifests import DIST, ROOT, by_kind, compose, objects, synthesize
+from manifests import DIST, by_kind, compose, objects, synthesize
 
 CONCERNS: dict[str, dict[str, Any]] = {
     "ingress": {"ingress": IngressSpec(host=HOST)},
@@ -116,82 +107,3 @@ def test_patch_refuses_to_take_an_item_away() -> None:
     old = {"kind": "Deployment", "spec": {"volumes": [{"name": "a"}, {"name": "b"}]}}
     with pytest.raises(ValueError, match=r"Deployment: volumes must not lose items in a component \(lost \['b'\]\)"):
         patch_between(old, {"kind": "Deployment", "spec": {"volumes": [{"name": "a"}]}})
-
-
-def test_component_that_takes_an_object_away_is_refused(tmp_path: Path) -> None:
-    app = KustomizeApp(tmp_path / "dist")
-    whole = PyPIServerChart(app, "whole", PyPIServerSpec(ingress=IngressSpec(host=HOST)))
-    app.add_component("less", without=whole, having=PyPIServerChart(cdk8s.App(), "less"))
-    with pytest.raises(ValueError, match=r"component less must not take objects away .*Ingress"):
-        app.synth()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_objects_that_would_share_a_file_are_refused(tmp_path: Path) -> None:
-    app = KustomizeApp(tmp_path / "dist")
-    chart = cdk8s.Chart(app, "twins")
-    for namespace in ("one", "two"):
-        k8s.KubeConfigMap(chart, namespace, metadata=k8s.ObjectMeta(name="same", namespace=namespace))
-    with pytest.raises(RuntimeError, match="twins: 2 objects would share 1 files"):
-        app.synth()
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "text", ["1e3", "12345e67", "+.5", "1_000", "010", "0o17", "y", "N", "off", "null", "1:30", ""]
-)
-def test_a_text_is_read_as_one(text: str, tmp_path: Path) -> None:
-    app = KustomizeApp(tmp_path / "dist")
-    k8s.KubeConfigMap(cdk8s.Chart(app, "texts"), "texts", metadata=k8s.ObjectMeta(name="texts"), data={"text": text})
-    app.synth()
-    file = tmp_path / "dist/texts/ConfigMap.texts.yaml"
-    # This reads the file as the API's clients do, and needs no cluster.
-    command = ["kubectl", "label", "--local", "--filename", str(file), "--output", "json", "read=yes"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert json.loads(done.stdout)["data"] == {"text": text}
-
-
-def test_a_failed_synth_leaves_the_last_one_whole(tmp_path: Path) -> None:
-    for name in ("app.py", "dist"):
-        source = ROOT / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
-    app = (tmp_path / "app.py").read_text()
-    assert "SharedVolumeSpec()" in app
-    (tmp_path / "app.py").write_text(app.replace("SharedVolumeSpec()", "SharedVolumeSpec(size='lots')", 1))
-    before = _contents(tmp_path / "dist")
-    done = subprocess.run([sys.executable, "app.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert "must be a Kubernetes quantity such as 512Mi, 10Gi or 250m" in done.stderr
-    assert "input_value='lots'" in done.stderr
-    assert _contents(tmp_path / "dist") == before
-    assert {path.name for path in tmp_path.iterdir()} == {"app.py", "dist"}
-
-
-def test_an_edit_by_hand_is_shown_before_it_goes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _write(tmp_path)
-    edited = tmp_path / "dist" / "local" / "Service.pypiserver.yaml"
-    edited.write_text(edited.read_text().replace("port: 80", "port: 9999"))
-    (tmp_path / "dist" / "notes.txt").write_text("mine\n")
-    capsys.readouterr()
-    _write(tmp_path)
-    shown = capsys.readouterr().out
-    assert "-    port: 9999" in shown
-    assert "-mine" in shown
-    _write(tmp_path)
-    assert capsys.readouterr().out == ""
-
-
-def test_the_command_line_gets_its_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CDK8S_OUTDIR", str(tmp_path / "asked"))
-    _write(tmp_path)
-    assert _contents(tmp_path / "asked") == _contents(tmp_path / "dist")
-
-
-def _write(folder: Path) -> None:
-    app = KustomizeApp(folder / "dist")
-    PyPIServerChart(app, "local", PyPIServerSpec(storage=LocalVolumeSpec()))
-    app.synth()
-
-
-def _contents(folder: Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
