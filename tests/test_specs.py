@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from cases import HOST, LETSENCRYPT, OWN_CA
 from cdk8s_pypiserver import (
@@ -27,6 +26,7 @@ from cdk8s_pypiserver import (
     ServiceSpec,
     SharedVolumeSpec,
     Spec,
+    SpecError,
     TLSSpec,
 )
 from manifests import synthesize
@@ -108,7 +108,7 @@ OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
 
 def _specs(model: type[Spec]) -> Iterator[type[Spec]]:
     """Yield those that others do not extend."""
-    extensions = model.__subclasses__()
+    extensions = [each for each in model.__subclasses__() if each.__module__.startswith("cdk8s_pypiserver.")]
     for extension in extensions:
         yield from _specs(extension)
     if not extensions and model is not NamespaceSpec:
@@ -159,24 +159,30 @@ def test_every_field_is_described() -> None:
 REFUSALS: dict[str, tuple[Callable[[], Spec], str]] = {
     "unknown field": (
         lambda: PyPIServerSpec.model_validate({"replica": 2}),
-        r"replica\n  Extra inputs .*input_value=2",
+        r"replica \(2\) is no field here; did you mean replicas\?",
     ),
-    "wrong type": (lambda: PyPIServerSpec.model_validate({"replicas": "2"}), r"replicas\n .*integer.*input_value='2'"),
+    "wrong type": (
+        lambda: PyPIServerSpec.model_validate({"replicas": "2"}),
+        r"replicas \('2'\) must be a whole number",
+    ),
     "text for a switch": (
         lambda: AuthSpec.model_validate({"anonymous_reads": "no"}),
-        r"anonymous_reads\n.*boolean.*'no'",
+        r"anonymous_reads \('no'\) must be true or false",
     ),
-    "quantity": (lambda: LocalVolumeSpec(size="10 GB"), r"size\n.*Kubernetes quantity such as.*input_value='10 GB'"),
-    "quantity of nothing": (lambda: LocalVolumeSpec(size="0"), r"size\n.*more than nothing.*input_value='0'"),
-    "host": (lambda: IngressSpec(host="https://a.b/"), r"host\n.*without scheme, port or path.*'https://a.b/'"),
-    "host of one label": (lambda: IngressSpec(host="pypi"), r"host\n.*full DNS name.*'pypi'"),
-    "port": (lambda: ServiceSpec(port=70000), r"port\n.*less than or equal to 65535.*input_value=70000"),
-    "name": (lambda: PyPIServerSpec(name="My_Registry"), r"name\n.*pattern.*input_value='My_Registry'"),
-    "bucket": (lambda: S3VolumeSpec(bucket="My Bucket"), r"bucket\n.*pattern.*input_value='My Bucket'"),
-    "prefix": (lambda: S3VolumeSpec(bucket="abc", prefix="/pypi/"), r"prefix\n.*pattern.*input_value='/pypi/'"),
+    "quantity": (lambda: LocalVolumeSpec(size="10 GB"), r"size \('10 GB'\) must be an amount of bytes"),
+    "quantity of nothing": (lambda: LocalVolumeSpec(size="0"), r"size \('0'\) must be at least 1Mi"),
+    "host": (lambda: IngressSpec(host="https://a.b/"), r"host \('https://a.b/'\) .*without scheme, port or path"),
+    "host of one label": (lambda: IngressSpec(host="pypi"), r"host \('pypi'\) must be a full DNS name"),
+    "port": (lambda: ServiceSpec(port=70000), r"port \(70000\) must be at most 65535"),
+    "name": (
+        lambda: PyPIServerSpec(name="My_Registry"),
+        r"name \('My_Registry'\) must be a name of",
+    ),
+    "bucket": (lambda: S3VolumeSpec(bucket="My Bucket"), r"bucket \('My Bucket'\) must match "),
+    "prefix": (lambda: S3VolumeSpec(bucket="abc", prefix="/pypi/"), r"prefix \('/pypi/'\) must match "),
     "storage mode": (
         lambda: PyPIServerSpec.model_validate({"storage": {"kind": "nfs"}}),
-        r"storage\n.*'nfs'.*'local', 'shared', 's3'",
+        r"storage.kind \('nfs'\) must be one of 'local', 'shared', 's3'",
     ),
     "replicas on a volume of one node": (
         lambda: PyPIServerSpec(replicas=2),
@@ -216,7 +222,7 @@ REFUSALS: dict[str, tuple[Callable[[], Spec], str]] = {
     ),
     "uploads beyond the threads": (
         lambda: GatewaySpec(concurrent_uploads=257),
-        r"concurrent_uploads\n.*less than or equal to 256.*input_value=257",
+        r"concurrent_uploads \(257\) must be at most 256",
     ),
     "upload beyond the volume": (
         lambda: PyPIServerSpec(storage=LocalVolumeSpec(size="500Mi")),
@@ -244,9 +250,12 @@ REFUSALS: dict[str, tuple[Callable[[], Spec], str]] = {
     ),
     "age of a backup": (
         lambda: BackupAlertSpec(cron_job="backup", max_age="1d2h"),
-        r"max_age\n.*whole hours or days such as 26h or 8d.*input_value='1d2h'",
+        r"max_age \('1d2h'\) must be whole hours or days such as 26h or 8d",
     ),
-    "CronJob": (lambda: BackupAlertSpec(cron_job="Backup"), r"cron_job\n.*pattern.*input_value='Backup'"),
+    "CronJob": (
+        lambda: BackupAlertSpec(cron_job="Backup"),
+        r"cron_job \('Backup'\) must be a name of",
+    ),
     "port that is scraped": (
         lambda: PyPIServerSpec(service=ServiceSpec(port=9090), monitoring=MonitoringSpec()),
         r"service.port \(9090\) must be another one with monitoring",
@@ -267,16 +276,16 @@ REFUSALS: dict[str, tuple[Callable[[], Spec], str]] = {
     ),
     "certificate without names": (
         lambda: GatewayCertificateSpec(issuer="own-ca", hosts=[]),
-        r"hosts\n.*at least 1 item.*input_value=\[\]",
+        r"hosts \(\[\]\) must have at least 1",
     ),
-    "root": (lambda: PyPIServerSpec(user_id=0), r"user_id.*\n.*greater than or equal to 1.*input_value=0"),
+    "root": (lambda: PyPIServerSpec(user_id=0), r"user_id \(0\) must be at least 1"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSALS)
 def test_refusal_names_field_value_and_reason(case: str) -> None:
     make, message = REFUSALS[case]
-    with pytest.raises(ValidationError, match=message):
+    with pytest.raises(SpecError, match=message):
         make()
 
 
@@ -291,7 +300,7 @@ def test_a_spec_is_read_from_yaml(tmp_path: Path) -> None:
 def test_a_yaml_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "registry.yaml"
     file.write_text("- 1\n")
-    with pytest.raises(TypeError, match=r"registry.yaml must be a mapping of PyPIServerSpec's fields \(got list\)"):
+    with pytest.raises(SpecError, match=r"registry.yaml:1: must be a mapping of fields, not \[1\]"):
         PyPIServerSpec.from_yaml(file)
 
 
@@ -303,5 +312,5 @@ def test_the_json_schema_knows_every_concern() -> None:
 
 def test_a_spec_cannot_be_changed() -> None:
     spec = PyPIServerSpec()
-    with pytest.raises(ValidationError, match="frozen"):
+    with pytest.raises(SpecError, match="cannot be changed"):
         spec.replicas = 3

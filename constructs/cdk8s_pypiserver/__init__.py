@@ -9,6 +9,7 @@ from .base.model import Resources, Spec  # isort: split
 from .access.credentials import AuthSpec
 from .base.identity import Identity
 from .base.namespace import NamespaceChart, NamespaceSpec
+from .base.problems import Problem, SpecError
 from .exposure.addresses import CertificateSpec, Ingress, IngressSpec, Service, ServiceSpec, TLSSpec
 from .kustomize.app import KustomizeApp
 from .monitoring.alerts import BackupAlertSpec
@@ -41,6 +42,7 @@ __all__ = [
     "MonitoringSpec",
     "NamespaceChart",
     "NamespaceSpec",
+    "Problem",
     "PyPIServer",
     "PyPIServerChart",
     "PyPIServerSpec",
@@ -54,5 +56,6 @@ __all__ = [
     "SharedVolume",
     "SharedVolumeSpec",
     "Spec",
+    "SpecError",
     "TLSSpec",
 ]

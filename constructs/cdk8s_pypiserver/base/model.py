@@ -1,98 +1,192 @@
-"""What every spec shares: the strict base model, and the types of Kubernetes values that a person writes."""
+"""What every spec shares: the strict base model, which says all that is wrong at once."""
 
-import re
-from decimal import Decimal
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import reduce
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 from typing_extensions import Self
+
+from .fields import Bytes, Cpu, Host, Label, Name, Port, quantity
+from .problems import NO_VALUE, Problem, SpecError, problems_of
+from .problems import Path as ValuePath
+from .yaml_file import YamlFile
 
 __all__ = ["Host", "Label", "Name", "Port", "QuantityStr", "Resources", "Spec", "quantity"]
 
-# The suffixes of https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
-_SUFFIXES = {suffix: Decimal(1024) ** power for power, suffix in enumerate(("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"))}
-_SUFFIXES |= {
-    suffix: Decimal(1000) ** power for power, suffix in enumerate(("m", "", "k", "M", "G", "T", "P", "E"), -1)
-}
-_QUANTITY = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<suffix>[A-Za-z]*)")
-_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
+QuantityStr = Bytes
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 
 class Spec(BaseModel):
-    """Base of all specs: immutable, and strict about unknown fields and about types.
+    """Base of all specs: immutable down to the last list, and strict about unknown fields and about types.
 
     Raises:
-        pydantic.ValidationError: a value cannot work; the message names the field, the value and the reason.
+        SpecError: values cannot work; the message names each field, its value and the reason.
     """
 
     # Reading the docstrings takes a fortieth of a synth: `python -O` goes without them, as jsii without its checks.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=__debug__)
+
+    # pydantic calls this for specs within specs too, so each finds its own problems.
+    def __init__(self, /, **values: Any) -> None:  # noqa: ANN401 - as in pydantic
+        """Check the values, and make the spec of them."""
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise SpecError(type(self).__name__, problems_of(error, type(self), values)) from None
+        problems: list[Problem] = []
+        for name, value in self.__dict__.items():
+            self.__dict__[name] = _settled(value, (name,), problems)
+        # What cannot work together is worth saying of values only that are right one by one.
+        problems = problems or [*self.conflicts()]
+        if problems:
+            raise SpecError(type(self).__name__, problems)
+
+    def conflicts(self) -> Iterator[Problem]:
+        """Yield what is right field by field and cannot work together; a subclass yields from super() too."""
+        yield from ()
+
+    def problem(self, field: str, reason: str) -> Problem:
+        """Return a problem with the value that a field has.
+
+        Args:
+            field: The field, or one of a spec in it: `gateway.max_upload`.
+            reason: What follows the field and its value in a sentence: "must be …", "cannot be …".
+        """
+        parts = field.split(".")
+        return Problem(tuple(parts), reduce(getattr, parts, self), reason)
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Self:
         """Read the spec from a YAML file, with the field names of this model as keys.
 
         Raises:
-            pydantic.ValidationError: as the constructor does.
-            TypeError: the file is not a YAML mapping.
+            SpecError: as the constructor does, and if it is not YAML or has a key twice; with file and line.
+            OSError: the file cannot be read.
         """
-        document: Any = yaml.safe_load(Path(path).read_text("utf-8"))
-        if not isinstance(document, dict):
-            raise TypeError(f"{path} must be a mapping of {cls.__name__}'s fields (got {type(document).__name__})")
-        return cls.model_validate(document)
+        file = YamlFile(Path(path), cls.__name__)
+        problems = file.repeated
+        made = None
+        try:
+            made = cls.model_validate(file.value)
+        except SpecError as error:
+            problems = problems + [replace(found, line=file.line_of(found.path)) for found in error.problems]
+        if problems or made is None:
+            in_order = sorted(problems, key=lambda problem: problem.line or 0)
+            raise SpecError(cls.__name__, [replace(problem, file=str(path)) for problem in in_order])
+        return made
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:  # noqa: ANN401 - as in pydantic
+        """Make the spec of a mapping; the options are pydantic's.
+
+        Raises:
+            SpecError: as the constructor does.
+        """
+        try:
+            return super().model_validate(obj, **options)
+        except ValidationError as error:
+            raise SpecError(cls.__name__, problems_of(error, cls, obj)) from None
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:  # noqa: ANN401
+        """Make the spec of JSON; the options are pydantic's.
+
+        Raises:
+            SpecError: as the constructor does, or it is not JSON.
+        """
+        try:
+            return super().model_validate_json(json_data, **options)
+        except ValidationError as error:
+            raise SpecError(cls.__name__, problems_of(error, cls, json_data)) from None
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return the spec with other values of these fields, which are checked as the constructor does.
+
+        Raises:
+            SpecError: as the constructor does.
+        """
+        copied = super().model_copy(deep=deep)
+        if not update:
+            return copied
+        return type(self)(**{name: getattr(copied, name) for name in copied.model_fields_set}, **update)
+
+    if not TYPE_CHECKING:  # mypy knows from `frozen` that there is nothing to assign to
+
+        def __setattr__(self, name: str, value: object) -> None:
+            """Refuse."""
+            self._refuse_change(name, value)
+
+        def __delattr__(self, name: str) -> None:
+            """Refuse."""
+            self._refuse_change(name, NO_VALUE)
+
+    def _refuse_change(self, name: str, value: object) -> NoReturn:
+        reason = "cannot be changed: a spec stays as it was made; make another with model_copy(update={…})"
+        raise SpecError(type(self).__name__, [Problem((name,), value, reason)])
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keys_are_text(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401
+        """Refuse other keys, which cannot be names of arguments: YAML reads `on:` as True."""
+        other = [key for key in values if not isinstance(key, str)] if isinstance(values, dict) else []
+        if other:
+            reason = "must be the name of a field, as text; YAML reads on, off, yes and no as true or false"
+            raise SpecError(cls.__name__, [Problem((str(key),), key, reason) for key in other])
+        return handler(values)
 
 
-def quantity(value: str) -> Decimal:
-    """Return a Kubernetes quantity such as `512Mi`, `2` or `100m` as a number (bytes, cores).
+class _FrozenDict(dict[_Key, _Value]):
+    """A mapping that stays as it was made; a dict, since jsii and writers of YAML know no other mapping."""
 
-    Raises:
-        ValueError: the text is not a quantity.
-    """
-    match = _QUANTITY.fullmatch(value)
-    if match is None or match["suffix"] not in _SUFFIXES:
-        raise ValueError("must be a Kubernetes quantity such as 512Mi, 10Gi or 250m")
-    return Decimal(match["number"]) * _SUFFIXES[match["suffix"]]
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("a mapping of a spec cannot be changed")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (dict(self),)
 
 
-def _positive_quantity(value: str) -> str:
-    if quantity(value) <= 0:
-        raise ValueError("must be more than nothing")
+def _settled(value: Any, path: ValuePath, problems: list[Problem]) -> Any:  # noqa: ANN401 - whatever a field holds
+    """Return the value with mappings and lists that cannot be changed; notes texts that no manifest can hold."""
+    if isinstance(value, str):
+        if not value.isprintable() and not all(letter.isprintable() or letter in "\t\r\n" for letter in value):
+            problems.append(Problem(path, value, "must not hold control characters"))
+        return value
+    if isinstance(value, Mapping):
+        for key in value:
+            _settled(key, (*path, key), problems)
+        return _FrozenDict({key: _settled(inner, (*path, key), problems) for key, inner in value.items()})
+    if isinstance(value, (list, tuple)):
+        return tuple(_settled(inner, (*path, index), problems) for index, inner in enumerate(value))
     return value
-
-
-def _host(value: str) -> str:
-    labels = value.split(".")
-    if len(value) > 253 or len(labels) < 2 or not all(_LABEL.fullmatch(label) and len(label) <= 63 for label in labels):  # noqa: PLR2004
-        raise ValueError("must be a full DNS name in lower case without scheme, port or path, such as pypi.example.org")
-    return value
-
-
-QuantityStr = Annotated[str, AfterValidator(_positive_quantity)]
-"""A Kubernetes quantity above zero, as text."""
-
-Host = Annotated[str, AfterValidator(_host)]
-"""A full DNS name."""
-
-Label = Annotated[str, Field(pattern=rf"^{_LABEL.pattern}$", max_length=63)]
-"""An RFC 1123 label: what names of namespaces and Services look like."""
-
-Name = Annotated[str, Field(pattern=rf"^{_LABEL.pattern}(?:\.{_LABEL.pattern})*$", max_length=253)]
-"""An RFC 1123 subdomain: what most object names look like."""
-
-Port = Annotated[int, Field(ge=1, le=65535)]
-"""A TCP port."""
 
 
 class Resources(Spec):
     """What a container asks for and may use."""
 
-    cpu_request: QuantityStr | None = "100m"
+    cpu_request: Cpu | None = "100m"
     """CPU that the scheduler sets aside; the autoscaler measures against it."""
-    memory_request: QuantityStr | None = "64Mi"
+    memory_request: Bytes | None = "64Mi"
     """Memory that the scheduler sets aside."""
-    cpu_limit: QuantityStr | None = None
+    cpu_limit: Cpu | None = None
     """CPU the container may use at most; none by default, since throttling slows every request."""
-    memory_limit: QuantityStr | None = "256Mi"
+    memory_limit: Bytes | None = "256Mi"
     """Memory at which the container is killed."""
+
+    def conflicts(self) -> Iterator[Problem]:
+        """Yield requests above their limits, which the API server refuses."""
+        yield from super().conflicts()
+        for request, limit in (("cpu_request", "cpu_limit"), ("memory_request", "memory_limit")):
+            asked, most = getattr(self, request), getattr(self, limit)
+            if asked and most and quantity(asked) > quantity(most):
+                yield self.problem(request, f"must not be above {limit} ({most})")

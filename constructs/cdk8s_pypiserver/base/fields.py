@@ -1,0 +1,210 @@
+"""Types of what a person writes into a spec: Kubernetes quantities, names, labels, hosts and images.
+
+What is refused here is what Kubernetes, nginx or a container runtime would refuse later, when nobody is looking.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+# The suffixes of https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+_SUFFIXES = {suffix: Decimal(1024) ** power for power, suffix in enumerate(("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"))}
+_SUFFIXES |= {
+    suffix: Decimal(1000) ** power for power, suffix in enumerate(("m", "", "k", "M", "G", "T", "P", "E"), -1)
+}
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+_QUANTITY = re.compile(rf"(?P<number>{_NUMBER})(?P<suffix>[A-Za-z]*)")
+_LARGEST = 2**63 - 1
+"""What Kubernetes, and nginx for sizes, count up to."""
+_MOST_CORES = 1000
+
+_LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+_PART = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN = rf"{_PART}(?:\.{_PART})*"
+_QUALIFIED = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+# https://github.com/distribution/reference/blob/main/regexp.go
+_REGISTRY = r"[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?)*(?::[0-9]{1,5})?"
+_REPOSITORY = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_IMAGE = (
+    rf"(?:{_REGISTRY}/)?{_REPOSITORY}(?:/{_REPOSITORY})*"
+    r"(?::[A-Za-z0-9_][-A-Za-z0-9_.]{0,127})?(?:@sha256:[0-9a-f]{64}|@sha512:[0-9a-f]{128})?"
+)
+
+
+@dataclass(frozen=True)
+class Form:
+    """What the text of a field looks like; stands in `Annotated[str, Form(…)]`.
+
+    Raises:
+        ValueError: when a spec is made with another text; the message is the reason.
+    """
+
+    pattern: str
+    """Regular expression of the whole text, which the JSON schema has too."""
+    words: str
+    """What to say of a text that does not match: "must be …"."""
+    longest: int
+    """Characters at most."""
+    refusal: Callable[[str], str | None] = lambda _: None
+    """Returns what else is wrong with a text, or None; asked first, so it may tell more closely what is wrong."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:  # noqa: ANN401
+        """Have pydantic check the text."""
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Tell the JSON schema what can be told there."""
+        return {**handler(schema), "pattern": f"^(?:{self.pattern})$", "maxLength": self.longest}
+
+    def _checked(self, value: str) -> str:
+        reason = self._reason(value)
+        if reason:
+            raise ValueError(reason)
+        return value
+
+    def _reason(self, value: str) -> str | None:
+        if not value and not re.fullmatch(self.pattern, value):
+            return f"must not be empty: it {self.words}"
+        if value != value.strip():
+            return "must not begin or end with white space"
+        if len(value) > self.longest:
+            return f"must have at most {self.longest} characters, has {len(value)}"
+        return self.refusal(value) or (None if re.fullmatch(self.pattern, value) else self.words)
+
+
+def quantity(value: str) -> Decimal:
+    """Return a Kubernetes quantity such as `512Mi`, `2` or `100m` as a number (bytes, cores).
+
+    Raises:
+        ValueError: the text is not a quantity.
+    """
+    match = _QUANTITY.fullmatch(value)
+    if match is None or match["suffix"] not in _SUFFIXES:
+        raise ValueError("must be a Kubernetes quantity such as 512Mi, 10Gi or 250m")
+    return Decimal(match["number"]) * _SUFFIXES[match["suffix"]]
+
+
+def _bytes(least: str, *, whole: bool = False) -> Form:
+    """Return the form of an amount of memory or storage that is at least this one."""
+    pattern = rf"{_NUMBER}(?:[KMGTPE]i|[kMGTPE])?"
+
+    def refusal(value: str) -> str | None:
+        if re.fullmatch(rf"{_NUMBER}m", value):
+            return f"must be bytes, and m is a thousandth of one: is {value[:-1]}Mi meant?"
+        if not re.fullmatch(pattern, value):
+            return None
+        size = quantity(value)
+        if size < quantity(least):
+            return f"must be at least {least}, is {size.normalize():f} bytes"
+        if size > _LARGEST:
+            return f"must be at most {_LARGEST} bytes (just below 8Ei), which is as far as is counted"
+        if whole and size != size.to_integral_value():
+            return "must be a whole number of bytes"
+        return None
+
+    return Form(pattern, "must be an amount of bytes such as 512Mi, 10Gi or 2G", 20, refusal)
+
+
+def _cores(value: str) -> str | None:
+    if not re.fullmatch(rf"{_NUMBER}m?", value):
+        return None
+    cores = quantity(value)
+    if cores * 1000 < 1:
+        return "must be at least 1m, a thousandth of a core"
+    if cores > _MOST_CORES:
+        return f"must be at most {_MOST_CORES} cores: 1 is a core, 1m a thousandth of one"
+    return None
+
+
+def _no_host(value: str) -> str | None:
+    if not value.isascii():
+        return f"must be in ASCII: {_punycode(value)}"
+    if value.startswith("*"):
+        return "must be one name, not a wildcard"
+    if value.endswith("."):
+        return "must not end with a dot"
+    if re.fullmatch(r"[0-9]+", value.rpartition(".")[2]):
+        return "must be a name, not an address"
+    return None
+
+
+def _punycode(value: str) -> str:
+    try:
+        return f"write {value.encode('idna').decode()}"
+    except UnicodeError:
+        return "write it as xn--…"
+
+
+def _qualified(what: str) -> Form:
+    pattern = rf"(?:{_SUBDOMAIN}/)?{_QUALIFIED}"
+    words = f"must be {what} such as team or example.org/team: letters, digits, - _ and . (63 at most after the /)"
+    return Form(pattern, words, 253 + 1 + 63)
+
+
+Bytes = Annotated[str, _bytes("1Mi")]
+"""An amount of memory or storage as a Kubernetes quantity, 1Mi or more: whoever writes 512 forgot the unit."""
+
+UploadSize = Annotated[str, _bytes("1Ki", whole=True)]
+"""A size of uploads as a Kubernetes quantity: a whole number of bytes that nginx can count."""
+
+Cpu = Annotated[str, Form(rf"{_NUMBER}m?", "must be cores such as 2, 0.5 or 250m", 12, _cores)]
+"""CPU as a Kubernetes quantity."""
+
+Host = Annotated[
+    str,
+    Form(
+        rf"{_LABEL}(?:\.{_LABEL})+",
+        "must be a full DNS name in lower case without scheme, port or path, such as pypi.example.org",
+        253,
+        _no_host,
+    ),
+]
+"""A full DNS name, in lower case."""
+
+Label = Annotated[
+    str, Form(_LABEL, "must be a name of lower-case letters, digits and -, with a letter or digit at both ends", 63)
+]
+"""An RFC 1123 label: what names of namespaces look like."""
+
+Name = Annotated[
+    str,
+    Form(_SUBDOMAIN, "must be a name of lower-case letters, digits, - and ., with a letter or digit at both ends", 253),
+]
+"""An RFC 1123 subdomain: what most object names look like."""
+
+Image = Annotated[
+    str,
+    Form(_IMAGE, "must be an image such as registry.example.org:5000/team/name:tag or name@sha256:… (64 digits)", 512),
+]
+"""A reference of a container image."""
+
+LabelKey = Annotated[str, _qualified("a label key")]
+"""A key of a label."""
+
+LabelValue = Annotated[
+    str, Form(rf"(?:{_QUALIFIED})?", "must be letters, digits, - _ and . with a letter or digit at both ends", 63)
+]
+"""A value of a label; may be empty."""
+
+AnnotationKey = Annotated[str, _qualified("an annotation key")]
+"""A key of an annotation."""
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+"""A TCP port."""
+
+UserId = Annotated[int, Field(ge=1, le=2**31 - 1)]
+"""A user or group other than root, as far as Kubernetes counts them."""
+
+Labels = Mapping[LabelKey, LabelValue]
+"""Labels of an object."""
+
+Annotations = Mapping[AnnotationKey, str]
+"""Annotations of an object."""
+
+Hosts = Annotated[Sequence[Host], Field(min_length=1)]
+"""DNS names, at least one."""
