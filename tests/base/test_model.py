@@ -232,7 +232,8 @@ def test_a_spec_can_be_copied_stored_and_written() -> None:
 
 
 def test_a_copy_with_other_values_is_checked_too() -> None:
-    assert FULL.model_copy(update={"copies": 2}) == Shelf(**{**dict(FULL), "copies": 2})
+    assert FULL.replace(copies=2) == FULL.model_copy(update={"copies": 2}) == Shelf(**{**dict(FULL), "copies": 2})
+    assert said(lambda: FULL.replace(copies=4))[1] == "copies (4) must not be above 3 on a disk"
     assert said(lambda: FULL.model_copy(update={"copies": 4}))[1] == "copies (4) must not be above 3 on a disk"
     assert said(lambda: FULL.model_copy(update={"copy": 4}))[1].endswith("did you mean copies?")
 

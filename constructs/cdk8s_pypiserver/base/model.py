@@ -105,16 +105,18 @@ class Spec(BaseModel):
         except ValidationError as error:
             raise SpecError(cls.__name__, problems_of(error, cls, json_data)) from None
 
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return the spec with other values of these fields, which are checked as the constructor does.
+    def replace(self, **fields: Any) -> Self:  # noqa: ANN401 - whatever the fields hold
+        """Return a copy with other values of these fields, checked like any spec.
 
         Raises:
             SpecError: as the constructor does.
         """
-        copied = super().model_copy(deep=deep)
-        if not update:
-            return copied
-        return type(self)(**{name: getattr(copied, name) for name in copied.model_fields_set}, **update)
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return type(self)(**{**given, **fields})
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy; with `update`, what `replace` returns: pydantic would not check it."""
+        return self.replace(**update) if update else super().model_copy(deep=deep)
 
     if not TYPE_CHECKING:  # mypy knows from `frozen` that there is nothing to assign to
 
@@ -127,7 +129,7 @@ class Spec(BaseModel):
             self._refuse_change(name, NO_VALUE)
 
     def _refuse_change(self, name: str, value: object) -> NoReturn:
-        reason = "cannot be changed: a spec stays as it was made; make another with model_copy(update={…})"
+        reason = "cannot be changed: a spec stays as it was made; make another with replace(…)"
         raise SpecError(type(self).__name__, [Problem((name,), value, reason)])
 
     @model_validator(mode="wrap")
