@@ -13,7 +13,7 @@ import pytest
 
 from gateway_programs import make_sdist, make_wheel
 from server.http.upstream import HTTPError
-from server.index import metadata
+from server.index import archives
 from server.index.listing import Core, Listing, Stamp
 from server.index.metadata import Metadata
 
@@ -52,7 +52,7 @@ def archive(path: Path, members: dict[str, bytes]) -> Path:
 
 
 def test_a_wheel_says_what_is_in_its_metadata(tmp_path: Path) -> None:
-    path = make_wheel(tmp_path, "a", "1.0", b"\0" * 3 * metadata.MOST_READ, headers="Requires-Python: >=3.8, <4\n")
+    path = make_wheel(tmp_path, "a", "1.0", b"\0" * 3 * archives.MOST_READ, headers="Requires-Python: >=3.8, <4\n")
     content = zipfile.ZipFile(path).read("a-1.0.dist-info/METADATA")
     assert read(path) == Core(hashlib.sha256(content).hexdigest(), ">=3.8, <4")
     assert Metadata(tmp_path, lambda: None).content(listed(path.name)) == content
@@ -79,7 +79,7 @@ INFO = "a-1.0.dist-info/METADATA"
         {},
         {"a/METADATA": b"Requires-Python: >=3\n"},
         {INFO: b"one", "b-1.0.dist-info/METADATA": b"two"},
-        {INFO: b" " * (metadata.LARGEST + 1)},
+        {INFO: b" " * (archives.LARGEST + 1)},
     ],
 )
 def test_a_wheel_without_metadata_that_counts(tmp_path: Path, members: dict[str, bytes]) -> None:
@@ -118,7 +118,7 @@ def test_a_broken_source_distribution_shows_nothing(tmp_path: Path, content: byt
 def test_what_is_unpacked_is_bounded(tmp_path: Path) -> None:
     path = tmp_path / "a-1.0.tar.gz"
     with tarfile.open(path, "w:gz") as file:
-        for name, size in {"a-1.0/zeros": 4 * metadata.MOST_READ, "a-1.0/PKG-INFO": 0}.items():
+        for name, size in {"a-1.0/zeros": 4 * archives.MOST_READ, "a-1.0/PKG-INFO": 0}.items():
             member = tarfile.TarInfo(name)
             member.size = size
             file.addfile(member, io.BytesIO(bytes(size)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,24 +11,25 @@ import pytest
 import urllib3
 
 import vitals
-from programs import upload
+from programs import PATIENCE, upload
 from server.http.errors import RefusedError
 from server.publish import forms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from programs import Server
 
     Serve = Callable[..., Server]
 
 TYPE = "multipart/form-data; boundary=b"
+LONGEST = dict.fromkeys((":action", "summary", "content", 'a"b', "; filename="), 100)
 HEAD = b'Content-Disposition: form-data; name="content"; filename="a-1.0.zip"\r\n'
 
 
 def read(body: io.BytesIO, content_type: str, block: int = 2**17) -> Any:  # noqa: ANN401 - bottle has no types
     """Read a form that comes in blocks of a size."""
-    return forms.read(lambda: body.read(block), content_type, lambda *_: io.BytesIO())
+    return forms.read(lambda: body.read(block), content_type, LONGEST, lambda *_: io.BytesIO())
 
 
 def form(*parts: bytes, end: bytes = b"--b--\r\n") -> io.BytesIO:
@@ -89,11 +91,43 @@ def test_the_names_of_a_part(head: bytes, name: str, filename: str | None) -> No
         (form(b"X: " + b"y" * 9000 + b"\r\n" + HEAD + b"\r\nx"), TYPE, "end of its headers"),
         (form(*[b'Content-Disposition: form-data; name="x"\r\n\r\n'] * 10_001), TYPE, "more than 10000 parts"),
         (form(b'Content-Disposition: form-data; name="x"\r\n\r\n' + bytes(9 * 2**20)), TYPE, "beside its files"),
+        (form(*[HEAD.replace(b"content", b"x" * 8000) + b"\r\n"] * 1_050), TYPE, "beside its files"),
+        (
+            form(b'Content-Disposition: form-data; name="summary"\r\n\r\n' + bytes(101)),
+            TYPE,
+            "summary has more than 100",
+        ),
     ],
 )
 def test_what_is_no_form_is_refused(body: io.BytesIO, content_type: str, reason: str) -> None:
     with pytest.raises(RefusedError, match=reason):
         read(body, content_type)
+
+
+def test_only_the_fields_that_are_read_are_kept_each_once() -> None:
+    fields = (("x", "1"), (":action", "2"), (":action", "3"))
+    parts = [f'Content-Disposition: form-data; name="{name}"\r\n\r\n{value}'.encode() for name, value in fields]
+    assert read(form(*parts), TYPE).dict == {":action": ["3"]}
+
+
+def test_a_form_that_waits_for_its_client_keeps_no_other_waiting() -> None:
+    slow, found = threading.Event(), []
+    head, rest = form(HEAD + b"\r\nx").getvalue()[:50], form(HEAD + b"\r\nx").getvalue()[50:]
+
+    def body() -> Iterator[bytes]:
+        yield head
+        assert slow.wait(PATIENCE)
+        yield rest
+
+    blocks = body()
+    thread = threading.Thread(
+        target=lambda: found.append(forms.read(lambda: next(blocks, b""), TYPE, LONGEST, lambda *_: io.BytesIO()))
+    )
+    thread.start()
+    assert "content" in read(form(HEAD + b"\r\nx"), TYPE)
+    slow.set()
+    thread.join()
+    assert "content" in found[0]
 
 
 @pytest.mark.parametrize("action", ["file_upload", "doc_upload"])

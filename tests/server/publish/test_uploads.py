@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 import webtest
 
+from gateway_programs import make_wheel
 from server.pod import application
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from server.pod.settings import Settings
 
 BODY = b"content"
@@ -71,6 +74,7 @@ def test_what_fits_is_published(app: webtest.TestApp, name: str, form: dict[str,
         ("_my_pkg-1.0.zip", {}, "Bad filename: _my_pkg-1.0.zip"),
         ("my_pkg-1.0-py3.8-linux.rpm", {}, "Bad filename: my_pkg-1.0-py3.8-linux.rpm"),
         (f"{'a' * 239}-1.0.zip", {}, "Bad filename: more than 246 characters"),
+        ("my_pkg-1.0.zip", {"version": f"1.{'9' * 10**6}"}, "The field version has more than 1000 bytes"),
         (WHEEL, {":action": "nonsense"}, "Unsupported ':action' field: nonsense"),
     ],
 )
@@ -89,7 +93,9 @@ def test_what_does_not_fit_is_refused_with_the_reason(
     ("parts", "reason"),
     [
         ([(":action", "x"), "content", (":action", "file_upload")], "The form has another :action before its file"),
-        ([":action", "content", (":action", "file_upload")], "The form has another :action before its file"),
+        ([":action", "content", (":action", "file_upload")], ":action is a field, and no file"),
+        ([(":action", "file_upload"), "content", "attestations"], "attestations is a field, and no file"),
+        ([(":action", "file_upload"), "content", ("gpg_signature", "x")], "gpg_signature is no file"),
         (
             [(":action", "x"), "gpg_signature", (":action", "file_upload")],
             "The form has another :action before its file",
@@ -110,6 +116,20 @@ def test_what_contradicts_itself_is_refused(
     refused = post_form(app, f"{fields}--x--".encode())
     assert refused.status == f"400 {reason}"
     assert [path for path in settings.packages_directory.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(("length", "status"), [(1000, 200), (1001, 400)])
+def test_a_requirement_that_nobody_can_mean_is_refused(
+    app: webtest.TestApp, tmp_path: Path, length: int, status: int
+) -> None:
+    requirement = (">=3," * 300)[: length - 3] + ">=3"
+    wheel = make_wheel(tmp_path, "my_pkg", "1.0", headers=f"Requires-Python: {requirement}\n")
+    assert post(app, wheel.name, wheel.read_bytes()).status_int == status
+
+
+def test_a_name_that_would_take_minutes_to_read_is_refused_at_once(app: webtest.TestApp) -> None:
+    head = f'--x\r\nContent-Disposition: form-data; name="content"; filename="a{"-1" * 100}\n.whl"\r\n\r\n'
+    assert post_form(app, f"{head}\r\n--x--".encode()).status.startswith("400 Bad filename")
 
 
 def test_other_files_of_a_form_are_passed_over(app: webtest.TestApp) -> None:

@@ -115,6 +115,9 @@ def application(configuration: Any, packages: Backend) -> Any:  # noqa: ANN401 -
 
 def name_and_version(filename: str) -> tuple[str, str] | None:
     """The project's name and the version that pypiserver reads from a file's name, or None if it is no package."""
+    if "\n" in filename:
+        # Its pattern for wheels can take minutes to find that such a name is none, and holds the interpreter meanwhile.
+        return None
     guess: tuple[str, str] | None = pkg_helpers.guess_pkgname_and_version(filename)
     return guess
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from server.http.errors import RefusedError, unavailable
 from server.index.listing import Stamp
@@ -66,6 +66,10 @@ class Upload:
             if digest.hexdigest() != value.lower():
                 raise RefusedError(f"The file does not have the {field} of the form; was it cut short?")
 
+    def content(self) -> BinaryIO:
+        """See Draft."""
+        return self._draft.content()
+
     def publish(self, name: str) -> Stamp:
         """See Draft."""
         return self._draft.publish(name)
@@ -82,7 +86,8 @@ class Upload:
     def _read(self, field: str) -> Hash:
         """A digest that was announced after the file only."""
         digest = FORM_FIELDS[field]()
-        for block in self._draft.blocks():
+        content = self._draft.content()
+        while block := content.read(CHUNK):
             digest.update(block)
         return digest
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import logging
-import tarfile
+import re
 import threading
-import zipfile
-from email.parser import BytesHeaderParser
+from contextlib import suppress
 from sys import intern
 from typing import TYPE_CHECKING, BinaryIO
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from server.http.errors import unavailable
+from server.http.errors import RefusedError, unavailable
+from server.index import archives
 from server.index.listing import Core
 
 if TYPE_CHECKING:
@@ -24,57 +22,15 @@ if TYPE_CHECKING:
 
     from server.index.listing import Entry, Stamp
 
-LARGEST = 2 * 2**20
-"""How many bytes METADATA may have; the largest on PyPI have some hundred thousand."""
-MOST_READ = 8 * 2**20
-"""How many bytes are read of a file in search of it: a hostile archive may have a directory of any size."""
+LONGEST_REQUIREMENT = 1000
+"""How many characters Requires-Python may have: whoever reads the index compares it with a version, for each file."""
+AT_ONCE = 2
+"""How many archives are read at the same time: one that is made to be slow takes the interpreter from everybody."""
 _LOCKS = 64
+_HEADER = b"\nrequires-python:"
+_FOLDED = re.compile(rb"[^\n]*(?:\n[ \t][^\n]*)*")
 _log = logging.getLogger("metadata")
-
-
-class Bounded(io.RawIOBase):
-    """A file of which no more than MOST_READ bytes can be read, and which remembers that the volume failed."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        """Read from `file`."""
-        super().__init__()
-        self._file = file
-        self._left = MOST_READ
-        self.failure: OSError | None = None
-
-    def read(self, size: int = -1, /) -> bytes:
-        """The next bytes.
-
-        Raises:
-            ValueError: It would be too many.
-        """
-        if size < 0 or size > self._left:
-            size = self._left + 1
-        try:
-            content = self._file.read(size)
-        except OSError as error:
-            self.failure = error
-            raise
-        self._left -= len(content)
-        if self._left < 0:
-            raise ValueError("the archive does not show its metadata within the first bytes")
-        return content
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Go to a place."""
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        """The place."""
-        return self._file.tell()
-
-    def seekable(self) -> bool:
-        """It is."""
-        return True
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
+_reading = threading.Semaphore(AT_ONCE)
 
 
 class Metadata:
@@ -117,16 +73,20 @@ class Metadata:
         Raises:
             HTTPError: 503, the volume cannot be read.
         """
-        read = _reader(entry.name)
+        read = archives.reader(entry.name)
         if read is None:
             return None
-        if problem := self._problem():
-            raise unavailable(problem)
+        stamp = entry.stamp
         try:
-            stamp = entry.stamp
-            with (self._root / entry.path).open("rb") as file:
-                content = _read(read, file, entry.path)
+            with _reading:
+                if problem := self._problem():
+                    raise unavailable(problem)
+                with (self._root / entry.path).open("rb") as file:
+                    content = read(file)
         except FileNotFoundError:
+            return None
+        except archives.ArchiveError as error:
+            _log.warning("%s shows no metadata: %s", entry.path, error)
             return None
         except OSError as error:
             raise unavailable(f"{entry.path} cannot be read: {error.strerror or error}") from error
@@ -135,58 +95,41 @@ class Metadata:
         return content
 
 
-def _read(read: Callable[[BinaryIO], bytes | None], file: BinaryIO, path: str) -> bytes | None:
-    bounded = Bounded(file)
-    try:
-        return read(bounded)  # type: ignore[arg-type] # of BinaryIO it has what the archives' modules use
-    except Exception as error:  # a broken archive makes zipfile, tarfile and zlib raise almost anything
-        if bounded.failure:
-            raise bounded.failure from error
-        _log.warning("%s shows no metadata: %s", path, error)
+def check(filename: str, file: BinaryIO) -> None:
+    """Look into an archive that is being uploaded.
+
+    Raises:
+        RefusedError: Its Requires-Python is longer than any that means something.
+        OSError: The file cannot be read.
+    """
+    if read := archives.reader(filename):
+        # A broken one is listed without what it would say.
+        with _reading, suppress(archives.ArchiveError):
+            if len(_requires_python(read(file) or b"")) > LONGEST_REQUIREMENT:
+                raise RefusedError(f"Requires-Python has more than {LONGEST_REQUIREMENT} characters")
+
+
+def _requires_python(content: bytes) -> str:
+    # Only this header is looked for, by the fastest there is: there may be as many others as fit.
+    headers = b"\n" + content.replace(b"\r\n", b"\n").partition(b"\n\n")[0]
+    begin = headers.lower().find(_HEADER)
+    found = _FOLDED.match(headers, begin + len(_HEADER)) if begin >= 0 else None
+    return " ".join(found[0].decode("utf-8", "replace").split()) if found else ""
+
+
+def _understood(text: str) -> str | None:
+    if not text or len(text) > LONGEST_REQUIREMENT:
         return None
+    try:
+        SpecifierSet(text)
+    except InvalidSpecifier:
+        # One that cannot be read would hide the file from some clients.
+        return None
+    return intern(text)
 
 
 def _core(name: str, content: bytes | None) -> Core:
     if content is None:
         return Core(None, None)
     digest = hashlib.sha256(content).hexdigest() if name.endswith(".whl") else None
-    requires = BytesHeaderParser().parsebytes(content).get("Requires-Python")
-    try:
-        requires = intern(str(requires).strip()) if requires else None
-        SpecifierSet(requires or "")
-    except InvalidSpecifier:
-        # One that cannot be read would hide the file from some clients.
-        requires = None
-    return Core(digest, requires or None)
-
-
-def _reader(name: str) -> Callable[[BinaryIO], bytes | None] | None:
-    if name.endswith(".whl"):
-        return _of_wheel
-    return _of_sdist if name.endswith((".tar.gz", ".tgz")) else None
-
-
-def _of_wheel(file: BinaryIO) -> bytes | None:
-    with zipfile.ZipFile(file) as archive:
-        names = [name for name in archive.namelist() if _is_member(name, ".dist-info", "METADATA")]
-        if len(names) != 1:
-            return None
-        with archive.open(names[0]) as member:
-            content = member.read(LARGEST + 1)
-    return content if len(content) <= LARGEST else None
-
-
-def _of_sdist(file: BinaryIO) -> bytes | None:
-    # The unpacked bytes are bounded too, whatever a few packed ones grow to.
-    unpacked = Bounded(gzip.GzipFile(fileobj=file))  # type: ignore[arg-type] # as above
-    with tarfile.open(fileobj=unpacked, mode="r|") as archive:
-        for member in archive:
-            if member.isfile() and member.size <= LARGEST and _is_member(member.name, "", "PKG-INFO"):
-                content = archive.extractfile(member)
-                return content.read() if content else None
-    return None
-
-
-def _is_member(path: str, directory_suffix: str, name: str) -> bool:
-    directory, _, last = path.partition("/")
-    return last == name and directory.endswith(directory_suffix)
+    return Core(digest, _understood(_requires_python(content)))

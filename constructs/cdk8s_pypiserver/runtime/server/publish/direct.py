@@ -8,7 +8,7 @@ import os
 import tempfile
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from server.volume.durable import UNFINISHED, abandoned, blocks, pass_if_not_writable, sync, sync_directory
 
@@ -127,13 +127,14 @@ class _Spooled:
         """See Draft."""
         self._file.write(block)
 
-    def blocks(self) -> Iterator[bytes]:
+    def content(self) -> BinaryIO:
         """See Draft."""
-        return blocks(self._file)
+        self._file.seek(0)
+        return self._file
 
     def publish(self, name: str) -> Stamp:
         """See Draft."""
-        return self._direct.publish(name, self.blocks())
+        return self._direct.publish(name, blocks(self._file))
 
     def discard(self) -> None:
         """See Draft."""

@@ -6,23 +6,33 @@ as are sent.
 
 from __future__ import annotations
 
+import itertools
 import re
-from typing import TYPE_CHECKING, Any, Protocol
+import threading
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from server.http.errors import RefusedError
 from server.http.upstream import FileUpload, FormsDict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 MOST_PARTS = 10_000
 """The largest releases on PyPI have some thousand lines of metadata, a part each."""
 LONGEST_HEAD = 8192
 """How many bytes of headers a part may have."""
 LONGEST_FIELDS = 8 * 2**20
-"""How many bytes all parts that are no files may have together; a description has some hundred thousand at most."""
+"""How many bytes the headers of all parts and all parts that are no files may have together; a description has some
+hundred thousand at most."""
+MOST_PARAMETERS = 16
+"""How many parameters of a header are looked at for the name of a part and of a file."""
 _BOUNDARY = re.compile(r'multipart/form-data\s*;(?:.*;)?\s*boundary=(?:"([ -~]{1,200})"|([!-~]{1,200}))', re.IGNORECASE)
-_PARAMETER = re.compile(r';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))', re.DOTALL)
+_PARAMETER = re.compile(r';\s*([^\s=;"]+)\s*=\s*(?:"([^"\\]*(?:\\.[^"\\]*)*)"|([^\s;"]*))', re.DOTALL)
+_reading = threading.Lock()
+"""Held while a form is read, but not while more of it is awaited: many that are slow to read would otherwise each get
+as much of the interpreter as a request of somebody else."""
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class File(Protocol):
@@ -32,13 +42,20 @@ class File(Protocol):
         """Take the next bytes."""
 
 
-def read(body: Callable[[], bytes], content_type: str, receive: Callable[[str, str, Any], File]) -> Any:  # noqa: ANN401 - bottle has no types
+def read(
+    body: Callable[[], bytes],
+    content_type: str,
+    longest: Mapping[str, int],
+    receive: Callable[[str, str, Any], File | None],
+) -> Any:  # noqa: ANN401 - bottle has no types
     """Read a form; its fields are text, its files what `receive` has returned.
 
     Args:
         body: Returns the next bytes of the form, none at its end.
         content_type: Names the boundary.
-        receive: Is told the name of a part, the name of its file and the form up to there.
+        longest: The fields that are kept, of several of one name the last, and how many bytes each may have. The others
+            are passed over: nobody reads them.
+        receive: Is told the name of a part, the name of its file and the form up to there; None passes over the file.
 
     Raises:
         RefusedError: It is no form, not all of one, or beyond the bounds.
@@ -46,28 +63,61 @@ def read(body: Callable[[], bytes], content_type: str, receive: Callable[[str, s
     match = _BOUNDARY.match(content_type)
     if match is None:
         raise RefusedError("The form has no boundary")
-    # WSGI hands over headers as latin-1.
+    boundary = (match[1] or match[2]).encode("latin-1")  # as WSGI hands over headers
+    with _reading:
+        return _read(_parts(_aside(body), boundary), longest, _aside(receive))
+
+
+def _read(
+    parts: Iterator[tuple[bytes, Iterator[bytes]]],
+    longest: Mapping[str, int],
+    receive: Callable[[str, str, Any], File | None],
+) -> Any:  # noqa: ANN401 - as above
     form = FormsDict()
     form.recode_unicode = False
     left = LONGEST_FIELDS
-    for number, (head, blocks) in enumerate(_parts(body, (match[1] or match[2]).encode("latin-1"))):
+    for number, (head, blocks) in enumerate(parts):
         if number == MOST_PARTS:
             raise RefusedError(f"The form has more than {MOST_PARTS} parts")
+        left = _less(left, head)
         name, filename = _disposition(head)
         if filename is not None:
             file = receive(name, filename, form)
+            write = _aside(file.write) if file else len
             for block in blocks:
-                file.write(block)
-            form[name] = FileUpload(file, name, filename)
+                write(block)
+            if file:
+                form[name] = FileUpload(file, name, filename)
             continue
+        most = longest.get(name, 0)
         value = bytearray()
         for block in blocks:
-            left -= len(block)
-            if left < 0:
-                raise RefusedError(f"The form has more than {LONGEST_FIELDS} bytes beside its files")
-            value += block
-        form[name] = value.decode("utf-8", "replace")
+            left = _less(left, block)
+            value += block[: most + 1 - len(value)]
+        if len(value) > most and name in longest:
+            raise RefusedError(f"The field {name} has more than {most} bytes")
+        if name in longest:
+            form.replace(name, value.decode("utf-8", "replace"))
     return form
+
+
+def _aside(call: Callable[_P, _T]) -> Callable[_P, _T]:
+    """A call for which no other form has to wait: it waits for a client or for the volume."""
+
+    def called(*arguments: _P.args, **named: _P.kwargs) -> _T:
+        _reading.release()
+        try:
+            return call(*arguments, **named)
+        finally:
+            _reading.acquire()
+
+    return called
+
+
+def _less(left: int, block: bytes) -> int:
+    if len(block) > left:
+        raise RefusedError(f"The form has more than {LONGEST_FIELDS} bytes beside its files")
+    return left - len(block)
 
 
 def _parts(body: Callable[[], bytes], boundary: bytes) -> Iterator[tuple[bytes, Iterator[bytes]]]:
@@ -99,7 +149,8 @@ def _disposition(head: bytes) -> tuple[str, str | None]:
     for line in text.split("\r\n"):
         key, _, value = line.partition(":")
         if key.strip().lower() == "content-disposition" and value.strip().lower().startswith("form-data"):
-            parameters = {each[1].lower(): _unquoted(each) for each in _PARAMETER.finditer(value)}
+            found = itertools.islice(_PARAMETER.finditer(value), MOST_PARAMETERS)
+            parameters = {each[1].lower(): _unquoted(each) for each in found}
             if "name" in parameters:
                 return parameters["name"], parameters.get("filename")
     raise RefusedError("The form has a part without a name")

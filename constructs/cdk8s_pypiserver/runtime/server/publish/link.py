@@ -8,21 +8,19 @@ import logging
 import os
 import uuid
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from server.volume.durable import (
     NOT_WRITABLE,
     UNFINISHED,
     UnsuitableVolumeError,
     abandoned,
-    blocks,
     pass_if_not_writable,
     sync,
     sync_directory,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from server.index.listing import Stamp
@@ -99,9 +97,10 @@ class _Hidden:
         """See Draft."""
         self._file.write(block)
 
-    def blocks(self) -> Iterator[bytes]:
+    def content(self) -> BinaryIO:
         """See Draft."""
-        return blocks(self._file)
+        self._file.seek(0)
+        return self._file
 
     def publish(self, name: str) -> Stamp:
         """See Draft."""

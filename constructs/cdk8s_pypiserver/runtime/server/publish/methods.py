@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from server.publish.direct import Direct
 from server.publish.link import Link
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from server.index.listing import Stamp
@@ -27,8 +26,8 @@ class Draft(Protocol):
             OSError: They cannot be kept.
         """
 
-    def blocks(self) -> Iterator[bytes]:
-        """All that was written, from its start."""
+    def content(self) -> BinaryIO:
+        """All that was written, to be read from its start; nothing may be written after."""
 
     def publish(self, name: str) -> Stamp:
         """Put the file into the package directory; when this returns, it survives a loss of power.

@@ -13,6 +13,7 @@ from packaging.version import InvalidVersion, Version
 
 from server.http.errors import RefusedError, from_os, unavailable
 from server.http.upstream import HTTPError, name_and_version, normalised, request
+from server.index import metadata
 from server.index.digests import FORM_FIELDS, Upload
 from server.publish import forms
 from server.publish.body import Body
@@ -29,6 +30,16 @@ _SERVED = re.compile(
 )
 _FILES = frozenset({"content", "gpg_signature"})
 """The parts of the form that are kept."""
+_FIELDS = {
+    ":action": 100,
+    "name": 1000,
+    "version": 1000,
+    "reason": 10_000,
+    "attestations": 128 * 2**10,
+    "gpg_signature": 64 * 2**10,
+    **dict.fromkeys(FORM_FIELDS, 200),
+}
+"""The fields of the form that are read, and how many bytes each may have."""
 _PROJECT = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
 
@@ -98,22 +109,30 @@ class Uploads:
             )
         if action in {"remove_pkg", "file_upload", "yank", "unyank"} and (problem := self._problem()):
             raise unavailable(problem)
+        if form.get("gpg_signature"):
+            # Only a file of it is kept.
+            raise RefusedError("gpg_signature is no file")
         sent = [request.files[name].file for name in _FILES if name in request.files]
         if action == "file_upload" and any(isinstance(file, _Nowhere) for file in sent):
             raise RefusedError("The form has another :action before its file")
         if action == "file_upload" and (content := request.files.get("content")):
             _check_form(content.raw_filename, form)
             content.file.check({field: form[field] for field in FORM_FIELDS if form.get(field)})
+            metadata.check(content.raw_filename, content.file.content())
 
     def _receive(self, body: Body, drafts: list[Upload]) -> None:
         """Read the body into what bottle knows as the form."""
 
-        def receive(name: str, filename: str, form: Mapping[str, str]) -> forms.File:
-            # The action may still come.
-            if name not in _FILES or form.get(":action", "file_upload") != "file_upload":
-                return _Nowhere()
+        def receive(name: str, filename: str, form: Mapping[str, str]) -> forms.File | None:
+            if name not in _FILES:
+                if name in _FIELDS:
+                    raise RefusedError(f"{name} is a field, and no file")
+                return None
             if name in form:
                 raise RefusedError(f"The form has more than one file {name}")
+            # The action may still come.
+            if form.get(":action", "file_upload") != "file_upload":
+                return _Nowhere()
             self._check_name(filename)
             if problem := self._problem():
                 raise unavailable(problem)
@@ -122,7 +141,8 @@ class Uploads:
 
         if request.content_type.startswith("multipart/"):
             # Where bottle would keep what it reads.
-            request.environ["bottle.request.post"] = forms.read(body.read, request.environ["CONTENT_TYPE"], receive)
+            content_type = request.environ["CONTENT_TYPE"]
+            request.environ["bottle.request.post"] = forms.read(body.read, content_type, _FIELDS, receive)
             body.drop()
         else:
             # One more than bottle takes of such a form, so that it refuses what is longer.
@@ -131,11 +151,14 @@ class Uploads:
     def _check_name(self, filename: str) -> None:
         # pypiserver would take a name that begins with a dot, and never list the file; the gateway's addresses have no
         # room for some others, and no index page for projects that are not named as in PEP 508.
-        guess = name_and_version(filename)
-        if not guess or not _SERVED.fullmatch(filename) or not _PROJECT.fullmatch(normalised(guess[0])):
-            raise RefusedError(f"Bad filename: {filename}")
         if len(filename) > LONGEST_NAME:
             raise RefusedError(f"Bad filename: more than {LONGEST_NAME} characters")
+        if not _SERVED.fullmatch(filename):
+            raise RefusedError(f"Bad filename: {filename}")
+        # Only then: what pypiserver finds a wheel's name with takes minutes for some names that have a line break.
+        guess = name_and_version(filename)
+        if not guess or not _PROJECT.fullmatch(normalised(guess[0])):
+            raise RefusedError(f"Bad filename: {filename}")
         if self._exists(filename):
             raise _existing(filename)
 
