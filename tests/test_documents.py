@@ -24,8 +24,15 @@ def test_every_block_is_run_by_a_test() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_link_leads_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text("utf-8")):
-        assert (document.parent / target).exists(), target
+    for target in re.findall(r"\]\(([^)]+)\)", document.read_text("utf-8")):
+        path, _, heading = target.partition("#")
+        if ":" in path:
+            continue
+        leads_to = (document.parent / path) if path else document
+        assert leads_to.exists(), target
+        if heading:
+            headings = re.findall(r"^#+ (.*)$", leads_to.read_text("utf-8"), re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}, target
 
 
 def test_python_is_quoted_from_an_example_that_runs() -> None:
@@ -54,6 +61,10 @@ def test_the_readme_names_every_component_and_chart() -> None:
         assert path.name == "components" or f"`{path.name}`" in readme
 
 
-def test_the_make_targets_of_the_readme_exist() -> None:
+def test_the_make_targets_that_are_named_exist() -> None:
     targets = set(re.findall(r"^([a-z0-9]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert {"all", "test"} <= targets
+    code = [text for document in DOCUMENTS for kind, text in blocks(document) if kind.startswith("bash")]
+    code += [text for document in DOCUMENTS for text in re.findall(r"`([^`\n]+)`", document.read_text("utf-8"))]
+    named = {target for text in code for target in re.findall(r"^make ([a-z0-9]+)", text, re.MULTILINE)}
+    assert named >= {"test", "fuzz"}
+    assert named <= targets

@@ -75,9 +75,9 @@ def test_chart_equals_the_construct(chart: str, tmp_path: Path) -> None:
 
 def test_every_patch_for_workloads_meets_one(tmp_path: Path) -> None:
     """Kustomize says nothing of a patch whose target matches nothing."""
-    for component in (DIST / "components").iterdir():
-        if not (component / "patch.Deployment.pypiserver.yaml").exists():
-            continue
+    patched = {path.parent for path in (DIST / "components").rglob("patch.Deployment.*")}
+    assert {path.name for path in patched} >= {"ha", "monitoring"}
+    for component in patched:
         chart = "shared" if component.name == "ha" else "local"
         with_component, without = (
             by_kind(compose(tmp_path / f"{component.name}-{len(names)}", chart, *names), "Deployment")
