@@ -57,8 +57,9 @@ def test_kustomizations_render(tmp_path: Path) -> None:
 
 def test_the_readme_names_every_component_and_chart() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
-    for path in [*(ROOT / "dist").iterdir(), *(ROOT / "dist" / "components").iterdir()]:
-        assert path.name == "components" or f"`{path.name}`" in readme
+    folders = {path.parent.relative_to(ROOT / "dist") for path in (ROOT / "dist").rglob("kustomization.yaml")}
+    assert {path.name for path in folders} >= {"local", "ingress"}
+    assert {path.name for path in folders if f"`{path.name}`" not in readme} == set()
 
 
 def test_the_make_targets_that_are_named_exist() -> None:

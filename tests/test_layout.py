@@ -24,7 +24,9 @@ def test_the_source_root_is_no_package() -> None:
 def test_no_module_reads_time_chance_or_environment(module: Path) -> None:
     """What is synthesized depends on the spec alone; the writer's one exception is what the cdk8s command line asks."""
     names = {node.attr for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Attribute)}
-    forbidden = {"random", "time", "now", "uuid4", "getenv"} | ({"environ"} if module != PACKAGE / "kustomize" / "app.py" else set())
+    forbidden = {"random", "time", "now", "uuid4", "getenv"} | (
+        {"environ"} if module != PACKAGE / "kustomize" / "app.py" else set()
+    )
     assert names & forbidden == set()
 
 
