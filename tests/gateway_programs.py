@@ -11,6 +11,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -27,8 +28,7 @@ import requests
 import urllib3
 
 from cdk8s_pypiserver import GatewaySpec
-from cdk8s_pypiserver.pod.gateway import configuration
-from cdk8s_pypiserver.pod.tls import FILE as TLS_FILE
+from cdk8s_pypiserver.pod.gateway import configuration, environment
 from programs import PATIENCE, Server, free_port, installed, wait_for
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from typing import Self
 
 SPEC = GatewaySpec()
+SHELL = os.environ.get("GATEWAY_SHELL", "/bin/sh")
+"""What runs start.sh: the image's shell is busybox's."""
 
 
 def nginx() -> str:
@@ -55,13 +57,15 @@ def basic(user: str, password: str) -> str:
 class Setup:
     """How a gateway differs from what is shipped.
 
-    `changes` replaces text of nginx.conf, for limits that a test could not wait for.
+    `changes` replaces text of the shipped files, for limits that a test could not wait for; `environment` adds to the
+    container's variables or replaces them.
     """
 
     anonymous: bool = False
     slow_volume: bool = False
     metrics: bool = False
     spec: GatewaySpec = SPEC
+    environment: Mapping[str, str] = field(default_factory=dict)
     changes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -69,10 +73,10 @@ SHIPPED = Setup()
 
 
 class Gateway:
-    """The gateway of the pod: nginx with the shipped configuration in front of a server's port.
+    """The gateway of the pod: start.sh and nginx with the shipped configuration in front of a server's port.
 
     The files are copied to `directory/conf`, with every absolute path and port replaced. It is an error if the text to
-    replace is not there.
+    replace is not there. With IPv6 the ports are the same, on the loopback address.
     """
 
     def __init__(
@@ -84,65 +88,79 @@ class Gateway:
         self.verdicts = directory / "verdicts"
         self.temporary = directory / "tmp"
         self.certificates = directory / "tls"
-        for each in (self.configuration, self.verdicts, self.temporary, self.certificates, packages, pages):
+        self.termination_log = directory / "termination-log"
+        programs = directory / "bin"
+        for each in (self.configuration, self.verdicts, self.temporary, self.certificates, programs, packages, pages):
             each.mkdir(parents=True, exist_ok=True)
+        if not (programs / "nginx").is_symlink():
+            (programs / "nginx").symlink_to(nginx())
+        self.environment = {"PATH": f"{programs}:{os.environ['PATH']}", **environment(setup.spec), **setup.environment}
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.https_port = free_port()
         self.https_url = f"https://localhost:{self.https_port}"
+        self.metrics_port = free_port()
         files = configuration(
             setup.spec, anonymous_reads=setup.anonymous, slow_volume=setup.slow_volume, metrics=setup.metrics
         )
-        text = files["nginx.conf"]
         replacements = {
-            "/etc/pypiserver/gateway/": f"{self.configuration}/",
+            "/etc/pypiserver/gateway": str(self.configuration),
+            "/tmp/gateway": str(self.temporary / "gateway"),  # noqa: S108 - what the file says
+            "/dev/termination-log": str(self.termination_log),
             "/run/pypiserver/gateway.pid": str(self.pid_file),
             "/run/pypiserver/pages": str(pages),
-            "/data/packages/": f"{packages}/",
+            "/data/packages": str(packages),
             "/var/cache/auth": str(self.verdicts),
             "/etc/pypiserver/tls;": f"{self.certificates};",
             "_path /tmp/": f"_path {self.temporary}/",
             "127.0.0.1:8081": f"127.0.0.1:{server_port}",
             "listen 8080": f"listen 127.0.0.1:{self.port}",
+            "listen [::]:8080": f"listen [::1]:{self.port}",
+            "listen [::]:8443": f"listen [::1]:{self.https_port}",
+            "listen [::]:9090": f"listen [::1]:{self.metrics_port}",
+            **({"listen 8443": f"listen 127.0.0.1:{self.https_port}"} if setup.spec.tls else {}),
+            **({"listen 9090": f"listen 127.0.0.1:{self.metrics_port}"} if setup.metrics else {}),
             **setup.changes,
         }
         for old in replacements:
-            assert old in text, f"nginx.conf does not contain {old!r}"
+            assert any(old in text for text in files.values()), f"no file contains {old!r}"
         # In one pass: the new paths may contain what is to be replaced.
-        pattern = "|".join(re.escape(old) for old in replacements)
-        text = re.sub(pattern, lambda match: replacements[match[0]], text)
-        if TLS_FILE in files:
-            assert "listen 8443" in files[TLS_FILE]
-            files[TLS_FILE] = files[TLS_FILE].replace("listen 8443", f"listen 127.0.0.1:{self.https_port}")
-        for name, content in {**files, "nginx.conf": text}.items():
-            (self.configuration / name).write_text(content)
+        pattern = re.compile("|".join(re.escape(old) for old in replacements))
+        for name, text in files.items():
+            changed = pattern.sub(lambda match: replacements[match[0]], text)
+            (self.configuration / name).write_text(changed)
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, user: int | None = None) -> Self:
-        """Start nginx in the foreground, as the user id `user` if it is given, and wait until it listens."""
+    def launch(self, user: int | None = None) -> subprocess.Popen[bytes]:
+        """Start the container's command without waiting for anything."""
         # As root nginx would otherwise hand its workers to a user who cannot reach the test's directory.
-        as_root = "user root; " if os.geteuid() == 0 and user is None else ""
-        for log in ("access.log", "error.log"):
+        as_root = ["-g", "user root; daemon off;"] if os.geteuid() == 0 and user is None else []
+        for log in ("access.log", "error.log", self.termination_log.name):
             (self.directory / log).touch()
             if user is not None:
                 # It opens /dev/stdout by name, so the file behind it has to be its own, as it is in a container.
                 os.chown(self.directory / log, user, user)
-        command = [nginx(), "-p", str(self.directory), "-c", str(self.configuration / "nginx.conf")]
         with (self.directory / "access.log").open("ab") as out, (self.directory / "error.log").open("ab") as err:
-            self.process = process = subprocess.Popen(
-                [*command, "-g", f"{as_root}daemon off;"],
+            self.process = subprocess.Popen(
+                [*shlex.split(SHELL), str(self.configuration / "start.sh"), "-p", str(self.directory), *as_root],
                 cwd=self.directory,
-                env={"PATH": os.environ["PATH"]},
+                env=self.environment,
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
                 user=user,
                 extra_groups=None if user is None else [],
             )
+        return self.process
 
-        def listens() -> bool:
+    def start(self, user: int | None = None) -> Self:
+        """Start the container's command, as the user id `user` if it is given, and wait until nginx listens."""
+        process = self.launch(user)
+
+        def listens() -> object:
             assert process.poll() is None, f"nginx ended with {process.returncode}:\n{self.error_log}"
-            return self.pid_file.exists() and self.accepts()
+            # The check of the configuration opens the ports too, for a moment, and leaves an empty file.
+            return self.pid_file.exists() and self.pid_file.read_text() and self.accepts()
 
         wait_for(listens, f"nginx on {self.url}")
         return self

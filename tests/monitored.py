@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import requests
 
-from cdk8s_pypiserver.base.config_files import runtime_files
 from cdk8s_pypiserver.monitoring.counting import ENVIRONMENT, arguments
 from gateway_programs import Gateway, Setup
 from programs import PATIENCE, RUNTIME, Server, free_port, installed, wait_for
@@ -143,20 +142,16 @@ def monitored(directory: Path, setup: Setup) -> Iterator[Monitored]:
 def connect(gateway: Gateway, *, log_port: int, port: int, changes: Mapping[str, str] | None = None) -> int:
     """Lead the lines of a gateway that is to be started to these ports; return the port that is scraped.
 
-    `changes` replaces further text of metrics.conf.
+    `changes` replaces further text of http-metrics.conf.
     """
-    text, scraped = runtime_files("gateway")["metrics.conf"], free_port()
-    replacements = {
-        "127.0.0.1:3904": f"127.0.0.1:{log_port}",
-        "127.0.0.1:3903": f"127.0.0.1:{port}",
-        "listen 9090": f"listen 127.0.0.1:{scraped}",
-        **(changes or {}),
-    }
+    file = gateway.configuration / "http-metrics.conf"
+    text = file.read_text()
+    replacements = {"127.0.0.1:3904": f"127.0.0.1:{log_port}", "127.0.0.1:3903": f"127.0.0.1:{port}", **(changes or {})}
     for old, new in replacements.items():
-        assert old in text, f"metrics.conf does not contain {old!r}"
+        assert old in text, f"{file.name} does not contain {old!r}"
         text = text.replace(old, new)
-    (gateway.configuration / "metrics.conf").write_text(text)
-    return scraped
+    file.write_text(text)
+    return gateway.metrics_port
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,10 @@ GROWTH = 16 * samples.MEBIBYTE
 
 @pytest.fixture(scope="module")
 def registry(deploy: Callable[..., Registry]) -> Registry:
-    limit = {"metadata": {"name": "pypiserver-gateway"}, "data": {"upload.conf": "client_max_body_size 3g ;\n"}}
-    patch = cluster.Patch("ConfigMap", {"apiVersion": "v1", "kind": "ConfigMap", **limit}, "pypiserver-gateway")
+    gateway = {"name": "gateway", "env": [{"name": "MAX_UPLOAD", "value": "3Gi"}]}
+    pod = {"template": {"spec": {"containers": [gateway]}}}
+    limit = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "pypiserver"}, "spec": pod}
+    patch = cluster.Patch("Deployment", limit, "pypiserver")
     return deploy("scale", cluster.OVERLAYS / "local", [patch], accounts=True)
 
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway_programs import Scene, Setup, scene
+
 if TYPE_CHECKING:
-    from gateway_programs import Scene
+    from pathlib import Path
 
 WHEEL = "/packages/demo-1.0-py3-none-any.whl"
 
@@ -47,13 +49,13 @@ def test_a_page_that_is_gone_is_the_servers(anonymous: Scene) -> None:
     page.unlink()
     answer = anonymous.gateway.get("/simple/demo/")
     assert answer.text == "the server answers /simple/demo/\n"
-    assert answer.headers["Cache-Control"] == "no-cache"
+    assert answer.headers["Cache-Control"] == "public, no-cache"
 
 
 @pytest.mark.parametrize("path", ["/simple/", "/simple/demo/", "/simple/other/", "/packages/", "/", "/demo/json"])
 def test_pages_are_revalidated_each_time(shared_anonymous: Scene, path: str) -> None:
     answer = shared_anonymous.gateway.get(path)
-    assert answer.headers["Cache-Control"] == "no-cache"
+    assert answer.headers["Cache-Control"] == "public, no-cache"
     assert answer.headers["Content-Type"].lower() == "text/html; charset=utf-8"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
@@ -61,10 +63,39 @@ def test_pages_are_revalidated_each_time(shared_anonymous: Scene, path: str) -> 
 def test_packages_are_bytes_and_kept_for_long(shared_anonymous: Scene) -> None:
     for path in (WHEEL, "/packages/nested/demo-1!2.0+local.1.tar.gz"):
         answer = shared_anonymous.gateway.get(path)
-        assert answer.headers["Cache-Control"] == "max-age=31536000"
+        assert answer.headers["Cache-Control"] == "public, max-age=31536000"
         assert answer.headers["Content-Type"] == "application/octet-stream"
         assert "Content-Encoding" not in answer.headers
     assert "Cache-Control" not in shared_anonymous.gateway.get("/packages/absent-1.0.zip").headers
+
+
+def test_private_packages_are_for_the_clients_own_cache(private: Scene) -> None:
+    for path, freshness in ((WHEEL, "max-age=31536000"), ("/simple/demo/", "no-cache"), ("/demo/json", "no-cache")):
+        answer = private.gateway.get(path, "reader", "read")
+        assert answer.headers["Cache-Control"] == f"private, {freshness}"
+
+
+def test_a_package_that_can_be_removed_is_asked_for_each_time(tmp_path: Path) -> None:
+    with scene(tmp_path, Setup(environment={"ALLOW_REMOVAL": "yes"})) as started:
+        assert started.gateway.get(WHEEL, "reader", "read").headers["Cache-Control"] == "private, no-cache"
+
+
+def test_no_link_leads_out_of_the_package_directory(tmp_path: Path) -> None:
+    secret = tmp_path / "elsewhere"
+    secret.mkdir()
+    (secret / "secret-1.0.zip").write_text("secret")
+    real = tmp_path / "volume"
+    real.mkdir()
+    # The directory itself may be a link, as a mount of a folder can be.
+    (tmp_path / "packages").symlink_to(real)
+    with scene(tmp_path, Setup(anonymous=True)) as started:
+        (started.packages / "stolen-1.0.zip").symlink_to(secret / "secret-1.0.zip")
+        (started.packages / "folder").symlink_to(secret)
+        (started.packages / "loop-1.0.zip").symlink_to("loop-1.0.zip")
+        for path in ("stolen-1.0.zip", "folder/secret-1.0.zip", "loop-1.0.zip"):
+            answer = started.gateway.get(f"/packages/{path}")
+            assert (answer.status_code, answer.text) == (404, "Not found.\n")
+        assert started.gateway.get(WHEEL).status_code == 200
 
 
 def test_pages_are_compressed_for_those_who_can(shared_anonymous: Scene) -> None:

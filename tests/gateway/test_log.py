@@ -30,7 +30,7 @@ def test_a_line(private: Scene) -> None:
     assert line.pop("duration") >= 0
     assert line.pop("request_length") > 100
     assert line == {
-        "remote": "192.0.2.7",
+        "remote": "127.0.0.1",
         "user": "reader",
         "method": "GET",
         "path": "/simple/demo/",
@@ -51,12 +51,28 @@ def test_the_server_is_told_the_id_that_is_logged(private: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("forwarded", "remote"),
-    [("2001:db8::1", "2001:db8::1"), ("192.0.2.7", "192.0.2.7"), ('"}, {"a":"', "127.0.0.1"), ("", "127.0.0.1")],
+    ("proxies", "forwarded", "remote"),
+    [
+        ("127.0.0.0/8", "2001:db8::1", "2001:db8::1"),
+        ("127.0.0.0/8", "192.0.2.7", "192.0.2.7"),
+        ("::1 127.0.0.1", "198.51.100.9, 192.0.2.7", "192.0.2.7"),
+        ("127.0.0.1 10.0.0.0/8", "198.51.100.9, 192.0.2.7, 10.0.0.1", "192.0.2.7"),
+        ("127.0.0.0/8", '"}, {"a":"', "127.0.0.1"),
+        ("127.0.0.0/8", "", "127.0.0.1"),
+        ("10.0.0.0/8", "192.0.2.7", "127.0.0.1"),
+        ("", "192.0.2.7", "127.0.0.1"),
+    ],
 )
-def test_the_client_behind_a_proxy(private: Scene, forwarded: str, remote: str) -> None:
-    private.gateway.get("/simple/", X_Forwarded_For=forwarded)
-    assert private.gateway.logged(path="/simple/")["remote"] == remote
+def test_the_client_is_whom_a_trusted_proxy_names(tmp_path: Path, proxies: str, forwarded: str, remote: str) -> None:
+    with scene(tmp_path, Setup(environment={"TRUSTED_PROXIES": proxies})) as started:
+        gateway = started.gateway
+        gateway.get("/demo/json", "reader", "read", X_Forwarded_For=forwarded, X_Forwarded_Host="a.example")
+        assert gateway.logged(path="/demo/json")["remote"] == remote
+        (verdict,) = started.recorder.asked("/-/auth/")
+        assert verdict.headers["X-Forwarded-For"] == remote
+        (described,) = started.recorder.asked("/demo/json")
+        # Where no proxy is named an Ingress still has to work.
+        assert ("X-Forwarded-Host" in described.headers) is (not proxies.startswith("10."))
 
 
 def test_every_request_leaves_a_line_that_can_be_read(private: Scene) -> None:
@@ -114,6 +130,7 @@ def test_no_log_has_a_secret(tmp_path: Path) -> None:
         recorder.stop()
         assert gateway.get("/simple/", "alice", PASSWORD + "x").status_code == 503
         assert gateway.request("POST", "/", "alice", PASSWORD, data=b"x").status_code == 503
+        gateway.get("/simple/", PASSWORD, "alice")
         assert gateway.stop() == 0
         logs = (tmp_path / "access.log").read_text() + gateway.error_log
     assert "alice" in logs

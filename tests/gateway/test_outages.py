@@ -213,7 +213,7 @@ def test_packages_of_a_volume_that_can_hang_are_opened_by_the_server_alone(runni
     with Gateway(tmp_path / "slow", port, packages=nothing, pages=running.server.pages, setup=setup) as gateway:
         whole = gateway.get(path, *READER)
         assert (whole.status_code, whole.content) == (200, wheel.read_bytes())
-        assert whole.headers["Cache-Control"] == "max-age=31536000"
+        assert whole.headers["Cache-Control"] == "private, max-age=31536000"
         part = gateway.get(path, *READER, Range="bytes=100-199")
         assert (part.status_code, part.content) == (206, wheel.read_bytes()[100:200])
         unchanged = gateway.get(path, *READER, If_Modified_Since=whole.headers["Last-Modified"])
@@ -244,7 +244,7 @@ def remote_registry(directory: Path, files: Mapping[str, bytes]) -> Iterator[tup
             pages=server.pages,
             setup=Setup(slow_volume=True),
         )
-        limits = gateway.configuration / "volume-slow.conf"
+        limits = gateway.configuration / "packages-slow-volume.conf"
         shipped = limits.read_text()
         assert "proxy_read_timeout 10s;" in shipped
         limits.write_text(shipped.replace("proxy_read_timeout 10s;", "proxy_read_timeout 1s;"))

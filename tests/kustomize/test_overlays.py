@@ -18,7 +18,7 @@ SITE = {
     "storage-class": "cephfs",
     "size": "77Gi",
     "volume": "other-bucket/other/prefix",
-    "max-upload": "3g",
+    "max-upload": "3Gi",
 }
 
 
@@ -63,9 +63,8 @@ def test_each_fact_of_a_site_is_set_in_one_place(name: str, tmp_path: Path) -> N
     assert [tls["hosts"] for tls in ingress["spec"]["tls"]] == [[SITE["host"]]]
     assert ingress["spec"]["ingressClassName"] == SITE["ingress-class"]
     assert ingress["metadata"]["annotations"]["cert-manager.io/cluster-issuer"] == SITE["cluster-issuer"]
-    assert by_kind([m for m in manifests if m["metadata"]["name"] == "pypiserver-gateway"], "ConfigMap")["data"][
-        "upload.conf"
-    ] == (f"client_max_body_size {SITE['max-upload']} ;\n")
+    (gateway,) = [each for each in pod_of(manifests)["containers"] if each["name"] == "gateway"]
+    assert {"name": "MAX_UPLOAD", "value": SITE["max-upload"]} in gateway["env"]
     for before, after in zip(render(OVERLAYS / name), manifests, strict=True):
         if before["kind"] == "Deployment":
             assert before["spec"]["template"] != after["spec"]["template"], "a changed setting must roll the pods"

@@ -88,7 +88,7 @@ def test_each_way_of_scraping_finds_the_port() -> None:
 
 
 def test_no_client_is_given_a_port_that_the_gateway_sends_to() -> None:
-    ports = re.findall(r"127\.0\.0\.1:(\d+)", runtime_files("gateway")["metrics.conf"])
+    ports = re.findall(r"127\.0\.0\.1:(\d+)", runtime_files("gateway")["http-metrics.conf"])
     assert {str(MTAIL_PORT), LOG_ADDRESS.partition(":")[2]} == set(ports)
     # Where Linux begins by default.
     assert all(int(port) < 32768 for port in ports)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-SHIPPED = runtime_files("gateway")["metrics.conf"]
+SHIPPED = runtime_files("gateway")["http-metrics.conf"]
 (RATE,) = re.findall(r"rate=\d+r/s", SHIPPED)
 (SAMPLE,) = re.findall(r"[0-9.]+% \d+;", SHIPPED)
 BURST = 200

@@ -15,7 +15,9 @@ from .identity import Identity
 def runtime_files(folder: str) -> Mapping[str, str]:
     """Return the files of a folder of runtime/ by name."""
     directory = resources.files("cdk8s_pypiserver") / "runtime" / folder
-    names = sorted(entry.name for entry in directory.iterdir() if entry.name.endswith((".py", ".conf", ".mtail")))
+    names = sorted(
+        entry.name for entry in directory.iterdir() if entry.name.endswith((".py", ".conf", ".mtail", ".sh"))
+    )
     return {name: (directory / name).read_text("utf-8") for name in names}
 
 

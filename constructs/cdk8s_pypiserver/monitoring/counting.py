@@ -21,7 +21,7 @@ from .alerts import BackupAlertSpec
 CONTAINER = "metrics"
 FILES_DIRECTORY = "/etc/pypiserver/monitoring"
 FILES_VOLUME = "monitoring-files"
-# As in runtime/gateway/metrics.conf. Below the ports that the kernel gives to clients, from 32768 on: while nobody
+# As in runtime/gateway/http-metrics.conf. Below the ports that the kernel gives to clients, from 32768 on: while nobody
 # listens at such a port the gateway's own socket would one day get it, talk to itself, and keep mtail from it.
 LOG_ADDRESS = "127.0.0.1:3904"
 MTAIL_PORT = 3903

@@ -9,14 +9,23 @@ from pydantic import Field
 from cdk8s_pypiserver.base import images
 from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
 from cdk8s_pypiserver.base.identity import Identity
-from cdk8s_pypiserver.base.model import QuantityStr, Resources, Spec, quantity
+from cdk8s_pypiserver.base.model import QuantityStr, Resources, Spec
 from cdk8s_pypiserver.base.values import number
 from cdk8s_pypiserver.exposure.certificates import certificate, secret_name
 from cdk8s_pypiserver.storage.volumes import PACKAGES_DIRECTORY
 from cdk8s_pypiserver.storage.volumes import SUFFIX as PACKAGES_VOLUME
 
 from . import tls
-from .hardening import RUN_DIRECTORY, RUN_VOLUME, hardened, http_probe, requirements, scratch, wait_before_stop
+from .hardening import (
+    RUN_DIRECTORY,
+    RUN_VOLUME,
+    hardened,
+    http_probe,
+    requirements,
+    scratch,
+    variables,
+    wait_before_stop,
+)
 from .tls import GatewayTLSSpec
 
 CONTAINER = "gateway"
@@ -28,6 +37,8 @@ FILES_DIRECTORY = "/etc/pypiserver/gateway"
 FILES_VOLUME = "gateway-files"
 SCRATCH_VOLUME = "gateway-tmp"
 VERDICTS_VOLUME = "verdicts"
+PLACES = ("http-", "server-", "packages-")
+"""How the names of files begin that a concern adds (see nginx.conf)."""
 DRAIN_SECONDS = 5
 """How long a stopping pod goes on accepting: until every node's proxy has learnt that it is leaving."""
 
@@ -87,7 +98,8 @@ class Gateway(ConfigFiles):
         return k8s.Container(
             name=CONTAINER,
             image=self.spec.image,
-            command=["nginx", "-c", f"{FILES_DIRECTORY}/nginx.conf", "-g", "daemon off;"],
+            command=["/bin/sh", f"{FILES_DIRECTORY}/start.sh"],
+            env=variables(environment(self.spec)),
             ports=[k8s.ContainerPort(name=name, container_port=port) for name, port in self.ports.items()],
             security_context=hardened(),
             resources=requirements(self.spec.resources),
@@ -125,26 +137,31 @@ def _certificate(scope: Construct, spec: GatewayTLSSpec, metadata: Identity) -> 
 def configuration(
     spec: GatewaySpec, *, anonymous_reads: bool, slow_volume: bool, metrics: bool = False
 ) -> dict[str, str]:
-    """Return nginx.conf and the files that it includes, by name.
+    """Return start.sh, nginx.conf and the files that it includes, by name.
 
     Args:
-        spec: The limits.
+        spec: Whether there is HTTPS.
         anonymous_reads: Whether listing and downloading need no password.
         slow_volume: Whether reading a package can take as long as fetching it over the network.
         metrics: Whether requests are counted, and a port of its own is there to be scraped.
     """
     shipped = runtime_files("gateway")
     files = {
-        "nginx.conf": shipped["nginx.conf"],
-        "reads.conf": shipped["reads-anonymous.conf" if anonymous_reads else "reads.conf"],
-        # The space before the semicolon lets a Kustomize replacement find the number.
-        "upload.conf": f"client_max_body_size {int(quantity(spec.max_upload))} ;\n",
-        "publishes.conf": f"limit_conn publishes {spec.concurrent_uploads} ;\n",
+        name: text
+        for name, text in shipped.items()
+        if not name.startswith(PLACES) and name not in ("reads-anonymous.conf", "reads-credentials.conf")
     }
+    # One name for either, so that a patch of one takes the place of the other.
+    files["reads-credentials.conf"] = shipped["reads-anonymous.conf" if anonymous_reads else "reads-credentials.conf"]
     if slow_volume:
-        files["volume-slow.conf"] = shipped["volume-slow.conf"]
+        files["packages-slow-volume.conf"] = shipped["packages-slow-volume.conf"]
     if metrics:
-        files["metrics.conf"] = shipped["metrics.conf"]
+        files["http-metrics.conf"] = shipped["http-metrics.conf"]
     if spec.tls:
         files[tls.FILE] = shipped[tls.FILE]
     return files
+
+
+def environment(spec: GatewaySpec) -> dict[str, str]:
+    """Return what start.sh reads, by variable."""
+    return {"CONCURRENT_UPLOADS": str(spec.concurrent_uploads), "MAX_UPLOAD": spec.max_upload}

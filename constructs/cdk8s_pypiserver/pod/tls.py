@@ -12,7 +12,7 @@ from cdk8s_pypiserver.exposure.certificates import IssuerSpec, secret_name
 
 PORT = 8443
 PORT_NAME = "https"
-FILE = "tls.conf"
+FILE = "server-tls.conf"
 # As in runtime/gateway/nginx.conf.
 DIRECTORY = "/etc/pypiserver/tls"
 VOLUME = "tls"
