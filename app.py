@@ -16,26 +16,23 @@ threading.Thread(target=importlib.import_module, args=["constructs"]).start()
 from cdk8s_pypiserver import (  # noqa: E402
     AuthSpec,
     AvailabilitySpec,
-    CertificateSpec,
-    GatewaySpec,
     GatewayTLSSpec,
-    Identity,
-    Ingress,
-    IngressSpec,
+    IngressCertificateSpec,
+    IngressTLSSpec,
     KustomizeApp,
     MonitoringSpec,
     NamespaceChart,
     PyPIServerChart,
     PyPIServerSpec,
+    RegistryIngressSpec,
     S3VolumeSpec,
     SharedVolumeSpec,
-    TLSSpec,
 )
 
 import cdk8s  # noqa: E402  # isort: skip
 
 HOST = "pypi.example.org"
-TLS = TLSSpec(certificate=CertificateSpec(issuer="letsencrypt"))
+TLS = IngressTLSSpec(certificate=IngressCertificateSpec(issuer="letsencrypt"))
 
 
 def main() -> None:
@@ -49,22 +46,18 @@ def main() -> None:
     def having(concern: str, spec: PyPIServerSpec) -> PyPIServerChart:
         return PyPIServerChart(cdk8s.App(), concern, spec)
 
-    def exposed(concern: str, tls: TLSSpec | None = None) -> cdk8s.Chart:
-        chart = cdk8s.Chart(cdk8s.App(), concern)
-        Ingress(chart, "ingress", spec=IngressSpec(host=HOST, tls=tls), metadata=Identity(name="pypiserver"))
-        return chart
-
-    ingress = exposed("ingress")
-    app.add_component("ingress", without=None, having=ingress)
-    app.add_component("tls", without=ingress, having=exposed("tls", TLS))
+    ingress = having("ingress", PyPIServerSpec(ingress=RegistryIngressSpec(host=HOST)))
+    app.add_component("ingress", without=local, having=ingress)
+    secured = having("tls", PyPIServerSpec(ingress=RegistryIngressSpec(host=HOST, tls=TLS)))
+    app.add_component("tls", without=ingress, having=secured)
     ha = having("ha", PyPIServerSpec(storage=SharedVolumeSpec(), availability=AvailabilitySpec()))
     app.add_component("ha", without=shared, having=ha)
     anonymous = having("anonymous-reads", PyPIServerSpec(auth=AuthSpec(anonymous_reads=True)))
     app.add_component("anonymous-reads", without=local, having=anonymous)
     password = having("initial-password", PyPIServerSpec(auth=AuthSpec(initial_password=True)))
     app.add_component("initial-password", without=local, having=password)
-    secure = having("gateway-tls", PyPIServerSpec(gateway=GatewaySpec(tls=GatewayTLSSpec())))
-    app.add_component("gateway-tls", without=local, having=secure)
+    encrypted = having("gateway-tls", PyPIServerSpec(gateway_tls=GatewayTLSSpec()))
+    app.add_component("gateway-tls", without=local, having=encrypted)
     # The certificate of the component `tls`; the alert about it stays silent where there is none.
     monitoring = having("monitoring", PyPIServerSpec(monitoring=MonitoringSpec(certificate="pypiserver-tls")))
     app.add_component("monitoring", without=local, having=monitoring)

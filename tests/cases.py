@@ -3,24 +3,25 @@
 from cdk8s_pypiserver import (
     AuthSpec,
     AvailabilitySpec,
-    CertificateSpec,
     GatewayCertificateSpec,
     GatewaySpec,
     GatewayTLSSpec,
-    IngressSpec,
+    IngressCertificateSpec,
+    IngressTLSSpec,
     LocalVolumeSpec,
     MonitoringSpec,
     PyPIServerSpec,
+    RegistryIngressSpec,
+    RegistryServiceSpec,
     Resources,
     S3VolumeSpec,
     ServerSpec,
-    ServiceSpec,
     SharedVolumeSpec,
-    TLSSpec,
 )
 
 HOST = "pypi.example.org"
-LETSENCRYPT = TLSSpec(certificate=CertificateSpec(issuer="letsencrypt"))
+OWN_CERTIFICATE = IngressTLSSpec(certificate=IngressCertificateSpec(issuer="own-ca", object=True))
+LETSENCRYPT = IngressTLSSpec(certificate=IngressCertificateSpec(issuer="letsencrypt"))
 OWN_CA = GatewayTLSSpec(certificate=GatewayCertificateSpec(issuer="own-ca", hosts=["pypiserver.team.svc"]))
 
 STORAGE = {
@@ -35,13 +36,17 @@ CASES = {
     "s3-static": PyPIServerSpec(storage=S3VolumeSpec(bucket="pypi-packages")),
     "s3-dynamic": PyPIServerSpec(storage=S3VolumeSpec(bucket="pypi-packages", provisioning="dynamic")),
     "certificate": PyPIServerSpec(
-        ingress=IngressSpec(
-            host=HOST, class_name="traefik", tls=TLSSpec(certificate=CertificateSpec(issuer="own-ca", object=True))
+        ingress=RegistryIngressSpec(
+            host=HOST,
+            class_name="traefik",
+            tls=IngressTLSSpec(certificate=IngressCertificateSpec(issuer="own-ca", object=True)),
         )
     ),
-    "existing-tls-secret": PyPIServerSpec(ingress=IngressSpec(host=HOST, tls=TLSSpec(secret="wildcard"))),
-    "gateway-tls": PyPIServerSpec(gateway=GatewaySpec(tls=GatewayTLSSpec(secret="own"))),
-    "gateway-certificate": PyPIServerSpec(gateway=GatewaySpec(tls=OWN_CA)),
+    "existing-tls-secret": PyPIServerSpec(
+        ingress=RegistryIngressSpec(host=HOST, tls=IngressTLSSpec(secret="wildcard"))
+    ),
+    "gateway-tls": PyPIServerSpec(gateway_tls=GatewayTLSSpec(secret="own")),
+    "gateway-certificate": PyPIServerSpec(gateway_tls=OWN_CA),
     "openshift": PyPIServerSpec(user_id=None),
     "monitoring": PyPIServerSpec(monitoring=MonitoringSpec()),
     "monitoring-by-pods": PyPIServerSpec(
@@ -56,8 +61,8 @@ CASES = {
         server=ServerSpec(threads=32, allow_removal=True, resources=Resources(cpu_limit="2")),
         gateway=GatewaySpec(max_upload="2Gi", concurrent_uploads=10),
         auth=AuthSpec(secret="team-a-users", anonymous_reads=True),
-        service=ServiceSpec(port=8080),
-        ingress=IngressSpec(host=HOST, class_name="nginx", tls=LETSENCRYPT),
+        service=RegistryServiceSpec(port=8080),
+        ingress=RegistryIngressSpec(host=HOST, class_name="nginx", tls=LETSENCRYPT),
         availability=AvailabilitySpec(min_replicas=3, max_replicas=9, min_available=2, cpu_percent=60),
         monitoring=MonitoringSpec(interval_seconds=15),
         termination_grace_seconds=600,

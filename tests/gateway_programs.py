@@ -28,7 +28,8 @@ import requests
 import urllib3
 
 from cdk8s_pypiserver import GatewaySpec
-from cdk8s_pypiserver.pod.gateway import configuration, environment
+from cdk8s_pypiserver.base.config_files import runtime_files
+from cdk8s_pypiserver.pod.gateway import basic_files, environment
 from programs import PATIENCE, Server, free_port, installed, wait_for
 
 if TYPE_CHECKING:
@@ -64,12 +65,29 @@ class Setup:
     anonymous: bool = False
     slow_volume: bool = False
     metrics: bool = False
+    tls: bool = False
     spec: GatewaySpec = SPEC
     environment: Mapping[str, str] = field(default_factory=dict)
     changes: Mapping[str, str] = field(default_factory=dict)
 
 
 SHIPPED = Setup()
+
+
+def _files(setup: Setup) -> dict[str, str]:
+    """The files of the gateway's ConfigMap, as the concerns fill it."""
+    shipped = runtime_files("gateway")
+    added = {
+        "packages-slow-volume.conf": setup.slow_volume,
+        "http-metrics.conf": setup.metrics,
+        "server-tls.conf": setup.tls,
+    }
+    reads = "reads-anonymous.conf" if setup.anonymous else "reads-credentials.conf"
+    return {
+        **basic_files(),
+        "reads-credentials.conf": shipped[reads],
+        **{name: shipped[name] for name, there in added.items() if there},
+    }
 
 
 class Gateway:
@@ -100,9 +118,7 @@ class Gateway:
         self.https_port = free_port()
         self.https_url = f"https://localhost:{self.https_port}"
         self.metrics_port = free_port()
-        files = configuration(
-            setup.spec, anonymous_reads=setup.anonymous, slow_volume=setup.slow_volume, metrics=setup.metrics
-        )
+        files = _files(setup)
         replacements = {
             "/etc/pypiserver/gateway": str(self.configuration),
             "/tmp/gateway": str(self.temporary / "gateway"),  # noqa: S108 - what the file says
@@ -118,7 +134,7 @@ class Gateway:
             "listen [::]:8080": f"listen [::1]:{self.port}",
             "listen [::]:8443": f"listen [::1]:{self.https_port}",
             "listen [::]:9090": f"listen [::1]:{self.metrics_port}",
-            **({"listen 8443": f"listen 127.0.0.1:{self.https_port}"} if setup.spec.tls else {}),
+            **({"listen 8443": f"listen 127.0.0.1:{self.https_port}"} if setup.tls else {}),
             **({"listen 9090": f"listen 127.0.0.1:{self.metrics_port}"} if setup.metrics else {}),
             **setup.changes,
         }

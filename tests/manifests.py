@@ -1,7 +1,7 @@
 """Manifests for tests: synthesized from specs, rendered by Kustomize, and put into an order that can be compared."""
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,5 +73,21 @@ def ordered(value: Any) -> Any:  # noqa: ANN401
 
 
 def objects(manifests: Sequence[Manifest]) -> dict[tuple[str, str], Any]:
-    """Return the objects by kind and name, in comparable order."""
-    return {(manifest["kind"], manifest["metadata"]["name"]): ordered(manifest) for manifest in manifests}
+    """Return the objects by kind and name, in comparable order; names of files' ConfigMaps without their hash."""
+    plain = [without_hashes(manifest, hashed(manifests)) for manifest in manifests]
+    return {(manifest["kind"], manifest["metadata"]["name"]): ordered(manifest) for manifest in plain}
+
+
+def hashed(manifests: Sequence[Manifest]) -> dict[str, str]:
+    """Return the names that end in a hash, the constructs' or Kustomize's, and what is before it."""
+    names = [manifest["metadata"]["name"] for manifest in manifests if manifest.get("immutable")]
+    return {name: name.rpartition("-")[0] for name in names}
+
+
+def without_hashes(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401
+    """Return the value with these names replaced."""
+    if isinstance(value, dict):
+        return {key: without_hashes(item, names) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_hashes(item, names) for item in value]
+    return names.get(value, value) if isinstance(value, str) else value

@@ -7,8 +7,10 @@ from syrupy.assertion import SnapshotAssertion
 
 from cases import CASES
 from cdk8s_pypiserver import PyPIServerSpec, ServerSpec
-from manifests import Manifest, by_kind, pod_of, synthesize
+from manifests import Manifest, by_kind, objects, pod_of, synthesize
 from schemas import problems
+
+ROOMS = ("access", "http", "index", "pod", "publish", "volume")
 
 
 @pytest.fixture(params=CASES)
@@ -81,9 +83,9 @@ def _selectors(manifests: list[Manifest]) -> Iterator[dict[str, str]]:
 
 def test_names_that_other_people_rely_on() -> None:
     manifests = synthesize()
-    assert {(manifest["kind"], manifest["metadata"]["name"]) for manifest in manifests} == {
+    assert set(objects(manifests)) == {
         ("ConfigMap", "pypiserver-gateway"),
-        ("ConfigMap", "pypiserver-server"),
+        *(("ConfigMap", f"pypiserver-server-{room}") for room in ROOMS),
         ("Deployment", "pypiserver"),
         ("PersistentVolumeClaim", "pypiserver-packages"),
         ("Service", "pypiserver"),

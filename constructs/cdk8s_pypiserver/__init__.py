@@ -6,56 +6,73 @@
 # First, since it is the half of loading that needs no Node.js: an app may have that started meanwhile.
 from .base.model import Resources, Spec  # isort: split
 
-from .access.credentials import AuthSpec
+from .access.credentials import AuthSpec, Credentials
+from .access.network import Network
 from .base.identity import Identity
 from .base.namespace import NamespaceChart, NamespaceSpec
+from .base.objects import KubernetesObject
 from .base.problems import Problem, SpecError
-from .exposure.addresses import CertificateSpec, Ingress, IngressSpec, Service, ServiceSpec, TLSSpec
+from .exposure.gateway_tls import GatewayCertificateSpec, GatewayTLS, GatewayTLSSpec
+from .exposure.ingress import Ingress, IngressCertificateSpec, IngressTLSSpec, RegistryIngressSpec
+from .exposure.service import RegistryServiceSpec, Service
 from .kustomize.app import KustomizeApp
 from .monitoring.alerts import BackupAlertSpec
 from .monitoring.counting import Monitoring, MonitoringSpec
+from .monitoring.socket import MonitoringSocket
 from .pod.gateway import Gateway, GatewaySpec
 from .pod.server import Server, ServerSpec
-from .pod.tls import GatewayCertificateSpec, GatewayTLSSpec
-from .registry import PyPIServer, PyPIServerChart
+from .pod.template import Pod
+from .registry import PyPIServer, PyPIServerChart, VolumeChart
 from .scaling.availability import Availability, AvailabilitySpec
 from .spec import PyPIServerSpec
-from .storage.volumes import LocalVolume, LocalVolumeSpec, S3Volume, S3VolumeSpec, SharedVolume, SharedVolumeSpec
+from .storage.local import LocalVolume, LocalVolumeSpec
+from .storage.mode import StorageSpec, Volume
+from .storage.s3 import S3Volume, S3VolumeSpec
+from .storage.shared import SharedVolume, SharedVolumeSpec
 
 __all__ = [
     "AuthSpec",
     "Availability",
     "AvailabilitySpec",
     "BackupAlertSpec",
-    "CertificateSpec",
+    "Credentials",
     "Gateway",
     "GatewayCertificateSpec",
     "GatewaySpec",
+    "GatewayTLS",
     "GatewayTLSSpec",
     "Identity",
     "Ingress",
-    "IngressSpec",
+    "IngressCertificateSpec",
+    "IngressTLSSpec",
+    "KubernetesObject",
     "KustomizeApp",
     "LocalVolume",
     "LocalVolumeSpec",
     "Monitoring",
+    "MonitoringSocket",
     "MonitoringSpec",
     "NamespaceChart",
     "NamespaceSpec",
+    "Network",
+    "Pod",
     "Problem",
     "PyPIServer",
     "PyPIServerChart",
     "PyPIServerSpec",
+    "RegistryIngressSpec",
+    "RegistryServiceSpec",
     "Resources",
     "S3Volume",
     "S3VolumeSpec",
     "Server",
     "ServerSpec",
     "Service",
-    "ServiceSpec",
     "SharedVolume",
     "SharedVolumeSpec",
     "Spec",
     "SpecError",
-    "TLSSpec",
+    "StorageSpec",
+    "Volume",
+    "VolumeChart",
 ]

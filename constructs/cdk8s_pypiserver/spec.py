@@ -7,17 +7,20 @@ from typing_extensions import Self
 
 from .access.credentials import AuthSpec
 from .base.model import Label, Spec, quantity
-from .exposure.addresses import IngressSpec, ServiceSpec
+from .exposure.gateway_tls import GatewayTLSSpec
+from .exposure.ingress import RegistryIngressSpec
+from .exposure.service import RegistryServiceSpec
 from .monitoring.counting import MonitoringSpec
-from .pod.gateway import METRICS_PORT, GatewaySpec
+from .monitoring.scraping import METRICS_PORT
+from .pod.gateway import GatewaySpec
 from .pod.server import ServerSpec
 from .scaling.availability import AvailabilitySpec
-from .storage.volumes import LocalVolumeSpec, S3VolumeSpec, SharedVolumeSpec, StorageSpec
+from .storage.local import LocalVolumeSpec
+from .storage.s3 import S3VolumeSpec
+from .storage.shared import SharedVolumeSpec
 
-_ONE_WRITER = {
-    LocalVolumeSpec: "the volume is one node's (ReadWriteOnce), and a second pod would wait for it for ever",
-    S3VolumeSpec: "the mount knows no locks, so two pods could both accept the same file name",
-}
+AnyStorageSpec = Annotated[LocalVolumeSpec | SharedVolumeSpec | S3VolumeSpec, Field(discriminator="kind")]
+"""A storage mode, told apart by `kind`."""
 
 
 class PyPIServerSpec(Spec):
@@ -25,7 +28,7 @@ class PyPIServerSpec(Spec):
 
     name: Label = "pypiserver"
     """Name of the objects; those of the second kind are called `<name>-<suffix>`."""
-    storage: StorageSpec = LocalVolumeSpec()
+    storage: AnyStorageSpec = LocalVolumeSpec()
     """Where the packages are kept."""
     server: ServerSpec = ServerSpec()
     """The container that stores packages and makes the index."""
@@ -33,10 +36,12 @@ class PyPIServerSpec(Spec):
     """The container that clients talk to."""
     auth: AuthSpec = AuthSpec()
     """Who may read and publish."""
-    service: ServiceSpec = ServiceSpec()
+    service: RegistryServiceSpec = RegistryServiceSpec()
     """The Service."""
-    ingress: IngressSpec | None = None
+    ingress: RegistryIngressSpec | None = None
     """The Ingress; None for a registry that is reached within the cluster or by port-forward."""
+    gateway_tls: GatewayTLSSpec | None = None
+    """HTTPS at the pod itself, for a registry without an Ingress; None leaves it to whatever stands in front."""
     replicas: Annotated[int, Field(ge=0)] = 1
     """Pods, where there is no `availability`."""
     availability: AvailabilitySpec | None = None
@@ -60,8 +65,7 @@ def refuse_what_cannot_work(spec: PyPIServerSpec) -> None:
     Raises:
         ValueError: names the fields, their values and the reason.
     """
-    _second_writer(spec)
-    _autoscaler_without_requests(spec)
+    _second_pod(spec)
     _scratch_below_the_uploads(spec)
     _password_where_others_read(spec)
     _mount_without_owner(spec)
@@ -69,28 +73,15 @@ def refuse_what_cannot_work(spec: PyPIServerSpec) -> None:
     _tls_ends_twice(spec)
 
 
-def _second_writer(spec: PyPIServerSpec) -> None:
-    if isinstance(spec.storage, SharedVolumeSpec):
-        return
-    kind, reason = type(spec.storage).__name__, _ONE_WRITER[type(spec.storage)]
-    if spec.replicas > 1:
+def _second_pod(spec: PyPIServerSpec) -> None:
+    kind, reason = type(spec.storage).__name__, spec.storage.several_pods_refused
+    if reason and spec.replicas > 1:
         raise ValueError(f"replicas ({spec.replicas}) must be 0 or 1 on {kind}: {reason}; use SharedVolumeSpec")
-    if spec.availability:
+    if reason and spec.availability:
         raise ValueError(
             f"availability (min_replicas={spec.availability.min_replicas}) cannot be had on {kind}: {reason}; "
             "use SharedVolumeSpec"
         )
-
-
-def _autoscaler_without_requests(spec: PyPIServerSpec) -> None:
-    if not spec.availability:
-        return
-    for container, resources in (("server", spec.server.resources), ("gateway", spec.gateway.resources)):
-        if resources.cpu_request is None:
-            raise ValueError(
-                f"{container}.resources.cpu_request (None) must be set with availability: "
-                "the autoscaler measures CPU use against the request"
-            )
 
 
 def _scratch_below_the_uploads(spec: PyPIServerSpec) -> None:
@@ -99,11 +90,10 @@ def _scratch_below_the_uploads(spec: PyPIServerSpec) -> None:
         spec.gateway.concurrent_uploads,
         spec.server.temporary_size,
     )
-    # A bucket gets a file when it is whole; another volume takes it as it comes.
-    if isinstance(spec.storage, S3VolumeSpec) and quantity(size) < uploads * upload:
+    if spec.storage.spools_uploads and quantity(size) < uploads * upload:
         raise ValueError(
-            f"server.temporary_size ({size}) must hold gateway.concurrent_uploads ({uploads}) x "
-            f"gateway.max_upload ({spec.gateway.max_upload}) on S3VolumeSpec: the pod is evicted when /tmp outgrows it"
+            f"server.temporary_size ({size}) must hold gateway.concurrent_uploads ({uploads}) x gateway.max_upload "
+            f"({spec.gateway.max_upload}) on {type(spec.storage).__name__}: the pod is evicted when /tmp outgrows it"
         )
     if quantity(spec.storage.size) < upload:
         raise ValueError(
@@ -113,7 +103,7 @@ def _scratch_below_the_uploads(spec: PyPIServerSpec) -> None:
 
 
 def _password_where_others_read(spec: PyPIServerSpec) -> None:
-    if spec.auth.initial_password and not isinstance(spec.storage, LocalVolumeSpec):
+    if spec.auth.initial_password and not spec.storage.private_to_the_pod:
         raise ValueError(
             f"auth.initial_password (True) needs LocalVolumeSpec (got {type(spec.storage).__name__}): "
             "the password is kept on the package volume, which others than this one pod can read there"
@@ -121,27 +111,28 @@ def _password_where_others_read(spec: PyPIServerSpec) -> None:
 
 
 def _mount_without_owner(spec: PyPIServerSpec) -> None:
-    if isinstance(spec.storage, S3VolumeSpec) and spec.user_id is None:
-        raise ValueError("user_id (None) must be a number on S3VolumeSpec: the mount names the owner of its files")
-
-
-def _port_taken_twice(spec: PyPIServerSpec) -> None:
-    service = spec.service
-    if spec.monitoring and service.port == METRICS_PORT:
-        raise ValueError(f"service.port ({service.port}) must be another one with monitoring: it is scraped there")
-    if not spec.gateway.tls:
-        return
-    if service.https_port == service.port:
-        raise ValueError(f"service.https_port ({service.https_port}) must not be service.port: that one stays as it is")
-    if spec.monitoring and service.https_port == METRICS_PORT:
+    if spec.storage.owned_by_mount and spec.user_id is None:
         raise ValueError(
-            f"service.https_port ({service.https_port}) must be another one with monitoring: it is scraped there"
+            f"user_id (None) must be a number on {type(spec.storage).__name__}: the mount names the owner of its files"
         )
 
 
+def _port_taken_twice(spec: PyPIServerSpec) -> None:
+    ports = {"service.port": spec.service.port}
+    if spec.gateway_tls:
+        ports["gateway_tls.port"] = spec.gateway_tls.port
+    if spec.monitoring:
+        ports["the port that is scraped"] = METRICS_PORT
+    fields = list(ports)
+    for number, field in enumerate(fields):
+        for other in fields[:number]:
+            if ports[field] == ports[other]:
+                raise ValueError(f"{other} ({ports[other]}) must be another one: {field} has it")
+
+
 def _tls_ends_twice(spec: PyPIServerSpec) -> None:
-    if spec.gateway.tls and spec.ingress:
+    if spec.gateway_tls and spec.ingress:
         raise ValueError(
-            f"gateway.tls cannot be had with ingress (host={spec.ingress.host}): a controller asks the gateway in the "
+            f"gateway_tls cannot be had with ingress (host={spec.ingress.host}): a controller asks the gateway in the "
             "clear, which then answers nobody; end TLS at the Ingress (ingress.tls), or leave the Ingress out"
         )

@@ -1,24 +1,22 @@
 """A registry whose objects all bear the annotation and the label that a platform team asks for."""
 
-import cdk8s
+from constructs import Construct
 
-from cdk8s_pypiserver import IngressSpec, KustomizeApp, PyPIServer, PyPIServerSpec
+from cdk8s_pypiserver import KustomizeApp, PyPIServer, PyPIServerChart, PyPIServerSpec, RegistryIngressSpec
 
 
 class OwnedRegistry(PyPIServer):
-    """Says on every object, and on the pods, who is called at night."""
+    """Says on every object, and on the pods, who is called at night and who pays."""
 
-    def annotations(self) -> dict[str, str]:
-        """Add the contact."""
-        return {**super().annotations(), "example.org/on-call": "python-platform"}
-
-    def labels(self) -> dict[str, str]:
-        """Add the cost centre."""
-        return {**super().labels(), "example.org/cost-centre": "4711"}
+    def __init__(self, scope: Construct, id_: str, spec: PyPIServerSpec | None = None) -> None:
+        """Add contact and cost centre."""
+        super().__init__(scope, id_, spec)
+        self.add_annotation("example.org/on-call", "python-platform")
+        self.add_label("example.org/cost-centre", "4711")
 
 
 if __name__ == "__main__":
     app = KustomizeApp()
-    spec = PyPIServerSpec(name="team-a", ingress=IngressSpec(host="pypi.team-a.example.org"))
-    OwnedRegistry(cdk8s.Chart(app, "registry"), "registry", spec)
+    spec = PyPIServerSpec(name="team-a", ingress=RegistryIngressSpec(host="pypi.team-a.example.org"))
+    PyPIServerChart(app, "registry", spec, registry_class=OwnedRegistry)
     app.synth()

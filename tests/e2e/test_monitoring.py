@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from cdk8s_pypiserver.base.identity import Identity
 from cdk8s_pypiserver.monitoring.alerts import rules
 from cdk8s_pypiserver.monitoring.dashboard import dashboard
 from e2e import cluster, samples
@@ -114,7 +113,7 @@ def prometheus(service: tuple[str, str], registry: Registry) -> Iterator[Prometh
 
 def groups() -> list[dict[str, Any]]:
     """The rules, as the component has them."""
-    return rules(Identity(name=cluster.NAME), f"{cluster.NAME}-tls")
+    return rules(cluster.NAME, [f"{cluster.NAME}-tls"])
 
 
 def waiting_seconds(alert: str, seconds: int) -> cluster.Patch:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 import gateway_programs
-from cdk8s_pypiserver import GatewaySpec, GatewayTLSSpec
 from gateway_programs import Gateway, Setup, scene
 from programs import PATIENCE, wait_for
 
@@ -20,9 +19,9 @@ if TYPE_CHECKING:
 SHELLS = ["/bin/sh", *(["busybox sh"] if shutil.which("busybox") else []), *(["bash --posix"])]
 
 
-def refusal(directory: Path, environment: dict[str, str], spec: GatewaySpec = gateway_programs.SPEC) -> str:
+def refusal(directory: Path, environment: dict[str, str], *, tls: bool = False) -> str:
     """Start a gateway that must refuse to, and return what the kubelet would show."""
-    setup = Setup(environment=environment, spec=spec)
+    setup = Setup(environment=environment, tls=tls)
     gateway = Gateway(directory, 1, packages=directory / "packages", pages=directory / "pages", setup=setup)
     assert gateway.launch().wait(PATIENCE) == 1
     reason = gateway.termination_log.read_text()
@@ -121,7 +120,7 @@ def test_values_that_are_refused(tmp_path: Path, name: str, value: str, reason: 
 
 
 def test_an_ingress_and_https_at_the_gateway_exclude_each_other(tmp_path: Path) -> None:
-    said = refusal(tmp_path, {"INGRESS": "yes"}, GatewaySpec(tls=GatewayTLSSpec()))
+    said = refusal(tmp_path, {"INGRESS": "yes"}, tls=True)
     assert said.startswith("INGRESS is 'yes' while HTTPS is on at the gateway")
     assert "gateway-tls" in said
 
@@ -152,7 +151,7 @@ def test_signals_reach_nginx(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="needs IPv6")
 def test_both_versions_of_the_internet_protocol(tmp_path: Path) -> None:
-    with scene(tmp_path, Setup(metrics=True, spec=GatewaySpec(tls=GatewayTLSSpec()))) as started:
+    with scene(tmp_path, Setup(metrics=True, tls=True)) as started:
         gateway = started.gateway
         for port in (gateway.port, gateway.https_port, gateway.metrics_port):
             for host in ("127.0.0.1", "::1"):

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from cdk8s_pypiserver import GatewaySpec, GatewayTLSSpec
 from certificates import Authority, put
 from gateway_programs import Gateway, Recorder, Registry, Setup, basic, make_wheel, nginx
 from programs import PATIENCE, Server
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SETUP = Setup(spec=GatewaySpec(tls=GatewayTLSSpec()))
+SETUP = Setup(tls=True)
 PUBLISHER, READER = ("publisher", "publisher-password"), ("reader", "reader-password")
 
 

@@ -16,14 +16,14 @@ from cdk8s_plus_27 import k8s
 from constructs import Construct, IValidation
 
 from cases import HOST
-from cdk8s_pypiserver import IngressSpec, KustomizeApp, PyPIServerChart, PyPIServerSpec
+from cdk8s_pypiserver import KustomizeApp, PyPIServerChart, PyPIServerSpec, RegistryIngressSpec
 from cdk8s_pypiserver.kustomize.folder import LIST, FolderError
 from manifests import ROOT
 
 
 def test_component_that_takes_an_object_away_is_refused(tmp_path: Path) -> None:
     app = KustomizeApp(tmp_path / "dist")
-    whole = PyPIServerChart(app, "whole", PyPIServerSpec(ingress=IngressSpec(host=HOST)))
+    whole = PyPIServerChart(app, "whole", PyPIServerSpec(ingress=RegistryIngressSpec(host=HOST)))
     app.add_component("less", without=whole, having=PyPIServerChart(cdk8s.App(), "less"))
     with pytest.raises(ValueError, match=r"component less must not take objects away .*Ingress"):
         app.synth()

@@ -9,23 +9,22 @@ from cases import HOST, LETSENCRYPT, STORAGE
 from cdk8s_pypiserver import (
     AuthSpec,
     AvailabilitySpec,
-    GatewaySpec,
     GatewayTLSSpec,
-    IngressSpec,
     MonitoringSpec,
     PyPIServerSpec,
+    RegistryIngressSpec,
 )
 from cdk8s_pypiserver.kustomize.patches import patch_between
 from manifests import DIST, by_kind, compose, objects, synthesize
 
 CONCERNS: dict[str, dict[str, Any]] = {
-    "ingress": {"ingress": IngressSpec(host=HOST)},
-    "tls": {"ingress": IngressSpec(host=HOST, tls=LETSENCRYPT)},
+    "ingress": {"ingress": RegistryIngressSpec(host=HOST)},
+    "tls": {"ingress": RegistryIngressSpec(host=HOST, tls=LETSENCRYPT)},
     "ha": {"availability": AvailabilitySpec()},
     "anonymous-reads": {"auth": AuthSpec(anonymous_reads=True)},
     "initial-password": {"auth": AuthSpec(initial_password=True)},
     "monitoring": {"monitoring": MonitoringSpec(certificate="pypiserver-tls")},
-    "gateway-tls": {"gateway": GatewaySpec(tls=GatewayTLSSpec())},
+    "gateway-tls": {"gateway_tls": GatewayTLSSpec()},
 }
 NEEDS = {"tls": ["ingress"]}
 ANYWHERE = ("ingress", "tls", "anonymous-reads", "monitoring", "gateway-tls")

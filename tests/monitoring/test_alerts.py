@@ -14,15 +14,13 @@ import yaml
 from cases import OWN_CA
 from cdk8s_pypiserver import (
     BackupAlertSpec,
-    CertificateSpec,
-    GatewaySpec,
     GatewayTLSSpec,
-    IngressSpec,
+    IngressCertificateSpec,
+    IngressTLSSpec,
     MonitoringSpec,
     PyPIServerSpec,
-    TLSSpec,
+    RegistryIngressSpec,
 )
-from cdk8s_pypiserver.base.identity import Identity
 from cdk8s_pypiserver.monitoring.alerts import rules
 from manifests import by_kind, synthesize
 from programs import installed, needs
@@ -147,7 +145,7 @@ FINE: list[dict[str, str | None]] = [
 
 
 def _groups() -> list[dict[str, Any]]:
-    return rules(Identity(name=NAME), CERTIFICATE, BackupAlertSpec(cron_job=BACKUP))
+    return rules(NAME, CERTIFICATE, BackupAlertSpec(cron_job=BACKUP))
 
 
 def _promtool(*arguments: str | Path) -> str:
@@ -177,12 +175,12 @@ def test_every_alert_has_its_fault() -> None:
 def test_there_is_an_alert_about_a_certificate_only_where_there_is_one() -> None:
     for fields, names in (
         (_ingress(None), set()),
-        (_ingress(TLSSpec(secret="wildcard")), set()),
-        (_ingress(TLSSpec(certificate=CertificateSpec(issuer="ca"))), {"pypiserver-tls"}),
-        (_ingress(TLSSpec(certificate=CertificateSpec(issuer="ca"), secret="pypi")), {"pypi"}),
-        (_ingress(TLSSpec(certificate=CertificateSpec(issuer="ca", object=True))), {"pypiserver"}),
-        ({"gateway": GatewaySpec(tls=GatewayTLSSpec(secret="wildcard"))}, set()),
-        ({"gateway": GatewaySpec(tls=OWN_CA)}, {"pypiserver"}),
+        (_ingress(IngressTLSSpec(secret="wildcard")), set()),
+        (_ingress(IngressTLSSpec(certificate=IngressCertificateSpec(issuer="ca"))), {"pypiserver-tls"}),
+        (_ingress(IngressTLSSpec(certificate=IngressCertificateSpec(issuer="ca"), secret="pypi")), {"pypi"}),
+        (_ingress(IngressTLSSpec(certificate=IngressCertificateSpec(issuer="ca", object=True))), {"pypiserver"}),
+        ({"gateway_tls": GatewayTLSSpec(secret="wildcard")}, set()),
+        ({"gateway_tls": OWN_CA}, {"pypiserver"}),
     ):
         spec = PyPIServerSpec(monitoring=MonitoringSpec(), **fields)
         rule = by_kind(synthesize(spec), "PrometheusRule")
@@ -191,13 +189,13 @@ def test_there_is_an_alert_about_a_certificate_only_where_there_is_one() -> None
 
 def test_the_age_of_a_backup_is_in_hours_or_days() -> None:
     for age, seconds in (("1h", 3600), ("26h", 93_600), ("8d", 691_200)):
-        made = rules(Identity(name=NAME), backup=BackupAlertSpec(cron_job=BACKUP, max_age=age))
+        made = rules(NAME, backup=BackupAlertSpec(cron_job=BACKUP, max_age=age))
         (expression,) = (each["expr"] for each in made[1]["rules"] if each["alert"] == "PyPIServerBackupTooOld")
         assert f" > {seconds} " in expression
 
 
-def _ingress(tls: TLSSpec | None) -> dict[str, Any]:
-    return {"ingress": IngressSpec(host="pypi.example.org", tls=tls)}
+def _ingress(tls: IngressTLSSpec | None) -> dict[str, Any]:
+    return {"ingress": RegistryIngressSpec(host="pypi.example.org", tls=tls)}
 
 
 def _case(changes: Mapping[str, str | None], checks: list[tuple[int, tuple[str, str], bool]]) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import pytest
 import requests
 
 from cdk8s_pypiserver import BackupAlertSpec, GatewaySpec
-from cdk8s_pypiserver.base.identity import Identity
 from cdk8s_pypiserver.monitoring.alerts import rules
 from cdk8s_pypiserver.monitoring.dashboard import dashboard
 from gateway_programs import Setup
@@ -261,7 +260,7 @@ def test_rules_and_dashboard_use_what_is_there(registry: Monitored) -> None:
     there["certmanager_certificate_expiration_timestamp_seconds"] = {"name", "exported_namespace", *OF_THE_TARGET}
     for name in ("kube_cronjob_created", "kube_cronjob_status_last_successful_time"):
         there[name] = {"cronjob", "exported_namespace", *OF_THE_TARGET}
-    groups = rules(Identity(name="pypiserver"), "pypiserver-tls", BackupAlertSpec(cron_job="backup"))
+    groups = rules("pypiserver", "pypiserver-tls", BackupAlertSpec(cron_job="backup"))
     expressions = []
     for rule in (rule for group in groups for rule in group["rules"]):
         expressions.append(rule["expr"])

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from cases import CASES
-from cdk8s_pypiserver import MonitoringSpec, PyPIServerSpec, ServiceSpec
+from cdk8s_pypiserver import MonitoringSpec, PyPIServerSpec, RegistryServiceSpec
 from cdk8s_pypiserver.base.config_files import runtime_files
 from cdk8s_pypiserver.monitoring.counting import LOG_ADDRESS, MTAIL_PORT
 from manifests import by_kind, pod_of, synthesize
@@ -95,7 +95,7 @@ def test_no_client_is_given_a_port_that_the_gateway_sends_to() -> None:
 
 
 def test_the_service_has_the_port_beside_its_own() -> None:
-    spec = PyPIServerSpec(service=ServiceSpec(port=8000), monitoring=MonitoringSpec())
+    spec = PyPIServerSpec(service=RegistryServiceSpec(port=8000), monitoring=MonitoringSpec())
     assert by_kind(synthesize(spec), "Service")["spec"]["ports"] == [
         {"name": "http", "port": 8000, "targetPort": "http"},
         {"name": "metrics", "port": 9090, "targetPort": "metrics"},

@@ -1,11 +1,14 @@
 """Who may read and who may publish: htpasswd files in a Secret that exists outside the manifests."""
 
-from cdk8s_plus_27 import k8s
+from typing import TYPE_CHECKING
 
-from cdk8s_pypiserver.base.identity import Identity
+from cdk8s_pypiserver.base.config_files import runtime_files
 from cdk8s_pypiserver.base.model import Name, Spec
 
-CREDENTIALS_DIRECTORY = "/etc/pypiserver/auth"
+if TYPE_CHECKING:
+    from cdk8s_pypiserver.sockets import Sockets
+
+DIRECTORY = "/etc/pypiserver/auth"
 VOLUME = "credentials"
 
 
@@ -23,28 +26,22 @@ class AuthSpec(Spec):
     serve."""
 
 
-def credentials_volume(spec: AuthSpec, metadata: Identity) -> k8s.Volume:
-    """Return the volume of the Secret; optional, so that the server's log can say that the Secret is missing."""
-    return k8s.Volume(
-        name=VOLUME,
-        secret=k8s.SecretVolumeSource(secret_name=secret_name(spec, metadata), optional=True),
-    )
+class Credentials:
+    """The Secret in the server, and whether the gateway asks readers for a password: what `registry.credentials` is.
 
+    Attributes:
+        secret: Name of the Secret.
+    """
 
-def credentials_mount() -> k8s.VolumeMount:
-    """Return the mount of the Secret; a whole directory, since a subPath never sees a changed Secret."""
-    return k8s.VolumeMount(name=VOLUME, mount_path=CREDENTIALS_DIRECTORY, read_only=True)
-
-
-def secret_name(spec: AuthSpec, metadata: Identity) -> str:
-    """Return the name of the Secret with the htpasswd files."""
-    return spec.secret or metadata.name_of("auth")
-
-
-def environment(spec: AuthSpec, metadata: Identity) -> dict[str, str]:
-    """Return the server's settings that concern credentials."""
-    return {
-        "CREDENTIALS_DIRECTORY": CREDENTIALS_DIRECTORY,
-        "CREDENTIALS_SECRET": secret_name(spec, metadata),
-        "INITIAL_PASSWORD": "yes" if spec.initial_password else "no",
-    }
+    def __init__(self, sockets: "Sockets", spec: AuthSpec) -> None:
+        """Join the registry."""
+        self.secret = spec.secret or sockets.identity.name_of("auth")
+        # Optional, so that the server's log can say that the Secret is missing.
+        sockets.pod.add_volume({"name": VOLUME, "secret": {"secretName": self.secret, "optional": True}})
+        # A whole directory, since a subPath never sees a changed Secret.
+        sockets.server.add_mount(VOLUME, DIRECTORY, read_only=True)
+        sockets.server.set("CREDENTIALS_DIRECTORY", DIRECTORY)
+        sockets.server.set("CREDENTIALS_SECRET", self.secret)
+        sockets.server.set("INITIAL_PASSWORD", "yes" if spec.initial_password else "no")
+        reads = "reads-anonymous.conf" if spec.anonymous_reads else "reads-credentials.conf"
+        sockets.gateway.add_file("reads", "credentials", runtime_files("gateway")[reads])

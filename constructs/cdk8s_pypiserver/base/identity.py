@@ -1,31 +1,33 @@
-"""Names, labels and annotations of the objects of one registry."""
-
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+"""Who a registry is: the names, labels and annotations that its objects share."""
 
 import cdk8s
-from cdk8s_plus_27 import k8s
 
 APPLICATION = "pypiserver"
 """The value of app.kubernetes.io/name."""
 
 SERVER_COMPONENT = "server"
-"""The value of app.kubernetes.io/component on every workload that serves the index: patches are aimed by it."""
+"""The value of app.kubernetes.io/component on every workload that serves the index."""
+
+KEPT = {
+    "argocd.argoproj.io/sync-options": "Prune=false,Delete=false",
+    "kustomize.toolkit.fluxcd.io/prune": "disabled",
+}
+"""Annotations of what holds packages: Argo CD and Flux do not delete it when it is gone from their source."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Identity:
-    """Makes the metadata of each object of one registry.
+    """The name of a registry, and what all its objects bear.
 
     Attributes:
         name: Name of the registry; every object is called so, or `<name>-<suffix>`.
-        annotations: Annotations of every object and of the pods.
-        labels: Labels of every object and of the pods besides the standard ones.
     """
 
-    name: str
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
+    def __init__(self, name: str) -> None:
+        """Begin with the standard labels and no annotation."""
+        self.name = name
+        self._labels: dict[str, str] = {}
+        self._annotations: dict[str, str] = {}
+        self._objects: list[cdk8s.ApiObject] = []
 
     @property
     def selector(self) -> dict[str, str]:
@@ -37,37 +39,37 @@ class Identity:
         }
 
     @property
-    def all_labels(self) -> dict[str, str]:
-        """The labels that every object bears."""
-        return {**self.labels, **self.selector, "app.kubernetes.io/part-of": APPLICATION}
+    def labels(self) -> dict[str, str]:
+        """The labels that every object and the pods bear."""
+        return {**self._labels, **self.selector, "app.kubernetes.io/part-of": APPLICATION}
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """The annotations that every object and the pods bear."""
+        return dict(self._annotations)
 
     def name_of(self, suffix: str = "") -> str:
         """Return the name of the object with this suffix, e.g. `pypiserver-gateway`."""
         return f"{self.name}-{suffix}" if suffix else self.name
 
-    def of(
-        self, suffix: str = "", annotations: Mapping[str, str] | None = None, labels: Mapping[str, str] | None = None
-    ) -> k8s.ObjectMeta:
-        """Return the metadata of the object with this suffix.
+    def add_label(self, key: str, value: str) -> None:
+        """Put a label on every object, those that are still to be made included, and on the pods.
 
-        Args:
-            suffix: What follows the registry's name.
-            annotations: Annotations of this object besides those of every object.
-            labels: Labels of this object besides those of every object.
+        Raises:
+            ValueError: the label is one of those that select the pods.
         """
-        merged = {**(annotations or {}), **self.annotations}
-        return k8s.ObjectMeta(
-            name=self.name_of(suffix), labels={**(labels or {}), **self.all_labels}, annotations=merged or None
-        )
+        if key in self.labels and key not in self._labels:
+            raise ValueError(f"label {key} ({value}) cannot be changed: the registry's objects find each other by it")
+        self._labels[key] = value
+        for each in self._objects:
+            each.metadata.add_label(key, value)
 
-    def of_custom(self, suffix: str = "", labels: Mapping[str, str] | None = None) -> cdk8s.ApiObjectMetadata:
-        """Return the metadata of an object of a custom resource; `labels` are those besides the usual ones."""
-        return cdk8s.ApiObjectMetadata(
-            name=self.name_of(suffix),
-            labels={**(labels or {}), **self.all_labels},
-            annotations=dict(self.annotations) or None,
-        )
+    def add_annotation(self, key: str, value: str) -> None:
+        """Put an annotation on every object, those that are still to be made included, and on the pods."""
+        self._annotations[key] = value
+        for each in self._objects:
+            each.metadata.add_annotation(key, value)
 
-    def of_pod(self, annotations: Mapping[str, str]) -> k8s.ObjectMeta:
-        """Return the metadata of the pod template; without a name, and with these annotations too."""
-        return k8s.ObjectMeta(labels=self.all_labels, annotations={**annotations, **self.annotations})
+    def follow(self, made: cdk8s.ApiObject) -> None:
+        """Have labels and annotations that are added later put on this object too."""
+        self._objects.append(made)

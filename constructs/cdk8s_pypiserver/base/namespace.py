@@ -3,10 +3,9 @@
 from typing import Literal
 
 import cdk8s
-from cdk8s_plus_27 import k8s
 from constructs import Construct
 
-from .identity import APPLICATION
+from .identity import APPLICATION, KEPT
 from .model import Label, Spec
 
 
@@ -31,14 +30,17 @@ class NamespaceChart(cdk8s.Chart):
         super().__init__(scope, id_)
         spec = spec or NamespaceSpec()
         modes = ("enforce", "warn", "audit")
-        self.object = k8s.KubeNamespace(
+        self.object = cdk8s.ApiObject(
             self,
             "namespace",
-            metadata=k8s.ObjectMeta(
+            api_version="v1",
+            kind="Namespace",
+            metadata=cdk8s.ApiObjectMetadata(
                 name=spec.name,
                 labels={
                     "app.kubernetes.io/part-of": APPLICATION,
                     **{f"pod-security.kubernetes.io/{mode}": spec.pod_security for mode in modes},
                 },
+                annotations=KEPT,
             ),
         )

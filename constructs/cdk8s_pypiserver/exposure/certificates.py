@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
+import cdk8s
 from constructs import Construct
 
 from cdk8s_pypiserver.base.identity import Identity
@@ -18,25 +19,29 @@ class IssuerSpec(Spec):
     """Kind of the issuer."""
 
 
-def secret_name(given: str | None, metadata: Identity) -> str:
+def secret_name(given: str | None, identity: Identity) -> str:
     """Return the name of the Secret with the certificate, of the Ingress as of the gateway."""
-    return given or metadata.name_of("tls")
+    return given or identity.name_of("tls")
 
 
 def certificate(
-    scope: Construct, spec: IssuerSpec, *, hosts: Sequence[str], secret: str, metadata: Identity
+    scope: Construct, spec: IssuerSpec, *, hosts: Sequence[str], secret: str, identity: Identity
 ) -> Construct:
     """Make a Certificate for these names, called as the registry; cert-manager puts it into the Secret."""
     # Loading the generated classes takes longer than a whole synth: only who asks for the object pays for it.
     from cdk8s_pypiserver_imports.io import cert_manager  # noqa: PLC0415
 
-    return cert_manager.Certificate(
+    made = cert_manager.Certificate(
         scope,
         "certificate",
-        metadata=metadata.of_custom(),
+        metadata=cdk8s.ApiObjectMetadata(
+            name=identity.name, labels=identity.labels, annotations=identity.annotations or None
+        ),
         spec=cert_manager.CertificateSpec(
             secret_name=secret,
             dns_names=list(hosts),
             issuer_ref=cert_manager.CertificateSpecIssuerRef(name=spec.issuer, kind=spec.issuer_kind),
         ),
     )
+    identity.follow(made)
+    return made

@@ -4,14 +4,15 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cdk8s
 import yaml
 
-from cdk8s_pypiserver.base.identity import SERVER_COMPONENT
+from cdk8s_pypiserver.base.config_files import ConfigFiles
 
 from .folder import Folder, Texts
 from .patches import Manifest, patch_between
@@ -22,7 +23,6 @@ COMPONENTS = "components"
 SHOW_DIFFERENCE = "SHOW_DIFFERENCE"
 """Variable of the environment that asks for the lines that change."""
 
-_WORKLOADS = {"Deployment", "StatefulSet"}
 _NOT_IN_FILE_NAMES = re.compile(r"[^0-9a-zA-Z_.-]")
 # What YAML 1.1 as PyYAML knows it takes for text, and the readers of Kubernetes for a number or a boolean.
 _NOT_PLAIN = re.compile(r"[-+]?(?:\d[\d_]*)?\.?[\d_]*(?:[eE][-+]?\d+)?|0[oO][0-7_]+|[yYnN]")
@@ -91,12 +91,12 @@ class KustomizeApp(cdk8s.App):
             raise ValueError(f"the charts {', '.join(paths)} would share a folder: give each an id of its own")
         # Once each: every call makes Node render the whole chart.
         pairs = (chart for pair in self._components.values() for chart in pair if chart)
-        manifests = {chart: chart.to_json() for chart in dict.fromkeys([*charts, *pairs])}
+        rendered = {chart: Rendering(chart) for chart in dict.fromkeys([*charts, *pairs])}
         texts: Texts = {}
         for chart, name in charts.items():
-            _add(texts, _in_folder(name, _chart(name, manifests[chart])))
+            _add(texts, _in_folder(name, _chart(name, rendered[chart])))
         for concern, (without, having) in self._components.items():
-            documents = _component(concern, manifests[without] if without else [], manifests[having])
+            documents = _component(concern, rendered[without] if without else None, rendered[having])
             _add(texts, _in_folder(f"{COMPONENTS}/{concern}", documents))
         return texts
 
@@ -119,30 +119,68 @@ def _add(texts: Texts, more: Texts) -> None:
     texts |= more
 
 
-def _in_folder(folder: str, documents: dict[str, Manifest]) -> Texts:
-    return {f"{folder}/{name}": HEADER + to_yaml(document) for name, document in documents.items()}
+class Rendering:
+    """A chart as it is written: its objects, and apart from them the files that Kustomize makes ConfigMaps of.
+
+    Attributes:
+        manifests: The objects; they name a ConfigMap of files without its hash.
+        files: The files of each such ConfigMap.
+        metadata: Labels and annotations of each such ConfigMap.
+    """
+
+    def __init__(self, chart: cdk8s.Chart) -> None:
+        """Render a chart."""
+        manifests: list[Manifest] = chart.to_json()
+        made = {each.object_name: each for each in chart.node.find_all() if isinstance(each, ConfigFiles)}
+        self.files = {each.base_name: dict(each.files) for each in made.values()}
+        self.metadata: dict[str, Manifest] = {}
+        self.manifests: list[Manifest] = []
+        for manifest in manifests:
+            if manifest["kind"] == "ConfigMap" and (each := made.get(manifest["metadata"]["name"])):
+                kept = {field: manifest["metadata"].get(field) for field in ("labels", "annotations")}
+                self.metadata[each.base_name] = {field: value for field, value in kept.items() if value}
+            else:
+                self.manifests.append(_renamed(manifest, {name: each.base_name for name, each in made.items()}))
 
 
-def _chart(name: str, manifests: list[Manifest]) -> dict[str, Manifest]:
-    documents: dict[str, Manifest] = {}
-    for manifest in manifests:
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401 - any part of a manifest
+    if isinstance(value, dict):
+        return {key: _renamed(item, names) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_renamed(item, names) for item in value]
+    return names.get(value, value) if isinstance(value, str) else value
+
+
+def _in_folder(folder: str, documents: dict[str, Manifest | str]) -> Texts:
+    return {
+        f"{folder}/{name}": document if isinstance(document, str) else HEADER + to_yaml(document)
+        for name, document in documents.items()
+    }
+
+
+def _chart(name: str, rendering: Rendering) -> dict[str, Manifest | str]:
+    documents: dict[str, Manifest | str] = {}
+    for manifest in rendering.manifests:
         # As cdk8s does, a file is named by kind and name alone.
         file = _file_name(*_identity(manifest))
         if file in documents:
             raise RuntimeError(f"chart {name}: two objects would be written to {file}; give them other names")
         documents[file] = manifest
-    return dict(sorted(documents.items())) | {KUSTOMIZATION: _kustomization("Kustomization", resources=documents)}
+    generators = [_generator(each, files, rendering.metadata[each]) for each, files in rendering.files.items()]
+    kustomization = _kustomization("Kustomization", resources=documents, generators=generators)
+    return dict(sorted(documents.items())) | _contents(rendering.files) | {KUSTOMIZATION: kustomization}
 
 
-def _component(concern: str, without: list[Manifest], having: list[Manifest]) -> dict[str, Manifest]:
-    before = {_identity(manifest): manifest for manifest in without}
-    gone = before.keys() - {_identity(manifest) for manifest in having}
+def _component(concern: str, without: Rendering | None, having: Rendering) -> dict[str, Manifest | str]:
+    before = {_identity(manifest): manifest for manifest in without.manifests} if without else {}
+    files_before = without.files if without else {}
+    gone = before.keys() - {_identity(manifest) for manifest in having.manifests}
     if gone:
         raise ValueError(f"component {concern} must not take objects away (took {sorted(gone)})")
-    resources: dict[str, Manifest] = {}
-    documents: dict[str, Manifest] = {}
+    resources: dict[str, Manifest | str] = {}
+    documents: dict[str, Manifest | str] = {}
     patches: list[Manifest] = []
-    for manifest in having:
+    for manifest in having.manifests:
         kind, name = _identity(manifest)
         file, earlier = _file_name(kind, name), before.get((kind, name))
         if earlier is None:
@@ -151,17 +189,44 @@ def _component(concern: str, without: list[Manifest], having: list[Manifest]) ->
             body = {"apiVersion": manifest["apiVersion"], "kind": kind, "metadata": {"name": name}}
             body["metadata"].update(patch.pop("metadata", {}))
             documents[f"patch.{file}"] = {**body, **patch}
-            # A workload's patch is for every one that serves the index, whatever the storage mode calls it.
-            selector = {"kind": kind, "labelSelector": f"app.kubernetes.io/component={SERVER_COMPONENT}"}
-            patches.append({"path": f"patch.{file}"} | ({"target": selector} if kind in _WORKLOADS else {}))
-    return resources | documents | {KUSTOMIZATION: _kustomization("Component", resources=resources, patches=patches)}
+            patches.append({"path": f"patch.{file}"})
+    changed: dict[str, dict[str, str]] = {}
+    generators: list[Manifest] = []
+    for each, files in having.files.items():
+        known = files_before.get(each)
+        if known is not None and (lost := known.keys() - files.keys()):
+            raise ValueError(f"component {concern} must not take files away (took {sorted(lost)} of {each})")
+        new = {file: text for file, text in files.items() if known is None or known.get(file) != text}
+        if new:
+            changed[each] = new
+            metadata = having.metadata[each] if known is None else None
+            generators.append(_generator(each, new, metadata))
+    kustomization = _kustomization("Component", resources=resources, patches=patches, generators=generators)
+    return resources | documents | _contents(changed) | {KUSTOMIZATION: kustomization}
 
 
-def _kustomization(kind: str, *, resources: Iterable[str], patches: Iterable[Manifest] = ()) -> Manifest:
+def _contents(files: Mapping[str, Mapping[str, str]]) -> dict[str, Manifest | str]:
+    return {f"{folder}/{file}": text for folder, texts in files.items() for file, text in texts.items()}
+
+
+def _generator(name: str, files: Mapping[str, str], metadata: Manifest | None) -> Manifest:
+    """Return an entry of configMapGenerator; without metadata one that adds to the ConfigMap of another layer."""
+    listed = {"name": name, "files": [f"{name}/{file}" for file in sorted(files)]}
+    if metadata is None:
+        # Kustomize takes the options of the last layer.
+        return {**listed, "behavior": "merge", "options": {"immutable": True}}
+    return {**listed, "options": {**metadata, "immutable": True}}
+
+
+def _kustomization(
+    kind: str, *, resources: Iterable[str], generators: Iterable[Manifest], patches: Iterable[Manifest] = ()
+) -> Manifest:
     version = "v1alpha1" if kind == "Component" else "v1beta1"
     document: Manifest = {"apiVersion": f"kustomize.config.k8s.io/{version}", "kind": kind}
     if listed := sorted(resources):
         document["resources"] = listed
+    if generated := sorted(generators, key=lambda generator: str(generator["name"])):
+        document["configMapGenerator"] = generated
     if patched := sorted(patches, key=lambda patch: str(patch["path"])):
         document["patches"] = patched
     return document

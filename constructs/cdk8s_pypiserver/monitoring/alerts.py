@@ -1,18 +1,18 @@
 """What is worth a rule: figures that the dashboard and the alerts share, and alerts that somebody can act on."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
-import cdk8s
 from constructs import Construct
 from pydantic import AfterValidator
 
-from cdk8s_pypiserver.base.custom import PROMETHEUS_OPERATOR, custom_object
 from cdk8s_pypiserver.base.identity import Identity
 from cdk8s_pypiserver.base.model import Name, Spec
+from cdk8s_pypiserver.base.objects import KubernetesObject
 
 from . import objectives
+from .scraping import PROMETHEUS_OPERATOR
 
 REQUESTS = "namespace_job_route:pypiserver_requests:rate5m"
 LATENCY = "namespace_job_route:pypiserver_request_duration_seconds:p95_5m"
@@ -48,21 +48,25 @@ class BackupAlertSpec(Spec):
 
 
 def rules(
-    metadata: Identity, certificate: str | None = None, backup: BackupAlertSpec | None = None
+    job: str,
+    certificates: Sequence[str] = (),
+    backup: BackupAlertSpec | None = None,
+    further: Sequence[Mapping[str, Any]] = (),
 ) -> list[dict[str, Any]]:
     """Return the groups of rules of a registry, whose name is the `job` of its targets.
 
     Args:
-        metadata: Whose name it is.
-        certificate: Name of cert-manager's Certificate in the registry's namespace; None for no alert about one.
+        job: Whose name it is.
+        certificates: Names of cert-manager's Certificates in the registry's namespace.
         backup: The backup to watch; None for no alert about one.
+        further: Alerting rules of other concerns.
     """
-    job = metadata.name
     alerts = [
         *_alerts(job),
         *_objectives(job),
-        *([_certificate(job, certificate)] if certificate else []),
+        *(_certificate(job, name) for name in certificates),
         *(_backup(job, backup) if backup else []),
+        *further,
     ]
     return [
         {"name": f"{job}.records", "rules": [*_records(job), *objectives.records(job)]},
@@ -73,19 +77,19 @@ def rules(
 def prometheus_rule(
     scope: Construct,
     *,
-    metadata: Identity,
+    identity: Identity,
     labels: Mapping[str, str],
-    certificate: str | None,
-    backup: BackupAlertSpec | None,
-) -> cdk8s.ApiObject:
+    groups: Callable[[], list[dict[str, Any]]],
+) -> KubernetesObject:
     """Make the PrometheusRule."""
-    return custom_object(
+    return KubernetesObject(
         scope,
         "rules",
         api_version=PROMETHEUS_OPERATOR,
         kind="PrometheusRule",
-        metadata=metadata.of_custom(labels=labels),
-        spec={"groups": rules(metadata, certificate, backup)},
+        identity=identity,
+        labels=labels,
+        content=lambda: {"spec": {"groups": groups()}},
     )
 
 

@@ -1,22 +1,24 @@
 """What Prometheus and Grafana get: counters of every request, how to scrape them, alerts and a dashboard."""
 
-from collections.abc import Mapping
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cdk8s_plus_27 import k8s
 from constructs import Construct
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from cdk8s_pypiserver.base import images
 from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
-from cdk8s_pypiserver.base.identity import Identity
 from cdk8s_pypiserver.base.model import Name, Resources, Spec
-from cdk8s_pypiserver.pod.gateway import METRICS_PORT
-from cdk8s_pypiserver.pod.hardening import hardened, http_probe, requirements, variables
+from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
+from cdk8s_pypiserver.pod.hardening import hardened, http_probe, mount, requirements, variables
 
 from . import alerts, dashboard, scraping
 from .alerts import BackupAlertSpec
+from .scraping import METRICS_PORT, METRICS_PORT_NAME
+
+if TYPE_CHECKING:
+    from cdk8s_pypiserver.sockets import Sockets
 
 CONTAINER = "metrics"
 FILES_DIRECTORY = "/etc/pypiserver/monitoring"
@@ -61,6 +63,16 @@ class MonitoringSpec(Spec):
     object_labels: Mapping[str, str] = Field(default_factory=dict)
     """Labels of the operator's objects besides the usual ones: many a Prometheus takes only those with a label of its
     own, such as `release: kube-prometheus-stack`."""
+    scrapers: Annotated[Sequence[Mapping[str, Any]], Field(min_length=1)] = (
+        {
+            "namespaceSelector": {
+                "matchExpressions": [
+                    {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["monitoring", "prometheus"]}
+                ]
+            }
+        },
+    )
+    """Peers (NetworkPolicyPeer) that a network policy lets through to the port that is scraped: Prometheus' pods."""
     rules: bool = True
     """Whether there is a PrometheusRule with alerts; the operator's, so not with annotations."""
     certificate: Name | None = None
@@ -100,59 +112,56 @@ class Monitoring(Construct):
         dashboard: The ConfigMap of the dashboard or None.
     """
 
-    def __init__(
-        self,
-        scope: Construct,
-        id_: str,
-        *,
-        spec: MonitoringSpec,
-        metadata: Identity,
-        certificate: str | None = None,
-    ) -> None:
-        """Make the objects; `certificate` is the name of the Certificate that the registry itself asks for."""
-        super().__init__(scope, id_)
+    def __init__(self, sockets: "Sockets", id_: str, *, spec: MonitoringSpec) -> None:
+        """Make the objects, and join the pod."""
+        super().__init__(sockets, id_)
         self.spec = spec
+        self._sockets = sockets
+        identity, watched = sockets.identity, sockets.monitoring
         self.files = ConfigFiles(
-            self, "files", metadata=metadata, suffix="monitoring", files=runtime_files("monitoring")
+            self, "Default", identity=identity, suffix="monitoring", files=runtime_files("monitoring")
         )
-        labels = spec.object_labels
-        self.monitor = (
-            None
-            if spec.scrape == "annotations"
-            else scraping.monitor(
+        sockets.pod.add_late_container(CONTAINER, self.container)
+        sockets.pod.add_late_volume(FILES_VOLUME, lambda: self.files.volume(FILES_VOLUME))
+        sockets.gateway.add_file("http", "metrics", runtime_files("gateway")["http-metrics.conf"])
+        sockets.gateway.add_port(METRICS_PORT_NAME, METRICS_PORT, service_port=METRICS_PORT)
+        sockets.network.allow_from(spec.scrapers, ports=[METRICS_PORT_NAME])
+        self.monitor: KubernetesObject | None = None
+        if spec.scrape == "annotations":
+            for key, value in scraping.annotations().items():
+                sockets.pod.add_annotation(key, value)
+        else:
+            self.monitor = scraping.monitor(
                 self,
                 kind="ServiceMonitor" if spec.scrape == "service-monitor" else "PodMonitor",
-                metadata=metadata,
-                labels=labels,
+                identity=identity,
+                labels=spec.object_labels,
                 interval_seconds=spec.interval_seconds,
+                targets=watched.targets,
             )
-        )
-        watched = spec.certificate or certificate
         self.rules = (
-            alerts.prometheus_rule(self, metadata=metadata, labels=labels, certificate=watched, backup=spec.backup)
+            alerts.prometheus_rule(self, identity=identity, labels=spec.object_labels, groups=self._groups)
             if spec.rules
             else None
         )
-        self.dashboard = dashboard.config_map(self, metadata=metadata) if spec.dashboard else None
-
-    def container(self) -> k8s.Container:
-        """Return the container; the port that is scraped is the gateway's."""
-        return k8s.Container(
-            name=CONTAINER,
-            image=self.spec.image,
-            args=arguments(programs=FILES_DIRECTORY, log_address=LOG_ADDRESS, port=MTAIL_PORT),
-            env=variables(ENVIRONMENT),
-            security_context=hardened(),
-            resources=requirements(self.spec.resources),
-            liveness_probe=http_probe("/metrics/gateway", METRICS_PORT, period=30, timeout=5, failures=3),
-            volume_mounts=[k8s.VolumeMount(name=FILES_VOLUME, mount_path=FILES_DIRECTORY, read_only=True)],
+        self.dashboard = (
+            dashboard.config_map(self, identity=identity, further=lambda: watched.panels) if spec.dashboard else None
         )
 
-    def volumes(self) -> list[k8s.Volume]:
-        """Return the volumes that only this container mounts."""
-        return [self.files.volume(FILES_VOLUME)]
+    def container(self) -> Manifest:
+        """Return the container; the port that is scraped is the gateway's."""
+        return {
+            "name": CONTAINER,
+            "image": self.spec.image,
+            "args": arguments(programs=FILES_DIRECTORY, log_address=LOG_ADDRESS, port=MTAIL_PORT),
+            "env": variables(ENVIRONMENT),
+            "securityContext": hardened(),
+            "resources": requirements(self.spec.resources),
+            "livenessProbe": http_probe("/metrics/gateway", METRICS_PORT, period=30, timeout=5, failures=3),
+            "volumeMounts": [mount(FILES_VOLUME, FILES_DIRECTORY, read_only=True)],
+        }
 
-    def pod_annotations(self) -> dict[str, str]:
-        """Return the annotations of the pods that concern monitoring."""
-        found = scraping.annotations() if self.spec.scrape == "annotations" else {}
-        return {**self.files.checksums, **found}
+    def _groups(self) -> list[dict[str, Any]]:
+        watched = self._sockets.monitoring
+        certificates = [self.spec.certificate] if self.spec.certificate else watched.certificates
+        return alerts.rules(self._sockets.identity.name, certificates, self.spec.backup, watched.alerts)

@@ -1,12 +1,13 @@
 """The Grafana dashboard of a registry, found by Grafana's sidecar through its label."""
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cdk8s_plus_27 import k8s
 from constructs import Construct
 
 from cdk8s_pypiserver.base.identity import Identity
+from cdk8s_pypiserver.base.objects import KubernetesObject
 
 from .alerts import LATENCY, REQUESTS, UPLOADS
 from .objectives import ERRORS, PAGE_SECONDS, SLOW_PAGES
@@ -22,18 +23,21 @@ _COLUMNS = 24
 _GREEN, _YELLOW, _RED = "green", "yellow", "red"
 
 
-def config_map(scope: Construct, *, metadata: Identity) -> k8s.KubeConfigMap:
-    """Make the ConfigMap."""
-    text = json.dumps(dashboard(metadata.name), indent=1) + "\n"
-    return k8s.KubeConfigMap(
-        scope,
-        "dashboard",
-        metadata=metadata.of(SUFFIX, labels=LABEL),
-        data={f"{metadata.name}.json": text},
+def config_map(
+    scope: Construct, *, identity: Identity, further: Callable[[], Sequence[Mapping[str, Any]]]
+) -> KubernetesObject:
+    """Make the ConfigMap; `further` returns the panels of other concerns."""
+
+    def content() -> dict[str, Any]:
+        text = json.dumps(dashboard(identity.name, further()), indent=1) + "\n"
+        return {"data": {f"{identity.name}.json": text}}
+
+    return KubernetesObject(
+        scope, "dashboard", kind="ConfigMap", identity=identity, suffix=SUFFIX, labels=LABEL, content=content
     )
 
 
-def dashboard(name: str) -> dict[str, Any]:
+def dashboard(name: str, further: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """Return the dashboard as Grafana keeps it; `name` is the registry that it shows first.
 
     The first row says whether all is well, in green or red; what is below it tells why not.
@@ -53,7 +57,16 @@ def dashboard(name: str) -> dict[str, Any]:
                 _variable("job", 'label_values(pypiserver_volume_answers{namespace="$namespace"}, job)', name),
             ]
         },
-        "panels": _placed([(_state(), 4), (_traffic(), 8), (_publishing(), 8), (_inside(), 8)]),
+        "panels": _placed(
+            [
+                (_state(), 4),
+                (_traffic(), 8),
+                (_publishing(), 8),
+                (_inside(), 8),
+                # Three beside each other, as above.
+                *(([dict(panel) for panel in further[at : at + 3]], 8) for at in range(0, len(further), 3)),
+            ]
+        ),
     }
 
 

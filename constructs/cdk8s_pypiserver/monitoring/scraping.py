@@ -1,17 +1,16 @@
 """How Prometheus finds what it scrapes: the operator's ServiceMonitor or PodMonitor, or annotations of the pods."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
-import cdk8s
 from constructs import Construct
 
-from cdk8s_pypiserver.base.custom import PROMETHEUS_OPERATOR, custom_object
 from cdk8s_pypiserver.base.identity import Identity
-from cdk8s_pypiserver.pod.gateway import METRICS_PORT, METRICS_PORT_NAME
+from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
 
-PARTS = ("gateway", "server")
-"""What answers under /metrics/: each is a target of its own, so that it shows which one is down."""
+PROMETHEUS_OPERATOR = "monitoring.coreos.com/v1"
+METRICS_PORT = 9090
+METRICS_PORT_NAME = "metrics"
 
 
 def annotations() -> dict[str, str]:
@@ -23,27 +22,34 @@ def annotations() -> dict[str, str]:
     }
 
 
-def monitor(
+def monitor(  # noqa: PLR0913
     scope: Construct,
     *,
     kind: Literal["ServiceMonitor", "PodMonitor"],
-    metadata: Identity,
+    identity: Identity,
     labels: Mapping[str, str],
     interval_seconds: int,
-) -> cdk8s.ApiObject:
+    targets: Sequence[str],
+) -> KubernetesObject:
     """Make the operator's object of this kind."""
     endpoints = "endpoints" if kind == "ServiceMonitor" else "podMetricsEndpoints"
-    return custom_object(
+
+    def content() -> Manifest:
+        found = _endpoints(identity, interval_seconds, targets)
+        return {"spec": {"selector": {"matchLabels": identity.selector}, endpoints: found}}
+
+    return KubernetesObject(
         scope,
         "monitor",
         api_version=PROMETHEUS_OPERATOR,
         kind=kind,
-        metadata=metadata.of_custom(labels=labels),
-        spec={"selector": {"matchLabels": metadata.selector}, endpoints: _endpoints(metadata, interval_seconds)},
+        identity=identity,
+        labels=labels,
+        content=content,
     )
 
 
-def _endpoints(metadata: Identity, interval_seconds: int) -> list[dict[str, object]]:
+def _endpoints(identity: Identity, interval_seconds: int, targets: Sequence[str]) -> list[dict[str, object]]:
     return [
         {
             "port": METRICS_PORT_NAME,
@@ -51,10 +57,10 @@ def _endpoints(metadata: Identity, interval_seconds: int) -> list[dict[str, obje
             "interval": f"{interval_seconds}s",
             "relabelings": [
                 # The same for both kinds of monitor: alerts and dashboard tell registries apart by it.
-                {"action": "replace", "targetLabel": "job", "replacement": metadata.name},
+                {"action": "replace", "targetLabel": "job", "replacement": identity.name},
                 # Without it the two targets of a pod would have the same labels.
                 {"action": "replace", "targetLabel": "part", "replacement": part},
             ],
         }
-        for part in PARTS
+        for part in targets
     ]

@@ -1,8 +1,9 @@
 """The gateway: nginx, the only port that others reach; it asks for passwords, bounds bodies and serves files."""
 
-from typing import Annotated
+import re
+from collections.abc import Sequence
+from typing import Annotated, Literal, NamedTuple, get_args
 
-from cdk8s_plus_27 import k8s
 from constructs import Construct
 from pydantic import Field
 
@@ -10,37 +11,38 @@ from cdk8s_pypiserver.base import images
 from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
 from cdk8s_pypiserver.base.identity import Identity
 from cdk8s_pypiserver.base.model import QuantityStr, Resources, Spec
-from cdk8s_pypiserver.base.values import number
-from cdk8s_pypiserver.exposure.certificates import certificate, secret_name
-from cdk8s_pypiserver.storage.volumes import PACKAGES_DIRECTORY
-from cdk8s_pypiserver.storage.volumes import SUFFIX as PACKAGES_VOLUME
+from cdk8s_pypiserver.base.objects import Manifest
+from cdk8s_pypiserver.storage.mode import PACKAGES_DIRECTORY, PACKAGES_VOLUME
 
-from . import tls
 from .hardening import (
     RUN_DIRECTORY,
     RUN_VOLUME,
+    before_stop,
     hardened,
     http_probe,
+    mount,
     requirements,
     scratch,
     variables,
-    wait_before_stop,
 )
-from .tls import GatewayTLSSpec
+from .template import Pod
 
 CONTAINER = "gateway"
 PORT = 8080
 PORT_NAME = "http"
-METRICS_PORT = 9090
-METRICS_PORT_NAME = "metrics"
+HTTPS_PORT = 8443
+HTTPS_PORT_NAME = "https"
 FILES_DIRECTORY = "/etc/pypiserver/gateway"
 FILES_VOLUME = "gateway-files"
 SCRATCH_VOLUME = "gateway-tmp"
 VERDICTS_VOLUME = "verdicts"
-PLACES = ("http-", "server-", "packages-")
-"""How the names of files begin that a concern adds (see nginx.conf)."""
 DRAIN_SECONDS = 5
 """How long a stopping pod goes on accepting: until every node's proxy has learnt that it is leaving."""
+
+Place = Literal["http", "server", "reads", "packages", "publish"]
+"""Where nginx.conf includes files: among all settings, in the server, where something is read, where a package is read,
+where something is published."""
+_OF_A_CONCERN = re.compile(rf"(?:{'|'.join(get_args(Place))})-.*\.conf")
 
 
 class GatewaySpec(Spec):
@@ -56,112 +58,106 @@ class GatewaySpec(Spec):
     temporary_size: QuantityStr = "4Gi"
     """Scratch space in /tmp: answers of the server that clients are slow to read. Uploads go through without standing
     there. A bound, not a reservation."""
-    tls: GatewayTLSSpec | None = None
-    """HTTPS at the pod itself, for a registry without an Ingress; None leaves it to whatever stands in front."""
+    trusted_proxies: Sequence[str] = ()
+    """Addresses or networks (CIDR) of the proxies in front, whose X-Forwarded-For names the client; without any, the
+    client is whoever connects."""
+    log_level: Literal["debug", "info", "notice", "warn", "error", "crit"] = "error"
+    """Least severity of what nginx itself logs; the log of requests does not depend on it."""
     resources: Resources = Resources(cpu_request="50m", memory_request="32Mi")
     """Requests and limits."""
 
 
+class Port(NamedTuple):
+    """A port of the gateway."""
+
+    number: int
+    service_port: int | None
+    """The port of the Service that leads here; None if none does."""
+
+
 class Gateway(ConfigFiles):
-    """The gateway: the ConfigMap of nginx.conf and of the files that it includes, one a concern, and its container.
+    """The gateway's files, a ConfigMap, and its container: what `registry.gateway` is.
 
     Attributes:
-        ports: The ports of the container by name.
-        certificate: cert-manager's Certificate or None.
+        spec: The spec.
+        ports: The ports by name.
     """
 
-    def __init__(  # noqa: PLR0913
-        self,
-        scope: Construct,
-        id_: str,
-        *,
-        spec: GatewaySpec,
-        anonymous_reads: bool,
-        slow_volume: bool,
-        metrics: bool,
-        metadata: Identity,
-    ) -> None:
-        """Make the objects; the switches are those of `configuration`."""
-        files = configuration(spec, anonymous_reads=anonymous_reads, slow_volume=slow_volume, metrics=metrics)
-        super().__init__(scope, id_, metadata=metadata, suffix="gateway", files=files)
+    def __init__(self, scope: Construct, id_: str, *, spec: GatewaySpec, identity: Identity, pod: Pod) -> None:
+        """Make the ConfigMap, and add the container and its volumes to the pod."""
+        super().__init__(scope, id_, identity=identity, suffix="gateway", files=basic_files())
         self.spec = spec
-        self.ports = {
-            PORT_NAME: PORT,
-            **({tls.PORT_NAME: tls.PORT} if spec.tls else {}),
-            **({METRICS_PORT_NAME: METRICS_PORT} if metrics else {}),
-        }
-        self.certificate = _certificate(self, spec.tls, metadata) if spec.tls else None
-        self._certificate_volumes = [tls.certificate_volume(spec.tls, metadata)] if spec.tls else []
+        self.ports: dict[str, Port] = {}
+        self._environment = environment(spec)
+        self._mounts: list[Manifest] = []
+        self.add_mount(PACKAGES_VOLUME, PACKAGES_DIRECTORY, read_only=True)
+        self.add_mount(RUN_VOLUME, RUN_DIRECTORY)
+        self.add_mount(SCRATCH_VOLUME, "/tmp")  # noqa: S108 - of the container
+        self.add_mount(VERDICTS_VOLUME, "/var/cache/auth")
+        self.add_mount(FILES_VOLUME, FILES_DIRECTORY, read_only=True)
+        pod.add_late_container(CONTAINER, self.container)
+        pod.add_late_volume(FILES_VOLUME, lambda: self.volume(FILES_VOLUME))
+        pod.add_volume(scratch(SCRATCH_VOLUME, spec.temporary_size))
+        # In memory, since a cached verdict stands beside the credentials it is about.
+        pod.add_volume(scratch(VERDICTS_VOLUME, "16Mi", in_memory=True))
 
-    def container(self) -> k8s.Container:
-        """Return the container."""
-        return k8s.Container(
-            name=CONTAINER,
-            image=self.spec.image,
-            command=["/bin/sh", f"{FILES_DIRECTORY}/start.sh"],
-            env=variables(environment(self.spec)),
-            ports=[k8s.ContainerPort(name=name, container_port=port) for name, port in self.ports.items()],
-            security_context=hardened(),
-            resources=requirements(self.spec.resources),
+    def add_file(self, place: Place, concern: str, text: str) -> None:
+        """Add a file of nginx's configuration, included at this place; one of the same place and concern is replaced.
+
+        Args:
+            place: Where it is included.
+            concern: Whose file it is, for its name `<place>-<concern>.conf`.
+            text: What is in it.
+        """
+        self.files[f"{place}-{concern}.conf"] = text
+
+    def add_port(self, name: str, number: int, *, service_port: int | None = None) -> None:
+        """Add a port that nginx listens at, and the port of the Service that leads there, if one does.
+
+        Raises:
+            ValueError: the name or the number is taken.
+        """
+        if name in self.ports or number in {port.number for port in self.ports.values()}:
+            raise ValueError(f"port {name} ({number}) is there already: {self.ports}")
+        self.ports[name] = Port(number, service_port)
+
+    def add_mount(self, volume: str, path: str, *, read_only: bool = False) -> None:
+        """Mount a volume of the pod in the container."""
+        self._mounts.append(mount(volume, path, read_only=read_only))
+
+    def set(self, variable: str, value: str) -> None:
+        """Set a variable of the environment; those that count are read by runtime/gateway/start.sh."""
+        self._environment[variable] = value
+
+    def container(self) -> Manifest:
+        """Return the container as it is now."""
+        return {
+            "name": CONTAINER,
+            "image": self.spec.image,
+            "command": ["/bin/sh", f"{FILES_DIRECTORY}/start.sh"],
+            "env": variables(self._environment),
+            "ports": [{"name": name, "containerPort": port.number} for name, port in self.ports.items()],
+            "securityContext": hardened(),
+            "resources": requirements(self.spec.resources),
             # A volume that hangs takes nginx with it, and no restart would help: so only the port is asked.
-            liveness_probe=k8s.Probe(tcp_socket=k8s.TcpSocketAction(port=number(PORT)), period_seconds=10),
-            readiness_probe=http_probe("/ready", PORT, period=3, timeout=5, failures=2),
+            "livenessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 10},
+            "readinessProbe": http_probe("/ready", PORT, period=3, timeout=5, failures=2),
             # The image's stop signal is SIGQUIT, on which nginx finishes what it has begun.
-            lifecycle=wait_before_stop(f"sleep {DRAIN_SECONDS}"),
-            volume_mounts=[
-                k8s.VolumeMount(name=PACKAGES_VOLUME, mount_path=PACKAGES_DIRECTORY, read_only=True),
-                k8s.VolumeMount(name=RUN_VOLUME, mount_path=RUN_DIRECTORY),
-                k8s.VolumeMount(name=SCRATCH_VOLUME, mount_path="/tmp"),  # noqa: S108
-                k8s.VolumeMount(name=VERDICTS_VOLUME, mount_path="/var/cache/auth"),
-                k8s.VolumeMount(name=FILES_VOLUME, mount_path=FILES_DIRECTORY, read_only=True),
-                *([tls.certificate_mount()] if self.spec.tls else []),
-            ],
-        )
-
-    def volumes(self) -> list[k8s.Volume]:
-        """Return the volumes that only this container mounts."""
-        return [
-            self.volume(FILES_VOLUME),
-            scratch(SCRATCH_VOLUME, self.spec.temporary_size),
-            # In memory, since a cached verdict stands beside the credentials it is about.
-            scratch(VERDICTS_VOLUME, "16Mi", in_memory=True),
-            *self._certificate_volumes,
-        ]
+            "lifecycle": before_stop(f"sleep {DRAIN_SECONDS}"),
+            "volumeMounts": self._mounts,
+        }
 
 
-def _certificate(scope: Construct, spec: GatewayTLSSpec, metadata: Identity) -> Construct | None:
-    asked, secret = spec.certificate, secret_name(spec.secret, metadata)
-    return certificate(scope, asked, hosts=asked.hosts, secret=secret, metadata=metadata) if asked else None
-
-
-def configuration(
-    spec: GatewaySpec, *, anonymous_reads: bool, slow_volume: bool, metrics: bool = False
-) -> dict[str, str]:
-    """Return start.sh, nginx.conf and the files that it includes, by name.
-
-    Args:
-        spec: Whether there is HTTPS.
-        anonymous_reads: Whether listing and downloading need no password.
-        slow_volume: Whether reading a package can take as long as fetching it over the network.
-        metrics: Whether requests are counted, and a port of its own is there to be scraped.
-    """
-    shipped = runtime_files("gateway")
-    files = {
-        name: text
-        for name, text in shipped.items()
-        if not name.startswith(PLACES) and name not in ("reads-anonymous.conf", "reads-credentials.conf")
-    }
-    # One name for either, so that a patch of one takes the place of the other.
-    files["reads-credentials.conf"] = shipped["reads-anonymous.conf" if anonymous_reads else "reads-credentials.conf"]
-    if slow_volume:
-        files["packages-slow-volume.conf"] = shipped["packages-slow-volume.conf"]
-    if metrics:
-        files["http-metrics.conf"] = shipped["http-metrics.conf"]
-    if spec.tls:
-        files[tls.FILE] = shipped[tls.FILE]
-    return files
+def basic_files() -> dict[str, str]:
+    """Return the files that every gateway has, by name: without those that a concern adds."""
+    return {name: text for name, text in runtime_files("gateway").items() if not _OF_A_CONCERN.fullmatch(name)}
 
 
 def environment(spec: GatewaySpec) -> dict[str, str]:
     """Return what start.sh reads, by variable."""
-    return {"CONCURRENT_UPLOADS": str(spec.concurrent_uploads), "MAX_UPLOAD": spec.max_upload}
+    return {
+        "CONCURRENT_UPLOADS": str(spec.concurrent_uploads),
+        "LOG_LEVEL": spec.log_level,
+        "MAX_UPLOAD": spec.max_upload,
+        "TRUSTED_PROXIES": " ".join(spec.trusted_proxies),
+    }

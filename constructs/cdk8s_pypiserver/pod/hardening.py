@@ -2,62 +2,59 @@
 
 from collections.abc import Mapping
 
-from cdk8s_plus_27 import k8s
-
 from cdk8s_pypiserver.base.model import Resources
-from cdk8s_pypiserver.base.values import amount, number
+from cdk8s_pypiserver.base.objects import Manifest
 
 RUN_DIRECTORY = "/run/pypiserver"
 RUN_VOLUME = "run"
 
 
-def hardened() -> k8s.SecurityContext:
+def hardened() -> Manifest:
     """Return the container half of the Pod Security Standard "restricted", and a read-only root."""
-    return k8s.SecurityContext(
-        allow_privilege_escalation=False,
-        capabilities=k8s.Capabilities(drop=["ALL"]),
-        read_only_root_filesystem=True,
-    )
+    return {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    }
 
 
-def requirements(resources: Resources) -> k8s.ResourceRequirements:
+def requirements(resources: Resources) -> Manifest:
     """Return requests and limits, without those that are None."""
-
-    def quantities(cpu: str | None, memory: str | None) -> dict[str, k8s.Quantity] | None:
-        given = {"cpu": cpu, "memory": memory}
-        return {name: amount(value) for name, value in given.items() if value} or None
-
-    return k8s.ResourceRequirements(
-        requests=quantities(resources.cpu_request, resources.memory_request),
-        limits=quantities(resources.cpu_limit, resources.memory_limit),
-    )
+    return {
+        "requests": _given(resources.cpu_request, resources.memory_request),
+        "limits": _given(resources.cpu_limit, resources.memory_limit),
+    }
 
 
-def variables(values: Mapping[str, str]) -> list[k8s.EnvVar]:
+def _given(cpu: str | None, memory: str | None) -> dict[str, str] | None:
+    return {name: value for name, value in (("cpu", cpu), ("memory", memory)) if value} or None
+
+
+def variables(values: Mapping[str, str]) -> list[Manifest]:
     """Return environment variables, sorted by name."""
-    return [k8s.EnvVar(name=name, value=value) for name, value in sorted(values.items())]
+    return [{"name": name, "value": value} for name, value in sorted(values.items())]
 
 
-def http_probe(path: str, port: int, *, period: int, timeout: int, failures: int) -> k8s.Probe:
+def http_probe(path: str, port: int, *, period: int, timeout: int, failures: int) -> Manifest:
     """Return a probe by HTTP; the times are seconds."""
-    return k8s.Probe(
-        http_get=k8s.HttpGetAction(path=path, port=number(port)),
-        period_seconds=period,
-        timeout_seconds=timeout,
-        failure_threshold=failures,
-    )
+    return {
+        "httpGet": {"path": path, "port": port},
+        "periodSeconds": period,
+        "timeoutSeconds": timeout,
+        "failureThreshold": failures,
+    }
 
 
-def scratch(name: str, size: str, *, in_memory: bool = False) -> k8s.Volume:
+def scratch(name: str, size: str, *, in_memory: bool = False) -> Manifest:
     """Return an emptyDir of at most this size; a pod that outgrows it is evicted."""
-    return k8s.Volume(
-        name=name,
-        empty_dir=k8s.EmptyDirVolumeSource(size_limit=amount(size), medium="Memory" if in_memory else None),
-    )
+    return {"name": name, "emptyDir": {"sizeLimit": size, "medium": "Memory" if in_memory else None}}
 
 
-def wait_before_stop(*script: str) -> k8s.Lifecycle:
-    """Return a preStop hook that runs these lines of shell."""
-    return k8s.Lifecycle(
-        pre_stop=k8s.LifecycleHandler(exec=k8s.ExecAction(command=["/bin/sh", "-c", "; ".join(script)]))
-    )
+def mount(volume: str, path: str, *, read_only: bool = False) -> Manifest:
+    """Return the mount of a volume."""
+    return {"name": volume, "mountPath": path, "readOnly": True if read_only else None}
+
+
+def before_stop(*script: str) -> Manifest:
+    """Return a lifecycle whose preStop hook runs these lines of shell."""
+    return {"preStop": {"exec": {"command": ["/bin/sh", "-c", "; ".join(script)]}}}

@@ -1,41 +1,36 @@
-"""The server: pypiserver behind gunicorn with this project's entry, reached by the gateway alone."""
+"""The server: this project's program on pypiserver and gunicorn, reached by the gateway alone."""
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
 
-from cdk8s_plus_27 import k8s
 from constructs import Construct
 from pydantic import Field
 
-from cdk8s_pypiserver.access.credentials import credentials_mount
 from cdk8s_pypiserver.base import images
-from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
+from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files, runtime_folders
 from cdk8s_pypiserver.base.identity import Identity
 from cdk8s_pypiserver.base.model import QuantityStr, Resources, Spec
-from cdk8s_pypiserver.storage.volumes import PACKAGES_DIRECTORY
-from cdk8s_pypiserver.storage.volumes import SUFFIX as PACKAGES_VOLUME
+from cdk8s_pypiserver.base.objects import Manifest
+from cdk8s_pypiserver.storage.mode import PACKAGES_DIRECTORY, PACKAGES_VOLUME
 
+from .gateway import HTTPS_PORT, Gateway
 from .gateway import PORT as GATEWAY_PORT
 from .hardening import (
     RUN_DIRECTORY,
     RUN_VOLUME,
+    before_stop,
     hardened,
     http_probe,
+    mount,
     requirements,
     scratch,
     variables,
-    wait_before_stop,
 )
-from .tls import PORT as HTTPS_PORT
+from .template import Pod
 
 CONTAINER = "pypiserver"
 FILES_DIRECTORY = "/etc/pypiserver/server"
-FILES_VOLUME = "server-files"
 SCRATCH_VOLUME = "server-tmp"
-# In whatever state but TIME_WAIT (6): a gateway that was killed leaves its file behind, but no connection.
-_GATEWAY_HAS_CONNECTIONS = (
-    f"grep -Eqs ':({GATEWAY_PORT:04X}|{HTTPS_PORT:04X}) [0-9A-F]+:[0-9A-F]+ 0[^6]' /proc/net/tcp /proc/net/tcp6"
-)
 
 
 class ServerSpec(Spec):
@@ -51,6 +46,10 @@ class ServerSpec(Spec):
     bytes, which breaks every lock file that names the old ones."""
     ready_timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 3
     """Seconds within which the package volume must answer for the pod to be ready."""
+    arguments: Sequence[str] = ()
+    """Further arguments of gunicorn, which runs the server."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severity of what is logged."""
     temporary_size: QuantityStr = "20Gi"
     """Scratch space in /tmp: on S3VolumeSpec each upload stands there once while it is received; elsewhere it goes onto
     the volume as it comes. A bound, not a reservation."""
@@ -58,72 +57,107 @@ class ServerSpec(Spec):
     """Requests and limits."""
 
 
-class Server(ConfigFiles):
-    """The server's files and container.
+class Server(Construct):
+    """The server's files, a ConfigMap for each room of its program, and its container: what `registry.server` is.
 
     Attributes:
-        files: ConfigMap of the Python files that the container runs.
+        spec: The spec.
+        files: The ConfigMaps by room.
     """
 
-    def __init__(self, scope: Construct, id_: str, *, spec: ServerSpec, metadata: Identity) -> None:
-        """Make the ConfigMap."""
-        super().__init__(scope, id_, metadata=metadata, suffix="server", files=_files())
-        self.spec = spec
-
-    def container(
-        self, *, environment: Mapping[str, str], arguments: Sequence[str], concurrent_uploads: int, grace_seconds: int
-    ) -> k8s.Container:
-        """Return the container.
+    def __init__(  # noqa: PLR0913
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        spec: ServerSpec,
+        identity: Identity,
+        pod: Pod,
+        gateway: Gateway,
+        grace_seconds: int,
+    ) -> None:
+        """Make the ConfigMaps, and add the container and its volumes to the pod.
 
         Args:
-            environment: Settings of the other concerns (storage, credentials).
-            arguments: Further arguments of gunicorn.
-            concurrent_uploads: How many uploads the gateway lets through at once.
+            scope: The registry.
+            id_: Name of this construct in it.
+            spec: The spec.
+            identity: Whose server it is.
+            pod: What the container joins.
+            gateway: The container in front, which says how many uploads come at once.
             grace_seconds: The pod's termination grace period.
         """
-        settings = {
-            "ALLOW_REMOVAL": "yes" if self.spec.allow_removal else "no",
-            "CONCURRENT_UPLOADS": str(concurrent_uploads),
-            "HOME": "/tmp",  # noqa: S108 - gunicorn keeps a control socket under it, and the root is read-only
-            "PACKAGES_DIRECTORY": PACKAGES_DIRECTORY,
-            "PAGES_DIRECTORY": f"{RUN_DIRECTORY}/pages",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "READY_TIMEOUT_SECONDS": str(self.spec.ready_timeout_seconds),
-            "THREADS": str(self.spec.threads),
-        }
-        return k8s.Container(
-            name=CONTAINER,
-            image=self.spec.image,
-            command=["gunicorn", "--config", f"{FILES_DIRECTORY}/pod/gunicorn.conf.py"],
-            args=list(arguments) or None,
-            env=variables({**settings, **environment}),
-            security_context=hardened(),
-            resources=requirements(self.spec.resources),
+        super().__init__(scope, id_)
+        self.spec = spec
+        self._grace_seconds = grace_seconds
+        self._environment: dict[str, str] = {}
+        self._mounts: list[Manifest] = []
+        self.files: dict[str, ConfigFiles] = {}
+        for room in runtime_folders("server"):
+            files = runtime_files(f"server/{room}")
+            # The room that has gunicorn's configuration is what `ApiObject.of` finds.
+            id_of = "Default" if room == "pod" else room
+            self.files[room] = ConfigFiles(self, id_of, identity=identity, suffix=f"server-{room}", files=files)
+        gateway.set("ALLOW_REMOVAL", "yes" if spec.allow_removal else "no")
+        self.set("ALLOW_REMOVAL", "yes" if spec.allow_removal else "no")
+        self.set("CONCURRENT_UPLOADS", str(gateway.spec.concurrent_uploads))
+        # gunicorn keeps a control socket under it, and the root is read-only.
+        self.set("HOME", "/tmp")  # noqa: S108 - of the container
+        self.set("LOG_LEVEL", spec.log_level)
+        self.set("PACKAGES_DIRECTORY", PACKAGES_DIRECTORY)
+        self.set("PAGES_DIRECTORY", f"{RUN_DIRECTORY}/pages")
+        self.set("PYTHONDONTWRITEBYTECODE", "1")
+        self.set("READY_TIMEOUT_SECONDS", str(spec.ready_timeout_seconds))
+        self.set("THREADS", str(spec.threads))
+        self.add_mount(PACKAGES_VOLUME, PACKAGES_DIRECTORY)
+        self.add_mount(RUN_VOLUME, RUN_DIRECTORY)
+        self.add_mount(SCRATCH_VOLUME, "/tmp")  # noqa: S108 - of the container
+        for room in self.files:
+            self.add_mount(f"server-{room}", f"{FILES_DIRECTORY}/{room}", read_only=True)
+        pod.add_late_container(CONTAINER, self.container)
+        # 100,000 index pages of 10 kB fit in.
+        pod.add_volume(scratch(RUN_VOLUME, "1Gi"))
+        pod.add_volume(scratch(SCRATCH_VOLUME, spec.temporary_size))
+        for room in self.files:
+            pod.add_late_volume(f"server-{room}", self._volume_of(room))
+
+    def set(self, variable: str, value: str) -> None:
+        """Set a variable of the environment; those that count are in runtime/server/pod/settings.py."""
+        self._environment[variable] = value
+
+    def add_mount(self, volume: str, path: str, *, read_only: bool = False) -> None:
+        """Mount a volume of the pod in the container."""
+        self._mounts.append(mount(volume, path, read_only=read_only))
+
+    def container(self) -> Manifest:
+        """Return the container as it is now."""
+        return {
+            "name": CONTAINER,
+            "image": self.spec.image,
+            "command": ["gunicorn", "--config", f"{FILES_DIRECTORY}/pod/gunicorn.conf.py"],
+            "args": list(self.spec.arguments) or None,
+            "env": variables(self._environment),
+            "securityContext": hardened(),
+            "resources": requirements(self.spec.resources),
             # Through the gateway, since this container listens on loopback only; a start may list a large volume.
-            startup_probe=http_probe("/health", GATEWAY_PORT, period=2, timeout=5, failures=150),
-            liveness_probe=http_probe("/health", GATEWAY_PORT, period=10, timeout=5, failures=6),
-            # Requests that the gateway has accepted still need the server: it goes last.
-            lifecycle=wait_before_stop(
-                f"i=0; while [ -e {RUN_DIRECTORY}/gateway.pid ] && {_GATEWAY_HAS_CONNECTIONS}"
-                f" && [ $i -lt {grace_seconds - 10} ]",
-                "do sleep 1; i=$((i+1)); done",
-            ),
-            volume_mounts=[
-                k8s.VolumeMount(name=PACKAGES_VOLUME, mount_path=PACKAGES_DIRECTORY),
-                k8s.VolumeMount(name=RUN_VOLUME, mount_path=RUN_DIRECTORY),
-                k8s.VolumeMount(name=SCRATCH_VOLUME, mount_path="/tmp"),  # noqa: S108
-                k8s.VolumeMount(name=FILES_VOLUME, mount_path=FILES_DIRECTORY, read_only=True),
-                credentials_mount(),
-            ],
+            "startupProbe": http_probe("/health", GATEWAY_PORT, period=2, timeout=5, failures=150),
+            "livenessProbe": http_probe("/health", GATEWAY_PORT, period=10, timeout=5, failures=6),
+            "lifecycle": self._stop_after_the_gateway(),
+            "volumeMounts": self._mounts,
+        }
+
+    def _stop_after_the_gateway(self) -> Manifest:
+        """Requests that the gateway has accepted still need the server: it goes last.
+
+        The ports are all that clients may come by, listened at or not: concerns add ports independently of each other.
+        """
+        ports = f"{GATEWAY_PORT:04X}|{HTTPS_PORT:04X}"
+        # In whatever state but TIME_WAIT (6): a gateway that was killed leaves its file behind, but no connection.
+        connected = f"grep -Eqs ':({ports}) [0-9A-F]+:[0-9A-F]+ 0[^6]' /proc/net/tcp /proc/net/tcp6"
+        return before_stop(
+            f"i=0; while [ -e {RUN_DIRECTORY}/gateway.pid ] && {connected} && [ $i -lt {self._grace_seconds - 10} ]",
+            "do sleep 1; i=$((i+1)); done",
         )
 
-    def volumes(self) -> list[k8s.Volume]:
-        """Return the volumes that only this container mounts."""
-        items = [k8s.KeyToPath(key=key, path=key.replace(".", "/", 1)) for key in _files()]
-        files = k8s.ConfigMapVolumeSource(name=self._object_name, items=items)
-        return [k8s.Volume(name=FILES_VOLUME, config_map=files), scratch(SCRATCH_VOLUME, self.spec.temporary_size)]
-
-
-def _files() -> Mapping[str, str]:
-    rooms = ("access", "http", "index", "pod", "publish", "volume")
-    return {f"{room}.{name}": text for room in rooms for name, text in runtime_files(f"server/{room}").items()}
+    def _volume_of(self, room: str) -> Callable[[], Manifest]:
+        return lambda: self.files[room].volume(f"server-{room}")

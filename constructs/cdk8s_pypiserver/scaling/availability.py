@@ -1,15 +1,18 @@
 """Several pods: the autoscaler, the disruption budget and the spread over nodes and zones."""
 
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
 
-from cdk8s_plus_27 import k8s
 from constructs import Construct
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from cdk8s_pypiserver.base.identity import Identity
 from cdk8s_pypiserver.base.model import Spec
-from cdk8s_pypiserver.base.values import number
+from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
+
+if TYPE_CHECKING:
+    from cdk8s_pypiserver.sockets import Sockets
 
 
 class AvailabilitySpec(Spec):
@@ -44,44 +47,61 @@ class Availability(Construct):
         disruption_budget: The PodDisruptionBudget.
     """
 
-    def __init__(self, scope: Construct, id_: str, *, spec: AvailabilitySpec, metadata: Identity) -> None:
-        """Make the objects for the Deployment of the same name."""
-        super().__init__(scope, id_)
-        self.autoscaler = k8s.KubeHorizontalPodAutoscalerV2(
+    def __init__(self, sockets: "Sockets", id_: str, *, spec: AvailabilitySpec) -> None:
+        """Make the objects for the Deployment of the registry's name, and spread its pods."""
+        super().__init__(sockets, id_)
+        self.spec = spec
+        identity = sockets.identity
+        self.autoscaler = KubernetesObject(
             self,
-            "autoscaler",
-            metadata=metadata.of(),
-            spec=k8s.HorizontalPodAutoscalerSpecV2(
-                scale_target_ref=k8s.CrossVersionObjectReferenceV2(
-                    api_version="apps/v1", kind="Deployment", name=metadata.name
-                ),
-                min_replicas=spec.min_replicas,
-                max_replicas=spec.max_replicas,
-                metrics=[
-                    k8s.MetricSpecV2(
-                        type="Resource",
-                        resource=k8s.ResourceMetricSourceV2(
-                            name="cpu",
-                            target=k8s.MetricTargetV2(type="Utilization", average_utilization=spec.cpu_percent),
-                        ),
-                    )
-                ],
-            ),
+            "Default",
+            api_version="autoscaling/v2",
+            kind="HorizontalPodAutoscaler",
+            identity=identity,
+            content=lambda: {"spec": _autoscaler(spec, identity)},
         )
-        self.disruption_budget = k8s.KubePodDisruptionBudget(
+        self.disruption_budget = KubernetesObject(
             self,
             "disruption-budget",
-            metadata=metadata.of(),
-            spec=k8s.PodDisruptionBudgetSpec(
-                selector=k8s.LabelSelector(match_labels=metadata.selector),
-                min_available=number(spec.min_available),
-                # A pod that is not ready protects nothing, and would keep a node from being drained for ever.
-                unhealthy_pod_eviction_policy="AlwaysAllow",
-            ),
+            api_version="policy/v1",
+            kind="PodDisruptionBudget",
+            identity=identity,
+            content=lambda: {
+                "spec": {
+                    "selector": {"matchLabels": identity.selector},
+                    "minAvailable": spec.min_available,
+                    # A pod that is not ready protects nothing, and would keep a node from being drained for ever.
+                    "unhealthyPodEvictionPolicy": "AlwaysAllow",
+                }
+            },
         )
+        sockets.server.set("PODS", "many")
+        sockets.pod.set_default({"topologySpreadConstraints": node_spread(identity), "affinity": zone_spread(identity)})
+        sockets.refuse(lambda: _without_request(sockets.pod.containers()))
 
 
-def node_spread(metadata: Identity) -> list[k8s.TopologySpreadConstraint]:
+def _autoscaler(spec: AvailabilitySpec, identity: Identity) -> Manifest:
+    target = {"type": "Utilization", "averageUtilization": spec.cpu_percent}
+    return {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": identity.name},
+        "minReplicas": spec.min_replicas,
+        "maxReplicas": spec.max_replicas,
+        "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
+    }
+
+
+def _without_request(containers: Sequence[Manifest]) -> Iterator[str]:
+    for container in containers:
+        resources = container.get("resources") or {}
+        asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+        if not asked.get("cpu"):
+            yield (
+                f"container {container['name']}: resources.requests.cpu (None) must be set with availability: "
+                "the autoscaler measures CPU use against the request, and without one of every container not at all"
+            )
+
+
+def node_spread(identity: Identity) -> list[Manifest]:
     """Return the spread over nodes; a wish, since a lost node must not keep its pods from starting.
 
     Only pods of the same template are counted: a rollout that balances the new against the old ends with all the new
@@ -89,23 +109,18 @@ def node_spread(metadata: Identity) -> list[k8s.TopologySpreadConstraint]:
     score of both (kube-scheduler, podtopologyspread/scoring.go), and many clusters have no such label.
     """
     return [
-        k8s.TopologySpreadConstraint(
-            topology_key="kubernetes.io/hostname",
-            max_skew=1,
-            when_unsatisfiable="ScheduleAnyway",
-            label_selector=k8s.LabelSelector(match_labels=metadata.selector),
-            match_label_keys=["pod-template-hash"],
-        )
+        {
+            "topologyKey": "kubernetes.io/hostname",
+            "maxSkew": 1,
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": identity.selector},
+            "matchLabelKeys": ["pod-template-hash"],
+        }
     ]
 
 
-def zone_spread(metadata: Identity) -> k8s.Affinity:
+def zone_spread(identity: Identity) -> Manifest:
     """Return the spread over zones, as a wish that nodes without a zone label do not mind."""
-    term = k8s.PodAffinityTerm(
-        topology_key="topology.kubernetes.io/zone",
-        label_selector=k8s.LabelSelector(match_labels=metadata.selector),
-    )
-    preferred = k8s.WeightedPodAffinityTerm(weight=100, pod_affinity_term=term)
-    return k8s.Affinity(
-        pod_anti_affinity=k8s.PodAntiAffinity(preferred_during_scheduling_ignored_during_execution=[preferred])
-    )
+    term = {"topologyKey": "topology.kubernetes.io/zone", "labelSelector": {"matchLabels": identity.selector}}
+    preferred = {"weight": 100, "podAffinityTerm": term}
+    return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [preferred]}}

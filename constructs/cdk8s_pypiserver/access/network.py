@@ -1,0 +1,36 @@
+"""Who may reach the pods and whom they may reach: collected from every concern, and made rules by NetworkPolicy."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Peer = Mapping[str, Any]
+"""A NetworkPolicyPeer: `podSelector`, `namespaceSelector`, `ipBlock`."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """Peers, and the ports on which they may be reached or may reach the pods."""
+
+    peers: Sequence[Peer]
+    """Whoever is meant; none at all means nobody."""
+    ports: Sequence[int | str]
+    """Numbers, or names of ports of the pods."""
+    protocol: str = "TCP"
+
+
+class Network:
+    """The ways that concerns need: what `registry.network` is. Without a network policy they change nothing."""
+
+    def __init__(self) -> None:
+        """Begin with no way at all."""
+        self.incoming: list[Way] = []
+        self.outgoing: list[Way] = []
+
+    def allow_from(self, peers: Sequence[Peer], *, ports: Sequence[int | str]) -> None:
+        """Let these peers reach these ports of the pods."""
+        self.incoming.append(Way(peers, ports))
+
+    def allow_to(self, peers: Sequence[Peer], *, ports: Sequence[int | str], protocol: str = "TCP") -> None:
+        """Let the pods reach these peers on these ports."""
+        self.outgoing.append(Way(peers, ports, protocol))

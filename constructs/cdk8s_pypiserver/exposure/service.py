@@ -1,0 +1,75 @@
+"""The Service in front of the pods."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from cdk8s_pypiserver.base.model import Port, Spec
+from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
+from cdk8s_pypiserver.pod.gateway import PORT, PORT_NAME
+
+if TYPE_CHECKING:
+    from cdk8s_pypiserver.sockets import Sockets
+
+
+class RegistryServiceSpec(Spec):
+    """The Service in front of the pods."""
+
+    port: Port = 80
+    """Port of the Service."""
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
+    """How the Service can be reached; a registry that leaves the cluster wants `gateway_tls` too."""
+    annotations: Mapping[str, str] = Field(default_factory=dict)
+    """Annotations of the Service, as load balancers go by."""
+    node_port: Port | None = None
+    """Port on every node, with NodePort or LoadBalancer; the cluster chooses one if none is named."""
+    load_balancer_class: str | None = None
+    """Which load balancer takes the Service; the cloud's own if none is named."""
+    load_balancer_source_ranges: Sequence[str] = ()
+    """Networks (CIDR) that the load balancer lets through; all if none is named."""
+    external_traffic_policy: Literal["Cluster", "Local"] | None = None
+    """Local keeps the client's address and uses the pods of the node that was reached; NodePort and LoadBalancer."""
+    internal_traffic_policy: Literal["Cluster", "Local"] | None = None
+    """Local has clients in the cluster reach the pods of their own node only."""
+    ip_family_policy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] | None = None
+    """IPv4, IPv6 or both; the cluster's default if nothing is said."""
+    ip_families: Sequence[Literal["IPv4", "IPv6"]] = ()
+    """Which families, and which comes first; the cluster's default if nothing is said."""
+
+
+class Service(KubernetesObject):
+    """The Service; its port is called `http`, that for HTTPS at the pod `https`."""
+
+    def __init__(self, sockets: "Sockets", id_: str, *, spec: RegistryServiceSpec) -> None:
+        """Make the Service for the ports of the gateway that have one there."""
+        super().__init__(
+            sockets, id_, kind="Service", identity=sockets.identity, annotations=spec.annotations, content=self._spec
+        )
+        self.spec = spec
+        self._sockets = sockets
+        sockets.gateway.add_port(PORT_NAME, PORT, service_port=spec.port)
+
+    def _spec(self) -> Manifest:
+        spec = self.spec
+        content: dict[str, Any] = {
+            "type": None if spec.type == "ClusterIP" else spec.type,
+            "loadBalancerClass": spec.load_balancer_class,
+            "loadBalancerSourceRanges": list(spec.load_balancer_source_ranges) or None,
+            "externalTrafficPolicy": spec.external_traffic_policy,
+            "internalTrafficPolicy": spec.internal_traffic_policy,
+            "ipFamilyPolicy": spec.ip_family_policy,
+            "ipFamilies": list(spec.ip_families) or None,
+            "selector": self._sockets.identity.selector,
+            "ports": [
+                {
+                    "name": name,
+                    "port": port.service_port,
+                    "targetPort": name,
+                    "nodePort": spec.node_port if name == PORT_NAME else None,
+                }
+                for name, port in self._sockets.gateway.ports.items()
+                if port.service_port is not None
+            ],
+        }
+        return {"spec": content}

@@ -1,0 +1,154 @@
+"""The pod template, open until synth: concerns, subclasses and users add to it."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from cdk8s_pypiserver.base.identity import Identity
+from cdk8s_pypiserver.base.objects import Manifest
+
+if TYPE_CHECKING:
+    from cdk8s_plus_27 import k8s
+
+Part = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
+"""A part of the pod as plain fields, or what returns it when the pod is written."""
+
+_TYPED_FIELDS = {"initContainers": "init_containers"}
+
+
+class Pod:
+    """The pods of a registry: what `registry.pod` is."""
+
+    def __init__(self, identity: Identity, *, default_container: str) -> None:
+        """Begin with nothing but what makes a pod a safe one.
+
+        Args:
+            identity: Whose pods they are.
+            default_container: The container that kubectl shows logs of and runs commands in.
+        """
+        self._identity = identity
+        self._containers: dict[str, Part] = {}
+        self._init_containers: dict[str, Part] = {}
+        self._volumes: dict[str, Part] = {}
+        self._annotations = {"kubectl.kubernetes.io/default-container": default_container}
+        self._labels: dict[str, str] = {}
+        self._defaults: Manifest = {
+            "serviceAccountName": identity.name,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        }
+        self._overrides: Manifest = {}
+
+    def add_container(self, container: "k8s.Container | Mapping[str, Any]") -> None:
+        """Add a container, as `k8s.Container` or in plain fields.
+
+        Raises:
+            ValueError: there is a container of this name.
+        """
+        self._add(self._containers, "container", _plain(container, "containers"))
+
+    def add_init_container(self, container: "k8s.Container | Mapping[str, Any]") -> None:
+        """Add a container that runs before the others, or beside them with `restartPolicy: Always` (Kubernetes 1.29).
+
+        Raises:
+            ValueError: there is a container of this name.
+        """
+        self._add(self._init_containers, "init container", _plain(container, "initContainers"))
+
+    def add_volume(self, volume: "k8s.Volume | Mapping[str, Any]") -> None:
+        """Add a volume, as `k8s.Volume` or in plain fields.
+
+        Raises:
+            ValueError: there is a volume of this name.
+        """
+        self._add(self._volumes, "volume", _plain(volume, "volumes"))
+
+    def add_late_container(self, name: str, container: Callable[[], Mapping[str, Any]]) -> None:
+        """Add a container whose content is asked for when the pod is written."""
+        self._add(self._containers, "container", container, name)
+
+    def add_late_volume(self, name: str, volume: Callable[[], Mapping[str, Any]]) -> None:
+        """Add a volume whose content is asked for when the pod is written."""
+        self._add(self._volumes, "volume", volume, name)
+
+    def add_annotation(self, key: str, value: str) -> None:
+        """Put an annotation on the pods alone."""
+        self._annotations[key] = value
+
+    def add_label(self, key: str, value: str) -> None:
+        """Put a label on the pods alone.
+
+        Raises:
+            ValueError: the label is one of those that select the pods.
+        """
+        if key in self._identity.selector:
+            raise ValueError(f"label {key} ({value}) cannot be changed: the Service finds the pods by it")
+        self._labels[key] = value
+
+    def set_default(self, fields: Mapping[str, Any]) -> None:
+        """Set fields of the pod spec, such as nodeSelector; what the user sets counts more. Mappings are merged."""
+        self._defaults = merged(self._defaults, fields)
+
+    def set(self, fields: Mapping[str, Any]) -> None:
+        """Set fields of the pod spec, such as nodeSelector, whatever a concern has as its default. Mappings are merged.
+
+        A field that is None is taken away.
+        """
+        self._overrides = merged(self._overrides, fields)
+
+    def containers(self) -> list[Manifest]:
+        """Return the containers as they are now, init containers last."""
+        return [_made(part) for part in (*self._containers.values(), *self._init_containers.values())]
+
+    def template(self) -> Manifest:
+        """Return the pod template as it is now."""
+        annotations = {**self._annotations, **self._identity.annotations}
+        parts = {
+            "containers": self._containers,
+            "initContainers": self._init_containers,
+            "volumes": self._volumes,
+        }
+        spec = {field: [_made(part) for part in of.values()] for field, of in parts.items() if of}
+        return {
+            "metadata": {"labels": {**self._labels, **self._identity.labels}, "annotations": annotations},
+            "spec": {**merged(self._defaults, self._overrides), **spec},
+        }
+
+    def _add(self, to: dict[str, Part], what: str, part: Part, name: str | None = None) -> None:
+        if name is None:
+            name = str(_made(part).get("name", ""))
+        if not name:
+            raise ValueError(f"a {what} must have a name (got {part})")
+        # Init containers share the names of the others.
+        taken = to if to is self._volumes else {**self._containers, **self._init_containers}
+        if name in taken:
+            raise ValueError(f"{what} {name} is there already; give this one another name")
+        to[name] = part
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Manifest:
+    """Return `base` with these changes; mappings are merged, anything else is replaced."""
+    result = dict(base)
+    for key, value in changes.items():
+        before = result.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            result[key] = merged(before, value)
+        else:
+            result[key] = value
+    return result
+
+
+def _made(part: Part) -> Manifest:
+    return dict(part() if callable(part) else part)
+
+
+def _plain(part: Any, field: str) -> Mapping[str, Any]:  # noqa: ANN401 - a struct of jsii or a mapping
+    if isinstance(part, Mapping):
+        return part
+    # Loading the typed classes takes longer than a whole synth: whoever passes one has loaded them.
+    from cdk8s_plus_27 import k8s  # noqa: PLC0415
+
+    lists: dict[str, Any] = {"containers": [], _TYPED_FIELDS.get(field, field): [part]}
+    spec = k8s.PodSpec(**lists)
+    plain: Manifest = k8s.KubePod.manifest(spec=spec)["spec"][field][0]
+    return plain

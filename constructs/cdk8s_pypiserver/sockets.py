@@ -1,0 +1,94 @@
+"""The sockets of a registry: all that a concern, a subclass or a user may add to, until synth."""
+
+from collections.abc import Callable, Iterable
+
+import jsii
+from constructs import Construct, IValidation
+
+from .access.network import Network
+from .base.identity import Identity
+from .monitoring.socket import MonitoringSocket
+from .pod.gateway import CONTAINER as DEFAULT_CONTAINER
+from .pod.gateway import Gateway, GatewaySpec
+from .pod.server import Server, ServerSpec
+from .pod.template import Pod
+
+
+class Sockets(Construct):
+    """A pod of gateway and server, and what joins it.
+
+    Attributes:
+        identity: Names, labels and annotations of the registry's objects.
+        pod: The pod template.
+        gateway: The container that clients talk to, and its files.
+        server: The container that stores packages and makes the index, and its files.
+        network: Who may reach the pods and whom they may reach, where there is a network policy.
+        monitoring: What is to be watched, where there is monitoring.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self, scope: Construct, id_: str, *, name: str, gateway: GatewaySpec, server: ServerSpec, grace_seconds: int
+    ) -> None:
+        """Make the pod's two containers.
+
+        Args:
+            scope: A chart, or a construct in one.
+            id_: Name of this construct in its scope; it does not reach the objects.
+            name: Name of the registry.
+            gateway: The gateway's spec.
+            server: The server's spec.
+            grace_seconds: Seconds that a stopping pod has for what it has begun.
+        """
+        super().__init__(scope, id_)
+        self.identity = Identity(name)
+        self.network = Network()
+        self.monitoring = MonitoringSocket()
+        self.pod = Pod(self.identity, default_container=DEFAULT_CONTAINER)
+        self.pod.set_default({"terminationGracePeriodSeconds": grace_seconds})
+        self.gateway = Gateway(self, "gateway", spec=gateway, identity=self.identity, pod=self.pod)
+        self.server = Server(
+            self,
+            "server",
+            spec=server,
+            identity=self.identity,
+            pod=self.pod,
+            gateway=self.gateway,
+            grace_seconds=grace_seconds,
+        )
+        self._checks: list[Callable[[], Iterable[str]]] = []
+        self.node.add_validation(_Validation(self.problems))
+
+    def add_label(self, key: str, value: str) -> None:
+        """Put a label on every object and on the pods.
+
+        Raises:
+            ValueError: the label is one by which the objects find each other.
+        """
+        self.identity.add_label(key, value)
+
+    def add_annotation(self, key: str, value: str) -> None:
+        """Put an annotation on every object and on the pods."""
+        self.identity.add_annotation(key, value)
+
+    def refuse(self, check: Callable[[], Iterable[str]]) -> None:
+        """Have synth fail with what this check returns: a line a problem, with field, value and reason.
+
+        It is called at synth, when everything has been added.
+        """
+        self._checks.append(check)
+
+    def problems(self) -> list[str]:
+        """Return what cannot work, as it stands now."""
+        return [problem for check in self._checks for problem in check()]
+
+
+@jsii.implements(IValidation)
+class _Validation:
+    """What cdk8s asks at synth."""
+
+    def __init__(self, problems: Callable[[], list[str]]) -> None:
+        self._problems = problems
+
+    def validate(self) -> list[str]:
+        """Return the problems."""
+        return self._problems()

@@ -1,0 +1,156 @@
+"""A bucket mounted by a CSI driver."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Literal
+
+import cdk8s
+from constructs import Construct
+from pydantic import Field
+
+from cdk8s_pypiserver.base.identity import KEPT, Identity
+from cdk8s_pypiserver.base.model import Label, Name, QuantityStr
+from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
+
+from .mode import PACKAGES_VOLUME, StorageSpec, Volume
+
+BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+Prefix = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$")]
+
+
+class S3VolumeSpec(StorageSpec):
+    """A bucket mounted by the csi-s3 driver through GeeseFS; the driver's Secret holds endpoint and keys."""
+
+    kind: Literal["s3"] = "s3"
+    """Tells the storage modes apart in a YAML file."""
+    bucket: BucketName
+    """Name of the bucket, which must exist."""
+    prefix: Prefix | None = None
+    """Folder in the bucket that holds the packages; the registry's name by default. Used by static provisioning."""
+    provisioning: Literal["static", "dynamic"] = "static"
+    """static: a PersistentVolume of `bucket/prefix`, readable and stable. dynamic: a StorageClass, which gives each new
+    claim a prefix `pvc-…` of its own."""
+    size: QuantityStr = "100Gi"
+    """Size of the claim; a bucket does not enforce it."""
+    access_mode: Literal["ReadWriteMany"] = "ReadWriteMany"
+    """How the volume may be mounted; what the driver offers."""
+    secret: Name | None = None
+    """Secret with accessKeyID, secretAccessKey, endpoint and, if the store asks for one, region; `<name>-s3` by
+    default."""
+    namespace: Label = "pypiserver"
+    """Namespace of the Secret where the chart names none of its own: a PersistentVolume has none, so it has to be
+    told."""
+    driver: Name = "ru.yandex.s3.csi"
+    """Name of the CSI driver (yandex-cloud/k8s-csi-s3, pkg/driver/driver.go)."""
+    mount_memory: Annotated[int, Field(ge=100)] = 500
+    """MB of memory that GeeseFS may use on the node, outside every pod's limit."""
+    mount_options: Sequence[str] = ()
+    """Further options of GeeseFS, such as `--no-checksum`; the last one counts where an option is there twice."""
+    rescan_seconds: Annotated[int, Field(ge=1, le=3600)] = 5
+    """How old a listing may be: GeeseFS keeps one for so long (--stat-cache-ttl; a minute by itself), and the server
+    lists the bucket so often."""
+
+    several_pods_refused: ClassVar[str | None] = (
+        "the mount knows no locks, so two pods could both accept the same file name"
+    )
+    spools_uploads: ClassVar[bool] = True
+    owned_by_mount: ClassVar[bool] = True
+
+    def settings(self) -> Mapping[str, str]:
+        """See StorageSpec: no hard links, no cheap rename, and times of directories that prove nothing."""
+        return {"PUBLISH_METHOD": "direct", "WRITERS": "one", "RESCAN_SECONDS": str(self.rescan_seconds)}
+
+    def make(self, scope: Construct, id_: str, *, identity: Identity, user: int | None) -> "S3Volume":
+        """See StorageSpec.
+
+        Raises:
+            ValueError: no user is named.
+        """
+        if user is None:
+            raise ValueError("user_id (None) must be a number on S3VolumeSpec: the mount names the owner of its files")
+        return S3Volume(scope, id_, spec=self, identity=identity, user=user)
+
+
+class S3Volume(Volume):
+    """A claim for a bucket, and the PersistentVolume or StorageClass behind it.
+
+    Attributes:
+        volume: The PersistentVolume (static provisioning) or None.
+        storage_class: The StorageClass (dynamic provisioning) or None.
+    """
+
+    def __init__(self, scope: Construct, id_: str, *, spec: S3VolumeSpec, identity: Identity, user: int) -> None:
+        """Make the objects; `user` is the uid and gid that owns every file of the mount."""
+        namespace = cdk8s.Chart.of(scope).namespace
+        # Of the whole cluster: the same registry in two namespaces must not share it.
+        cluster_name = (
+            identity.name_of(PACKAGES_VOLUME)
+            if namespace is None
+            else f"{namespace}-{identity.name_of(PACKAGES_VOLUME)}"
+        )
+        static = spec.provisioning == "static"
+        # By a class of its own, which need not exist, no other claim gets the volume; so the volume needs no claimRef,
+        # whose namespace no Kustomize transformer would change.
+        claim = {"storageClassName": cluster_name, "volumeName": cluster_name if static else None}
+        super().__init__(scope, id_, spec=spec, identity=identity, claim=claim)
+        self.volume: KubernetesObject | None = None
+        self.storage_class: KubernetesObject | None = None
+        if self.claim is None:
+            return
+        secret = {"name": spec.secret or identity.name_of("s3"), "namespace": namespace or spec.namespace}
+        content = (
+            _volume(spec, f"{spec.bucket}/{spec.prefix or identity.name}", cluster_name, secret, _options(spec, user))
+            if static
+            else _storage_class(spec, secret, _options(spec, user))
+        )
+        made = KubernetesObject(
+            self,
+            "volume" if static else "storage-class",
+            api_version="v1" if static else "storage.k8s.io/v1",
+            kind="PersistentVolume" if static else "StorageClass",
+            identity=identity,
+            cluster_name=cluster_name,
+            annotations=KEPT,
+            content=lambda: content,
+        )
+        self.volume, self.storage_class = (made, None) if static else (None, made)
+
+
+def _options(spec: S3VolumeSpec, user: int) -> str:
+    # The options and why: the mount ignores fsGroup, so the owner is an option; list-type 1 suits stores that are not
+    # AWS (GeeseFS README); a short stat cache bounds how old a listing can be.
+    usual = (
+        f"--memory-limit {spec.mount_memory} --stat-cache-ttl {spec.rescan_seconds}s --list-type 1 "
+        f"--uid {user} --gid {user} --dir-mode 0755 --file-mode 0644"
+    )
+    return " ".join([usual, *spec.mount_options])
+
+
+def _volume(spec: S3VolumeSpec, handle: str, class_name: str, secret: Mapping[str, str], options: str) -> Manifest:
+    return {
+        "spec": {
+            "storageClassName": class_name,
+            "capacity": {"storage": spec.size},
+            "accessModes": [spec.access_mode],
+            "persistentVolumeReclaimPolicy": "Retain",
+            "csi": {
+                "driver": spec.driver,
+                "volumeHandle": handle,
+                "nodeStageSecretRef": secret,
+                "nodePublishSecretRef": secret,
+                "volumeAttributes": {"mounter": "geesefs", "capacity": spec.size, "options": options},
+            },
+        }
+    }
+
+
+def _storage_class(spec: S3VolumeSpec, secret: Mapping[str, str], options: str) -> Manifest:
+    secrets = {
+        f"csi.storage.k8s.io/{step}-secret-{part}": secret[part]
+        for step in ("provisioner", "controller-publish", "node-stage", "node-publish")
+        for part in ("name", "namespace")
+    }
+    return {
+        "provisioner": spec.driver,
+        "reclaimPolicy": "Retain",
+        "parameters": {"mounter": "geesefs", "bucket": spec.bucket, "options": options, **secrets},
+    }

@@ -1,0 +1,129 @@
+"""What must be right before the server listens."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import sys
+import threading
+import uuid
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from server.access.credentials import Credentials
+from server.http import upstream
+from server.publish.methods import publisher
+from server.volume.durable import UnsuitableVolumeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from server.pod.settings import Settings
+
+INITIAL_PASSWORD = ".pypiserver/initial-password"  # noqa: S105 - a path
+TERMINATION_LOG = Path("/dev/termination-log")
+"""Where the kubelet reads why a container ended (its default terminationMessagePath)."""
+_log = logging.getLogger("start")
+
+
+class StartError(RuntimeError):
+    """The server cannot start; the text says what to do about it."""
+
+
+def check(settings: Settings) -> None:
+    """Make sure that the server can work.
+
+    Raises:
+        StartError: It cannot.
+    """
+    try:
+        upstream.check()
+        with _telling(settings):
+            next(settings.packages_directory.iterdir(), None)
+            publisher(settings.publish_method, settings.packages_directory).check()
+    except (upstream.UnknownPypiserverError, UnsuitableVolumeError) as error:
+        raise StartError(str(error)) from error
+    except OSError as error:
+        raise StartError(f"the package volume cannot be read: {error}") from error
+    credentials = Credentials(settings.credentials_directory)
+    if settings.initial_password and not credentials.mounted:
+        _make_initial_password(settings.packages_directory)
+    elif not credentials.publishers():
+        raise StartError(
+            f"no credentials: {settings.credentials_directory / 'publishers'} has no user."
+            f" Make the Secret {settings.credentials_secret} with the keys `publishers` and,"
+            " if others may only read, `readers`, each in htpasswd format:"
+            " htpasswd -nB alice > publishers;"
+            f" kubectl create secret generic {settings.credentials_secret} --from-file=publishers"
+        )
+
+
+def initial_password(settings: Settings) -> str | None:
+    """The password made at the first start, if the settings want one and it was made."""
+    if not settings.initial_password:
+        return None
+    with suppress(OSError):
+        return (settings.packages_directory / INITIAL_PASSWORD).read_text().strip() or None
+    return None
+
+
+def end(error: Exception) -> None:
+    """Say why the server cannot start, to the log and to the kubelet, and end the process with 1."""
+    print(f"pypiserver cannot start: {error}", file=sys.stderr)  # noqa: T201 - there is no logger yet
+    with suppress(OSError), TERMINATION_LOG.open("r+") as file:
+        file.write(f"{error}\n")
+    sys.exit(1)
+
+
+@contextmanager
+def _telling(settings: Settings) -> Iterator[None]:
+    """Say that the volume is what the server waits for, should it hang: a mount waits for a bucket that is missing."""
+
+    def tell() -> None:
+        print(  # noqa: T201 - there is no logger yet
+            f"waiting for the package volume: {settings.packages_directory} has not answered for"
+            f" {settings.ready_timeout_seconds:g} s",
+            file=sys.stderr,
+        )
+
+    timer = threading.Timer(settings.ready_timeout_seconds, tell)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+def _make_initial_password(root: Path) -> None:
+    path = root / INITIAL_PASSWORD
+    try:
+        if not (path.exists() and path.read_text().strip()):
+            path.parent.mkdir(exist_ok=True)
+            temporary = path.with_name(f"initial-password-{uuid.uuid4().hex}")
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(f"{secrets.token_urlsafe(24)}\n")
+                file.flush()
+                os.fsync(descriptor)
+            _name(temporary, path)
+    except OSError as error:
+        raise StartError(f"the initial password cannot be kept on the package volume: {error}") from error
+    print(f"no credentials are mounted: the user is `publisher`, the password is in {path}", file=sys.stderr)  # noqa: T201
+
+
+def _name(temporary: Path, path: Path) -> None:
+    if path.exists():
+        # Cut short by a crash.
+        temporary.rename(path)
+        return
+    # With a link the first of several pods wins; a volume without links has one writer.
+    try:
+        os.link(temporary, path)
+        temporary.unlink()
+    except FileExistsError:
+        temporary.unlink()
+    except OSError:
+        temporary.rename(path)

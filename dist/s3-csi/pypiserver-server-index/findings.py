@@ -1,0 +1,112 @@
+"""What was found out by reading files, kept on the volume so that no later process has to read them again."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from server.index.listing import Core, Stamp
+
+if TYPE_CHECKING:
+    from server.index.listing import Entry, Listing
+    from server.volume.own_files import Hidden
+
+DIRECTORY = "facts-1"
+"""The name of the hidden directory; another number for another form of the files."""
+PAUSE_SECONDS = 1.0
+"""How long the thread rests between two rounds: a project whose files arrive in a row is written down once."""
+
+
+class Facts:
+    """One file a project; what is in it counts for a file of the same path, size and time of change only.
+
+    It is a memory, not a record: where it is lost, half written or overwritten by another pod, files are read again.
+    """
+
+    def __init__(self, hidden: Hidden, listing: Listing) -> None:
+        """Keep in `hidden` what is known of the files of `listing`."""
+        self._hidden = hidden
+        self._listing = listing
+        self._kept: dict[str, int] = {}
+        self._due: set[str] = set()
+        self._wanted = threading.Event()
+        self._last: tuple[str, tuple[int, int], dict[str, Any]] = ("", (0, 0), {})
+
+    def recall(self, entry: Entry) -> None:
+        """Tell an entry what an earlier process found out about its file."""
+        row: Any = self._read(entry.project).get(entry.path)
+        with suppress(ValueError, TypeError):
+            # A row of another form, or none at all, is as good as no row.
+            size, mtime_ns, digest, core = row
+            if entry.stamp == Stamp(size, mtime_ns):
+                entry.digest = entry.digest or digest
+                entry.core = entry.core or (Core(*core) if core else None)
+
+    def start(self) -> None:
+        """Begin to write down what is to be kept, until the process ends."""
+        threading.Thread(target=self._run, name="facts", daemon=True).start()
+
+    def keep(self, project: str) -> None:
+        """Have what is known of a project's files written down soon; no request waits for the volume because of it."""
+        self._due.add(project)
+        self._wanted.set()
+
+    def write(self) -> None:
+        """Write down what is to be kept, if there is anything new."""
+        while self._due:
+            self._write(self._due.pop())
+
+    def _run(self) -> None:
+        while True:
+            self._wanted.wait()
+            self._wanted.clear()
+            self.write()
+            time.sleep(PAUSE_SECONDS)
+
+    def _write(self, project: str) -> None:
+        entries = sorted(self._listing.of_project(project), key=lambda entry: entry.path)
+        if not self._is_new(project, _text(entries)):
+            return
+        for entry in entries:
+            if entry.digest is None or entry.core is None:
+                # Another pod may know more.
+                self.recall(entry)
+        text = _text(entries)
+        if self._is_new(project, text):
+            # A volume that is full or read-only, or a name that is too long: then files are read again.
+            with suppress(OSError):
+                self._hidden.put(_name(project), text.encode(), durable=False)
+                self._kept[project] = hash(text)
+
+    def _is_new(self, project: str, text: str) -> bool:
+        return self._kept.get(project) != hash(text)
+
+    def _read(self, project: str) -> dict[str, Any]:
+        path = self._hidden.path / _name(project)
+        try:
+            status = path.stat()
+            seen = status.st_mtime_ns, status.st_size
+            # The files of a project are asked about one after another.
+            last = self._last
+            if last[:2] != (project, seen):
+                text = path.read_text("utf-8")
+                rows = json.loads(text)
+                last = (project, seen, rows if isinstance(rows, dict) else {})
+                self._last = last
+                self._kept[project] = hash(text)
+        except (OSError, ValueError):
+            return {}
+        return last[2]
+
+
+def _text(entries: list[Entry]) -> str:
+    known = (entry for entry in entries if entry.digest is not None)
+    return json.dumps({entry.path: [*entry.stamp, entry.digest, entry.core] for entry in known}, separators=(",", ":"))
+
+
+def _name(project: str) -> str:
+    return f"{quote(project, safe='')}.json"

@@ -1,0 +1,33 @@
+"""How gunicorn runs the server; starting fails here, before it listens, if the pod is not set up right."""
+
+import sys
+from pathlib import Path
+
+# `server` is a folder of rooms, of which this file is in one; in the pod each is a volume of its own.
+DIRECTORY = str(Path(__file__).absolute().parents[2])
+sys.path.insert(0, DIRECTORY)
+
+from server.pod import start  # noqa: E402 - found through the line above
+from server.pod.settings import SettingError, Settings  # noqa: E402
+
+try:
+    _settings = Settings.from_environment()
+    start.check(_settings)
+except (SettingError, start.StartError) as error:
+    start.end(error)
+
+wsgi_app = "server.pod.application:create()"
+pythonpath = DIRECTORY
+# Only the gateway, in the same pod, may reach the server: it has authorised every request.
+bind = "127.0.0.1:8081"
+# One process holds the index in memory; more would each hold one of their own.
+workers = 1
+worker_class = "gthread"
+threads = _settings.threads + _settings.concurrent_uploads
+# The index of a large volume is read before the first request; liveness is the kubelet's to judge.
+timeout = 0
+graceful_timeout = 60
+errorlog = "-"
+accesslog = None
+# gunicorn 25.1 and later would open a socket in the home directory for its command line tool.
+control_socket_disable = True

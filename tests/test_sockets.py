@@ -1,0 +1,161 @@
+"""What users and subclasses add to a registry after it was made, from outside and in a subclass."""
+
+import cdk8s
+import cdk8s_plus_27 as kplus
+import pytest
+from cdk8s_plus_27 import k8s
+from constructs import Construct
+
+from cdk8s_pypiserver import (
+    AvailabilitySpec,
+    PyPIServer,
+    PyPIServerChart,
+    PyPIServerSpec,
+    RegistryIngressSpec,
+    SharedVolumeSpec,
+)
+from manifests import by_kind, pod_of
+
+
+class _Late(PyPIServer):
+    """A subclass whose additions need what it makes only after its parent is ready."""
+
+    def __init__(self, scope: Construct, id_: str, spec: PyPIServerSpec | None = None) -> None:
+        super().__init__(scope, id_, spec)
+        self.team = "a"
+        self.pod.add_label("example.org/team", self.team)
+        self.server.set("THREADS", "9")
+
+
+def test_what_is_added_to_a_finished_registry_is_in_the_objects() -> None:
+    chart = PyPIServerChart(cdk8s.App(), "chart", registry_class=_Late, namespace="team-a")
+    registry = chart.registry
+    registry.pod.add_container(k8s.Container(name="typed", image="a", resources=k8s.ResourceRequirements()))
+    registry.pod.add_container({"name": "plain", "image": "b"})
+    registry.pod.add_init_container({"name": "first", "image": "c"})
+    registry.pod.add_volume({"name": "mine", "emptyDir": {"sizeLimit": "1Mi"}})
+    registry.pod.add_annotation("example.org/note", "later")
+    registry.pod.set({"nodeSelector": {"disk": "ssd"}, "securityContext": {"runAsUser": 7}})
+    registry.gateway.add_file("http", "mine", "# mine\n")
+    registry.add_label("example.org/cost", "4711")
+    registry.add_annotation("example.org/on-call", "me")
+    manifests = chart.to_json()
+    pod = pod_of(manifests)
+    assert [container["name"] for container in pod["containers"]] == ["gateway", "pypiserver", "typed", "plain"]
+    assert [container["name"] for container in pod["initContainers"]] == ["first"]
+    assert (
+        pod["volumes"][-1]["name"] == "credentials"
+        or {"name": "mine", "emptyDir": {"sizeLimit": "1Mi"}} in pod["volumes"]
+    )
+    assert pod["nodeSelector"] == {"disk": "ssd"}
+    assert (pod["securityContext"]["runAsUser"], pod["securityContext"]["runAsNonRoot"]) == (7, True)
+    assert {"name": "THREADS", "value": "9"} in pod["containers"][1]["env"]
+    template = by_kind(manifests, "Deployment")["spec"]["template"]["metadata"]
+    assert template["labels"]["example.org/team"] == "a"
+    assert template["annotations"]["example.org/note"] == "later"
+    for manifest in manifests:
+        assert manifest["metadata"]["labels"]["example.org/cost"] == "4711"
+        assert manifest["metadata"]["annotations"]["example.org/on-call"] == "me"
+        assert manifest["metadata"]["namespace"] == "team-a"
+    (gateway,) = (m for m in manifests if m["metadata"]["name"].startswith("pypiserver-gateway-"))
+    assert gateway["data"]["http-mine.conf"] == "# mine\n"
+    assert {"name": "gateway-files", "configMap": {"name": gateway["metadata"]["name"]}} in pod["volumes"]
+
+
+def test_a_changed_file_makes_another_config_map() -> None:
+    def name(text: str) -> str:
+        chart = PyPIServerChart(cdk8s.App(), "chart")
+        chart.registry.gateway.add_file("http", "mine", text)
+        (found,) = (
+            manifest["metadata"]["name"]
+            for manifest in chart.to_json()
+            if manifest["metadata"]["name"].startswith("pypiserver-gateway-")
+        )
+        return str(found)
+
+    assert name("# one\n") == name("# one\n") != name("# two\n")
+
+
+def test_patches_of_cdk8s_reach_what_is_decided_late() -> None:
+    chart = PyPIServerChart(cdk8s.App(), "chart")
+    deployment = cdk8s.ApiObject.of(chart.registry)
+    deployment.add_json_patch(cdk8s.JsonPatch.replace("/spec/replicas", 0))
+    chart.registry.service.metadata.add_label("example.org/zone", "b")
+    manifests = chart.to_json()
+    assert by_kind(manifests, "Deployment")["spec"]["replicas"] == 0
+    assert by_kind(manifests, "Service")["metadata"]["labels"]["example.org/zone"] == "b"
+
+
+def test_every_child_has_an_object() -> None:
+    spec = PyPIServerSpec(
+        storage=SharedVolumeSpec(),
+        availability=AvailabilitySpec(),
+        ingress=RegistryIngressSpec(host="pypi.example.org"),
+    )
+    registry = PyPIServerChart(cdk8s.App(), "chart", spec).registry
+    found = {child.node.id: cdk8s.ApiObject.of(child).kind for child in registry.node.children}
+    assert found == {
+        "Default": "Deployment",
+        "availability": "HorizontalPodAutoscaler",
+        "gateway": "ConfigMap",
+        "ingress": "Ingress",
+        "server": "ConfigMap",
+        "service": "Service",
+        "service-account": "ServiceAccount",
+        "storage": "PersistentVolumeClaim",
+    }
+
+
+def test_policies_of_cdk8s_plus_find_the_pods() -> None:
+    chart = PyPIServerChart(cdk8s.App(), "chart")
+    kplus.NetworkPolicy(chart, "mine", selector=chart.registry.pods)
+    manifests = chart.to_json()
+    labels = by_kind(manifests, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    selected = by_kind(manifests, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"]
+    assert selected
+    assert selected.items() <= labels.items()
+
+
+@pytest.mark.parametrize(
+    ("add", "message"),
+    [
+        (lambda pod: pod.add_container({"name": "gateway"}), "container gateway is there already"),
+        (lambda pod: pod.add_init_container({"name": "gateway"}), "container gateway is there already"),
+        (lambda pod: pod.add_container({"image": "a"}), "a container must have a name"),
+        (lambda pod: pod.add_volume({"name": "packages"}), "volume packages is there already"),
+        (lambda pod: pod.add_label("app.kubernetes.io/name", "x"), "app.kubernetes.io/name .* cannot be changed"),
+    ],
+)
+def test_what_cannot_join_the_pod_is_refused(add: object, message: str) -> None:
+    registry = PyPIServerChart(cdk8s.App(), "chart").registry
+    assert callable(add)
+    with pytest.raises(ValueError, match=message):
+        add(registry.pod)
+
+
+def test_an_autoscaler_wants_a_request_of_every_container(tmp_path: object) -> None:
+    app = cdk8s.App(outdir=str(tmp_path))
+    spec = PyPIServerSpec(storage=SharedVolumeSpec(), availability=AvailabilitySpec())
+    registry = PyPIServerChart(app, "chart", spec).registry
+    registry.pod.add_container({"name": "mine", "image": "a"})
+    with pytest.raises(RuntimeError, match=r"container mine: resources.requests.cpu \(None\) must be set with avail"):
+        app.synth()
+
+
+def test_the_address_of_the_index() -> None:
+    def url(namespace: str | None = None, **fields: object) -> str:
+        spec = PyPIServerSpec.model_validate(fields)
+        return PyPIServerChart(cdk8s.App(), "chart", spec, namespace=namespace).registry.index_url
+
+    assert url() == "http://pypiserver/simple/"
+    assert url("team-a") == "http://pypiserver.team-a.svc/simple/"
+    assert url("team-a", service={"port": 8080}) == "http://pypiserver.team-a.svc:8080/simple/"
+    assert url("team-a", gateway_tls={}) == "https://pypiserver.team-a.svc/simple/"
+    assert url(ingress={"host": "pypi.example.org", "tls": {}}) == "https://pypi.example.org/simple/"
+
+
+def test_registries_by_storage_mode() -> None:
+    chart = cdk8s.Chart(cdk8s.App(), "chart")
+    shared = PyPIServer.from_shared_volume(chart, "shared", SharedVolumeSpec(storage_class="nfs"))
+    assert shared.spec.storage == SharedVolumeSpec(storage_class="nfs")
+    assert PyPIServer.from_local_volume(chart, "local", spec=PyPIServerSpec(name="other")).identity.name == "other"
