@@ -23,7 +23,7 @@ import vitals
 from gateway_programs import Registry, basic, make_wheel, registry
 from hostile_requests import PUBLISHER, READER
 from server.http.negotiation import JSON
-from server.http.upstream import name_and_version, normalised
+from server.index.names import name_and_version, normalised
 from wire import Wire
 
 if TYPE_CHECKING:

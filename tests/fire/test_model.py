@@ -32,7 +32,7 @@ from gateway_programs import METADATA, Gateway, Registry
 from hostile_requests import PUBLISHER, READER
 from programs import Server, upload, wait_for
 from server.http.negotiation import JSON
-from server.http.upstream import name_and_version, normalised, version
+from server.index.names import name_and_version, normalised, version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

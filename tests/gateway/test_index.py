@@ -84,16 +84,15 @@ def test_who_gets_which_form(shared: Registry, tmp_path: Path, path: str, accept
         assert shared.gateway.get(path, Accept=accept, If_None_Match=answer.headers["ETag"]).status_code == 304
 
 
-def test_old_clients_get_what_pypiserver_makes(shared: Registry, tmp_path: Path) -> None:
-    wheel = make_wheel(tmp_path, "old_clients", "1.0")
+def test_old_clients_get_the_same_in_html(shared: Registry, tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "old_clients", "1.0", headers="Requires-Python: >=3.8\n")
     assert shared.upload(wheel).ok
-    anchor = (
-        f'<a href="/packages/{wheel.name}#sha256={hashlib.sha256(wheel.read_bytes()).hexdigest()}">{wheel.name}</a>'
-    )
+    address = f'<a href="/packages/{wheel.name}#sha256={hashlib.sha256(wheel.read_bytes()).hexdigest()}"'
     for _ in range(2):
         page = shared.gateway.get("/simple/old-clients/", Accept="text/html").text
         assert page.count("<a ") == 1
-        assert anchor in page
+        assert f'{address} data-requires-python="&gt;=3.8" data-core-metadata="sha256=' in page
+        assert f'">{wheel.name}</a>' in page
 
 
 def test_json_is_compressed(shared: Registry, tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ import pytest
 import webtest
 
 from programs import Server
-from server.index.findings import Facts
+from server.index.findings import Findings
+from server.index.watch import Watch
 from server.pod import application
 from server.pod.settings import Settings
 from server.volume.health import Volume
-from server.volume.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without threads: what they would notice, the test says itself."""
     monkeypatch.setattr(Volume, "start", lambda _: None)
     monkeypatch.setattr(Watch, "start", lambda _: None)
-    monkeypatch.setattr(Facts, "start", lambda _: None)
+    monkeypatch.setattr(Findings, "start", lambda _: None)
     # Without a handler of its own, or the application would add one to the process's logger.
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
 

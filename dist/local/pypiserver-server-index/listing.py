@@ -6,17 +6,13 @@ import threading
 from sys import intern
 from typing import TYPE_CHECKING, NamedTuple
 
-from server.http.upstream import name_and_version, normalised
+from server.index.blocks import Blocks
+from server.index.names import name_and_version, normalised
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
-
-class Stamp(NamedTuple):
-    """What tells one content of a file from another."""
-
-    size: int
-    mtime_ns: int
+    from server.volume.content import Stamp
 
 
 class Core(NamedTuple):
@@ -57,11 +53,24 @@ class Change(NamedTuple):
     """Whether the set of projects changed."""
 
 
+class Totals(NamedTuple):
+    """What there is in all."""
+
+    files: int
+    projects: int
+    size: int
+    """The bytes of all files."""
+    newest_ns: int
+    """When the newest file that this process has listed was written; 0 if there was none."""
+
+
 class Listing:
     """Every file that is listed; all methods may be called from any thread and touch no volume.
 
     A walk through the volume takes time, and files are published and removed meanwhile. `moment` before the walk and
     `replace` after it make sure that the walk undoes none of that.
+
+    What a request asks for costs the same however many files there are: it is kept as they come and go.
     """
 
     def __init__(self) -> None:
@@ -72,16 +81,26 @@ class Listing:
         self._changes = 0
         self._births_and_deaths = 0
         self._removed: dict[tuple[str, str], int] = {}
+        self._names: dict[str, int] = {}
+        self._project_lines = Blocks()
+        self._path_lines = Blocks()
+        self._size = 0
+        self._newest_ns = 0
 
     def moment(self) -> int:
         """The number of the latest change."""
         with self._lock:
             return self._changes
 
-    def projects(self) -> list[str]:
-        """The normalised names of all projects."""
+    def project_lines(self, form: str, line: Callable[[str], str], separator: str) -> str:
+        """The lines of all projects, sorted by their normalised names; see Blocks.text."""
         with self._lock:
-            return list(self._projects)
+            return self._project_lines.text(form, line, separator)
+
+    def file_lines(self, form: str, line: Callable[[Entry], str], separator: str) -> str:
+        """The lines of all files, sorted by their paths; see Blocks.text."""
+        with self._lock:
+            return self._path_lines.text(form, lambda path: line(self._entry(path)), separator)
 
     def of_project(self, project: str) -> list[Entry]:
         """The files of a project, given by any spelling of its name."""
@@ -94,21 +113,31 @@ class Listing:
             every = [entry for files in self._directories.values() for entry in files.values()]
         return iter(every)
 
-    def __len__(self) -> int:
-        """How many files there are."""
+    def totals(self) -> Totals:
+        """How much there is."""
         with self._lock:
-            return sum(map(len, self._directories.values()))
+            files = sum(map(len, self._directories.values()))
+            return Totals(files, len(self._projects), self._size, self._newest_ns)
 
     def __contains__(self, name: object) -> bool:
         """Whether a file of this name is listed, in whatever directory."""
         with self._lock:
-            return any(name in files for files in self._directories.values())
+            return name in self._names
 
     def at(self, path: str) -> Entry | None:
         """The entry at a path relative to the package directory."""
         directory, _, name = path.rpartition("/")
         with self._lock:
             return self._directories.get(directory, {}).get(name)
+
+    def know(self, entry: Entry, stamp: Stamp, digest: str) -> None:
+        """Remember the digest of a file that had this stamp when it was read."""
+        with self._lock:
+            if self._directories.get(entry.directory, {}).get(entry.name) is entry:
+                self._count(entry.stamp, -1)
+                self._count(stamp, 1)
+                self._path_lines.renew(entry.path)
+            entry.stamp, entry.digest = stamp, digest
 
     def stamp(self, path: str) -> Stamp | None:
         """The stamp of the file at a path, None if it is not listed."""
@@ -162,7 +191,10 @@ class Listing:
                 if entry is None and self._removed.get((directory, name), 0) <= moment:
                     changed |= self._put(directory, name, stamp, None)
                 elif entry and entry.stamp != stamp and entry.change <= moment:
+                    self._count(entry.stamp, -1)
+                    self._count(stamp, 1)
                     entry.stamp, entry.digest, entry.core = stamp, None, None
+                    self._path_lines.renew(entry.path)
                     changed.add(entry.project)
             self._removed = {place: change for place, change in self._removed.items() if change > moment}
             return Change(frozenset(changed), before != self._births_and_deaths)
@@ -175,6 +207,7 @@ class Listing:
         project = normalised(guess[0])
         if project not in self._projects:
             self._births_and_deaths += 1
+            self._project_lines.add(project)
         files = self._projects.setdefault(project, [])
         # One text for all files of a project, and for all of a directory, instead of one each.
         shared = files[0].project if files else project
@@ -182,6 +215,9 @@ class Listing:
         entry.digest = digest
         files.append(entry)
         self._directories.setdefault(directory, {})[name] = entry
+        self._names[name] = self._names.get(name, 0) + 1
+        self._path_lines.add(entry.path)
+        self._count(stamp, 1)
         return frozenset({project})
 
     def _drop(self, directory: str, name: str) -> frozenset[str]:
@@ -191,9 +227,23 @@ class Listing:
             return frozenset()
         if not files:
             del self._directories[directory]
+        self._path_lines.remove(entry.path)
+        self._count(entry.stamp, -1)
+        self._names[name] -= 1
+        if not self._names[name]:
+            del self._names[name]
         of_project = self._projects[entry.project]
         of_project.remove(entry)
         if not of_project:
             del self._projects[entry.project]
+            self._project_lines.remove(entry.project)
             self._births_and_deaths += 1
         return frozenset({entry.project})
+
+    def _count(self, stamp: Stamp, factor: int) -> None:
+        self._size += factor * stamp.size
+        self._newest_ns = max(self._newest_ns, stamp.mtime_ns)
+
+    def _entry(self, path: str) -> Entry:
+        directory, _, name = path.rpartition("/")
+        return self._directories[directory][name]

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from server.index.listing import Entry, Stamp
+    from server.index.listing import Entry
+    from server.volume.content import Stamp
 
 LONGEST_REQUIREMENT = 1000
 """How many characters Requires-Python may have: whoever reads the index compares it with a version, for each file."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import math
 import os
@@ -12,20 +11,19 @@ import shutil
 import threading
 import time
 import uuid
-from typing import TYPE_CHECKING, Any
-
-from server.http.negotiation import JSON
-from server.http.upstream import INDEX_RULE, PROJECT_RULE, response
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from server.index.listing import Change, Entry, Stamp
+    from server.index.listing import Change, Entry
+    from server.volume.content import Stamp
 
 ROOM_FOR_METADATA = 256 * 2**20
 """How many bytes of METADATA are kept, of the 1 GiB that the directory's volume may hold; the rest is made anew."""
-_INDEX = ""
+INDEX = ""
+"""The name of the page that lists the projects; the others have the name of theirs."""
 _SUFFIXES = (".html", ".json")
 # Other names (PEP 508 allows none) would need quoting in the gateway's path; they are made for each request.
 _PLAIN_NAME = re.compile(r"[a-z0-9-]{1,200}")
@@ -33,13 +31,11 @@ _log = logging.getLogger("pages")
 
 
 class Pages:
-    """The page files, and the bottle plugin that keeps each page of the index as one.
+    """The page files.
 
     A page is kept only if nothing it shows has changed since it was begun, and is removed before a change is
     acknowledged: no file is older than what it was made from.
     """
-
-    api = 2  # of bottle's plugins: `apply` gets the route
 
     def __init__(self, directory: Path, stamp: Callable[[str], Stamp | None] = lambda _: None) -> None:
         """Empty `directory`: what an earlier process left there may be stale.
@@ -63,27 +59,16 @@ class Pages:
                 path.unlink()
         (directory / "projects").mkdir()
 
-    def apply(self, callback: Callable[..., Any], route: Any) -> Callable[..., Any]:  # noqa: ANN401 - bottle's interface
-        """Keep what the routes of the index answer (bottle's interface for plugins)."""
-        if route.method != "GET" or route.rule not in {INDEX_RULE, PROJECT_RULE}:
-            return callback
-
-        @functools.wraps(callback)
-        def kept(*args: str, **fields: str) -> object:
-            page = fields.get("project", _INDEX)
-            begun = self._moment
-            body = callback(*args, **fields)
-            if isinstance(body, str) and response.status_code == 200:  # noqa: PLR2004 - HTTP's own number
-                self.keep(page, body, begun, ".json" if response.content_type == JSON else ".html")
-            return body
-
-        return kept
+    @property
+    def moment(self) -> int:
+        """The number of the latest change, for `keep`."""
+        return self._moment
 
     def drop(self, change: Change) -> None:
         """Remove the pages that a change made stale."""
         with self._lock:
             self._moment += 1
-            for page in (*change.projects, *((_INDEX,) if change.names else ())):
+            for page in (*change.projects, *((INDEX,) if change.names else ())):
                 self._stale[page] = self._moment
                 for path in (self._path(page, suffix) for suffix in _SUFFIXES):
                     if path:
@@ -144,6 +129,6 @@ class Pages:
         return self._directory / "metadata" / f"{path}.metadata"
 
     def _path(self, page: str, suffix: str) -> Path | None:
-        if page == _INDEX:
+        if page == INDEX:
             return self._directory / f"index{suffix}"
         return self._directory / "projects" / f"{page}{suffix}" if _PLAIN_NAME.fullmatch(page) else None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from server.http.upstream import request, response
+from server.http.bottle import response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,9 +21,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
-    """The page of metrics, and the bottle plugin that tells the gateway which requests stored a file."""
-
-    api = 2  # of bottle's plugins: `apply` gets the route
+    """The page of metrics."""
 
     def __init__(self, root: Path, listing: Listing, problem: Callable[[], str | None]) -> None:
         """Tell about `listing` and the volume of `root`, of which `problem` says why it does not answer."""
@@ -53,27 +50,13 @@ class Metrics:
             f"# HELP {name} {text}\n# TYPE {name} gauge\n{name} {value:.17g}\n" for name, text, value in self._gauges()
         )
 
-    def apply(self, callback: Callable[..., Any], route: Any) -> Callable[..., Any]:  # noqa: ANN401 - bottle's interface
-        """Mark the answers to uploads that were stored (bottle's interface for plugins)."""
-        if (route.method, route.rule) != ("POST", "/"):
-            return callback
-
-        @functools.wraps(callback)
-        def marked() -> object:
-            answer = callback()
-            if request.forms.get(":action") == "file_upload":
-                response.set_header("X-Stored", "yes")
-            return answer
-
-        return marked
-
     def _gauges(self) -> Iterator[tuple[str, str, float]]:
-        stamps = [entry.stamp for entry in self._listing]
-        yield "pypiserver_packages", "Files that are listed.", len(stamps)
-        yield "pypiserver_projects", "Projects that are listed.", len(self._listing.projects())
-        yield "pypiserver_stored_bytes", "Size of all listed files.", sum(stamp.size for stamp in stamps)
-        if stamps:
-            newest = max(stamp.mtime_ns for stamp in stamps) / 1e9
+        totals = self._listing.totals()
+        yield "pypiserver_packages", "Files that are listed.", totals.files
+        yield "pypiserver_projects", "Projects that are listed.", totals.projects
+        yield "pypiserver_stored_bytes", "Size of all listed files.", totals.size
+        if totals.newest_ns:
+            newest = totals.newest_ns / 1e9
             yield "pypiserver_last_publish_timestamp_seconds", "When the newest listed file was written.", newest
         answers = self._problem() is None
         yield "pypiserver_volume_answers", "Whether the package volume answers in time.", answers

@@ -23,8 +23,8 @@ from server.volume.durable import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from server.index.listing import Stamp
-    from server.publish.methods import Draft
+    from server.publish.drafts import Draft
+    from server.volume.content import Stamp
 
 _log = logging.getLogger("links")
 
@@ -42,7 +42,7 @@ class Link:
 
     def draft(self) -> Draft:
         """See Publisher."""
-        return _Hidden(self._root)
+        return _LinkDraft(self._root)
 
     def check(self) -> None:
         """See Publisher."""
@@ -80,7 +80,7 @@ class Link:
         return frozenset()
 
 
-class _Hidden:
+class _LinkDraft:
     """A file under a hidden name on the volume, from the first byte that comes."""
 
     def __init__(self, root: Path) -> None:

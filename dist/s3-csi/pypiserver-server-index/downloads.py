@@ -2,60 +2,72 @@
 
 from __future__ import annotations
 
-import functools
+import mimetypes
 from contextlib import closing
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from server.http.bottle import HTTPError, request, response, static_file
 from server.http.errors import from_os, unavailable
-from server.http.upstream import FILE_RULE, HTTPError, request
-from server.index.digests import CHUNK
+from server.volume.content import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from server.index.listing import Listing
+    from server.index.metadata import Metadata
+
+METADATA_SUFFIX = ".metadata"
 
 
 class Downloads:
-    """The bottle plugin that answers 503 if the volume of a file fails, or is known not to answer."""
+    """Answers with the files that are listed, and with the METADATA of wheels."""
 
-    api = 2  # of bottle's plugins: `apply` gets the route
-
-    def __init__(self, root: Path, listing: Listing, problem: Callable[[], str | None]) -> None:
+    def __init__(self, root: Path, listing: Listing, metadata: Metadata, problem: Callable[[], str | None]) -> None:
         """Send the files of `listing` below `root`, and none while there is a `problem`."""
         self._root = root
         self._listing = listing
+        self._metadata = metadata
         self._problem = problem
 
-    def apply(self, callback: Callable[..., Any], route: Any) -> Callable[..., Any]:  # noqa: ANN401 - bottle's interface
-        """Guard the route of the files (bottle's interface for plugins)."""
-        if (route.method, route.rule) != ("GET", FILE_RULE):
-            return callback
+    def file(self, filename: str) -> object:
+        """Answer with a file, or a part of it.
 
-        @functools.wraps(callback)
-        def guarded(filename: str) -> object:
-            if problem := self._problem():
-                raise unavailable(problem)
-            if not request.get_header("If-Modified-Since"):
-                # bottle compares an empty one with a number.
-                request.environ.pop("HTTP_IF_MODIFIED_SINCE", None)
-            try:
-                if self._listing.at(filename):
-                    # bottle takes a volume that fails for a file that is not there.
-                    (self._root / filename).stat()
-                answer = callback(filename=filename)
-            except FileNotFoundError as error:
-                raise HTTPError(HTTPStatus.NOT_FOUND, f"Not Found ({filename} does not exist)") from error
-            except OSError as error:
-                raise from_os(error) from error
-            body = getattr(answer, "body", None)
-            if hasattr(body, "close"):
-                answer.body = _content(body)
-            return answer
+        Raises:
+            HTTPError: 404, or 503 if the volume is known not to answer.
+            OSError: It fails.
+        """
+        if problem := self._problem():
+            raise unavailable(problem)
+        if self._listing.at(filename) is None:
+            return self._metadata_of(filename)
+        if not request.get_header("If-Modified-Since"):
+            # bottle compares an empty one with a number.
+            request.environ.pop("HTTP_IF_MODIFIED_SINCE", None)
+        try:
+            # bottle takes a volume that fails for a file that is not there.
+            (self._root / filename).stat()
+            answer = static_file(filename, root=str(self._root), mimetype=mimetypes.guess_type(filename)[0])
+        except FileNotFoundError as error:
+            raise _missing(filename) from error
+        if hasattr(answer.body, "close"):
+            answer.body = _content(answer.body)
+        return answer
 
-        return guarded
+    def _metadata_of(self, filename: str) -> bytes:
+        entry = self._listing.at(filename.removesuffix(METADATA_SUFFIX))
+        if entry is None or not entry.name.endswith(".whl"):
+            raise _missing(filename)
+        content = self._metadata.content(entry)
+        if content is None:
+            raise HTTPError(HTTPStatus.NOT_FOUND, f"Not Found ({entry.path} has no metadata)")
+        response.content_type = "application/octet-stream"
+        return content
+
+
+def _missing(filename: str) -> HTTPError:
+    return HTTPError(HTTPStatus.NOT_FOUND, f"Not Found ({filename} does not exist)")
 
 
 def _content(body: Any) -> Iterator[bytes]:  # noqa: ANN401 - a file, or what bottle makes of a part of one

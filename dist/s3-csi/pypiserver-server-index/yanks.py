@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import functools
-import logging
 import threading
 import time
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
 
 from packaging.utils import canonicalize_version
 
-from server.http.errors import RefusedError
-from server.http.upstream import HTTPError, normalised, request, version
-from server.index.listing import Change, Stamp
-from server.volume.watch import SETTLED_NS
+from server.index.listing import Change
+from server.index.names import version
+from server.volume.content import SETTLED_NS, Stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from server.index.listing import Entry, Listing
-    from server.volume.own_files import Hidden
+    from server.index.listing import Entry
+    from server.volume.own_files import OwnFiles
 
 DIRECTORY = "yanked"
 """The name of the hidden directory."""
-LONGEST_REASON = 1000
-_log = logging.getLogger("yanks")
 
 
 class _Record(NamedTuple):
@@ -40,12 +34,9 @@ class Yanks:
     So two pods never write the same file for two versions, and a file without its content still says the main thing.
     """
 
-    api = 2  # of bottle's plugins: `apply` gets the route
-
-    def __init__(self, hidden: Hidden, listing: Listing, stale: Callable[[Change], None]) -> None:
-        """Keep records in `hidden`; `stale` is told what changes before the change is acknowledged."""
-        self._hidden = hidden
-        self._listing = listing
+    def __init__(self, files: OwnFiles, stale: Callable[[Change], None]) -> None:
+        """Keep records in `files`; `stale` is told what changes before the change is acknowledged."""
+        self._files = files
         self._stale = stale
         self._lock = threading.Lock()
         self._records: dict[str, _Record] = {}
@@ -74,71 +65,73 @@ class Yanks:
         if self._time is None or self._changed() != self._time:
             self.rescan()
 
-    def apply(self, callback: Callable[..., Any], route: Any) -> Callable[..., Any]:  # noqa: ANN401 - bottle's interface
-        """Add the actions `yank` and `unyank` to the route that writes (bottle's interface for plugins)."""
-        if (route.method, route.rule) != ("POST", "/"):
-            return callback
+    def withdraw(self, project: str, of: str, reason: str) -> None:
+        """Withdraw a version; when this returns, that survives a loss of power, and every page shows it.
 
-        @functools.wraps(callback)
-        def extended() -> object:
-            action = request.forms.get(":action")
-            if action not in {"yank", "unyank"}:
-                return callback()
-            self._record(action)
-            return ""
-
-        return extended
-
-    def _record(self, action: str) -> None:
-        name, asked, reason = (request.forms.getunicode(field, "").strip() for field in ("name", "version", "reason"))
-        project, reason = normalised(name), " ".join(reason.split())
-        if not project or not asked:
-            raise RefusedError("The form needs the fields name and version")
-        if len(reason) > LONGEST_REASON:
-            raise RefusedError(f"The reason may have {LONGEST_REASON} characters")
-        name = _name(project, asked)
-        if not any(_name(project, version(entry.name)) == name for entry in self._listing.of_project(project)):
-            raise HTTPError(HTTPStatus.NOT_FOUND, f"{project} {asked} is not here")
+        Raises:
+            OSError: The volume did not take it.
+        """
         with self._lock:
-            if action == "yank":
-                self._hidden.put(name, reason.encode(), durable=True)
-            else:
-                self._hidden.remove(name)
-            # Its size and time may be those of the one it replaces.
-            self._rescan(forget=name)
-        user = (request.auth or ("anonymous",))[0]
-        _log.info("%r: %s %s %s: %r", user, action, project, asked, reason)
+            self._files.put(_name(project, of), reason.encode(), durable=True)
+            self._reread(_name(project, of))
 
-    def _rescan(self, forget: str = "") -> None:
+    def bring_back(self, project: str, of: str) -> None:
+        """Undo `withdraw`; a version that is not withdrawn is not an error.
+
+        Raises:
+            OSError: The volume does not let the record go.
+        """
+        with self._lock:
+            self._files.remove(_name(project, of))
+            self._reread(_name(project, of))
+
+    def _reread(self, name: str) -> None:
+        """Take over one record, whose size and time may be those of the one it replaces."""
+        before = _reason(self._records, name)
+        if record := self._read(name):
+            self._records[name] = record
+        else:
+            self._records.pop(name, None)
+        if before != _reason(self._records, name):
+            self._stale(Change(frozenset({_project(name)}), names=False))
+
+    def _rescan(self) -> None:
         begun = time.time_ns()
         changed = self._changed()
-        before = self._records
-        known = {name: record for name, record in before.items() if name != forget}
         records = {}
         for name, stamp in self._found():
-            record = known.get(name)
+            record = self._records.get(name)
             if record is None or record.stamp != stamp:
-                try:
-                    record = _Record(stamp, (self._hidden.path / name).read_text("utf-8", "replace"))
-                except FileNotFoundError:
-                    continue
-            records[name] = record
-        self._records = records
+                record = self._read(name)
+            if record:
+                records[name] = record
+        self._replace(records)
         self._time = changed if begun - changed > SETTLED_NS else None
+
+    def _read(self, name: str) -> _Record | None:
+        path = self._files.path / name
+        try:
+            status = path.stat()
+            return _Record(Stamp(status.st_size, status.st_mtime_ns), path.read_text("utf-8", "replace"))
+        except FileNotFoundError:
+            return None
+
+    def _replace(self, records: dict[str, _Record]) -> None:
+        before, self._records = self._records, records
         different = {name for name in {*before, *records} if _reason(before, name) != _reason(records, name)}
         if different:
             self._stale(Change(frozenset(_project(name) for name in different), names=False))
 
     def _changed(self) -> int:
         try:
-            return self._hidden.path.stat().st_mtime_ns
+            return self._files.path.stat().st_mtime_ns
         except FileNotFoundError:
             return 0
 
     def _found(self) -> list[tuple[str, Stamp]]:
         found = []
         try:
-            paths = list(self._hidden.path.iterdir())
+            paths = list(self._files.path.iterdir())
         except FileNotFoundError:
             return []
         for path in paths:
@@ -149,6 +142,11 @@ class Yanks:
             if "@" in path.name:
                 found.append((path.name, Stamp(status.st_size, status.st_mtime_ns)))
         return found
+
+
+def is_same_version(first: str, second: str) -> bool:
+    """Whether two spellings of a version mean the same (PEP 440)."""
+    return canonicalize_version(first) == canonicalize_version(second)
 
 
 def _name(project: str, of: str) -> str:

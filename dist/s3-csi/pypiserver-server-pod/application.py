@@ -1,4 +1,4 @@
-"""The WSGI application: pypiserver's, with the index in memory, durable publishing, and the gateway's questions."""
+"""The WSGI application: the parts of the server, and the table of what each answers."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from server.access.credentials import Credentials
-from server.http import errors, upstream
-from server.http.slots import Slots
-from server.http.upstream import HTTPError, request, response
-from server.index import findings as facts
-from server.index import yanks
+from server.http.bottle import HTTPError, request, response
+from server.http.errors import unavailable
+from server.http.limits import Limits, Needs
+from server.http.routes import Route, application
+from server.index import browsing, findings, yanks
+from server.index.browsing import Browsing
 from server.index.digests import Digests
 from server.index.downloads import Downloads
-from server.index.findings import Facts
+from server.index.findings import Findings
 from server.index.listing import Listing
 from server.index.metadata import Metadata
 from server.index.pages import Pages
-from server.index.simple import Simple
+from server.index.records import Records
+from server.index.watch import Watch
 from server.index.yanks import Yanks
 from server.pod import start
 from server.pod.metrics import Metrics
 from server.pod.settings import Settings
+from server.publish.actions import Actions
 from server.publish.methods import ABANDONED_SECONDS, publisher
 from server.publish.packages import Packages
 from server.publish.uploads import Uploads
 from server.volume.health import Volume
-from server.volume.own_files import Hidden
-from server.volume.watch import Watch
+from server.volume.own_files import OwnFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,54 +48,79 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
 
     Raises:
         OSError: The package volume cannot be listed.
-        UnknownPypiserverError: pypiserver lacks a route that this server changes the behaviour of.
     """
     logging.basicConfig(level=logging.INFO, format="[%(asctime)s] [%(levelname)s] [%(name)s] %(message)s")
-    # pypiserver tells about every request at INFO; the gateway has the access log.
-    logging.getLogger("pypiserver").setLevel(logging.WARNING)
     settings = settings or Settings.from_environment()
-    root = settings.packages_directory
+    root, in_place = settings.packages_directory, settings.publish_method == "direct"
     volume = Volume(root, settings.ready_timeout_seconds)
-    listing = Listing()
-    pages = Pages(settings.pages_directory, listing.stamp)
     publishing = publisher(settings.publish_method, root)
     publishing.clean(0 if settings.writers == "one" else ABANDONED_SECONDS)
-    in_place = settings.publish_method == "direct"
-    withdrawn = Yanks(Hidden(root, yanks.DIRECTORY, in_place=in_place), listing, pages.drop)
-    watch = Watch(listing, publishing, pages.drop, settings, withdrawn)
+
+    listing = Listing()
+    pages = Pages(settings.pages_directory, listing.stamp)
+    withdrawn = Yanks(OwnFiles(root, yanks.DIRECTORY, in_place=in_place), pages.drop)
+    watch = Watch(
+        root,
+        listing,
+        withdrawn,
+        pages.drop,
+        unfinished=publishing.unfinished,
+        times_tell=not in_place,
+        rescan_seconds=settings.rescan_seconds,
+    )
     watch.rescan()
-    known = Facts(Hidden(root, facts.DIRECTORY, in_place=in_place), listing)
-    digests = Digests(root, volume.problem, known.recall)
-    metadata = Metadata(root, volume.problem, known.recall, pages.keep_metadata)
-    packages = Packages(root, listing, digests, pages.drop)
-    app = upstream.application(upstream.configuration(root), packages)
-    app.default_error_handler = errors.plain
-    app.add_hook("before_request", errors.refuse_bad_addresses)
-    app.install(Slots(settings.threads, settings.concurrent_uploads, volume.problem))
-    app.install(Uploads(publishing, packages.exists, volume.problem, removal=settings.allow_removal))
-    app.install(pages)
-    app.install(Downloads(root, listing, volume.problem))
-    app.install(Simple(listing=listing, digests=digests, metadata=metadata, facts=known, yanks=withdrawn))
-    app.install(withdrawn)
+    found = Findings(OwnFiles(root, findings.DIRECTORY, in_place=in_place), listing)
+    metadata = Metadata(root, volume.problem, found.recall, pages.keep_metadata)
+    records = Records(Digests(root, volume.problem, listing.know, found.recall), metadata, withdrawn, volume.problem)
+    pages_of = Browsing(listing, records, pages, found)
+    downloads = Downloads(root, listing, metadata, volume.problem)
+    actions = Actions(
+        uploads=Uploads(publishing, listing.__contains__, volume.problem),
+        packages=Packages(root, listing, pages.drop),
+        listing=listing,
+        yanks=withdrawn,
+        problem=volume.problem,
+        removal=settings.allow_removal,
+    )
     metrics = Metrics(root, listing, volume.problem)
-    app.install(metrics)
-    app.route("/-/metrics", "GET", metrics.page, skip=True)
-    app.route("/-/ready", "GET", _ready(volume.problem, watch.problem), skip=True)
     credentials = Credentials(settings.credentials_directory, start.initial_password(settings))
-    app.route("/-/auth/reader", "GET", _verdict(credentials, "reader"), skip=True)
-    app.route("/-/auth/publisher", "GET", _verdict(credentials, "publisher"), skip=True)
+
+    routes = (
+        Route("POST", "/", actions.post, Needs.UPLOAD),
+        Route("GET", "/", pages_of.welcome, Needs.NOTHING),
+        Route("GET", "/simple/", pages_of.index, Needs.NOTHING),
+        Route("GET", "/simple/<project>/", pages_of.project, Needs.VOLUME),
+        Route("GET", "/packages/", pages_of.packages, Needs.NOTHING),
+        Route("GET", "/packages/<filename:path>", downloads.file, Needs.VOLUME),
+        Route("GET", "/<project>/json", pages_of.description, Needs.NOTHING),
+        Route("GET", "/simple", browsing.directory, Needs.NOTHING),
+        Route("GET", "/simple/<project>", browsing.directory, Needs.NOTHING),
+        Route("GET", "/packages", browsing.directory, Needs.NOTHING),
+        Route("GET", "/<project>", browsing.misplaced, Needs.NOTHING),
+        Route("GET", "/<project>/", browsing.misplaced, Needs.NOTHING),
+        Route("GET", "/health", _health, Needs.NOTHING),
+        Route("GET", "/-/ready", _ready(volume.problem, watch.problem), Needs.NOTHING),
+        Route("GET", "/-/metrics", metrics.page, Needs.NOTHING),
+        Route("GET", "/-/auth/reader", _verdict(credentials, "reader"), Needs.NOTHING),
+        Route("GET", "/-/auth/publisher", _verdict(credentials, "publisher"), Needs.NOTHING),
+    )
+    app = application(routes, Limits(settings.threads, settings.concurrent_uploads, volume.problem))
     volume.start()
     watch.start()
-    known.start()
+    found.start()
     metrics.start()
     return app
+
+
+def _health() -> str:
+    return "Ok"
 
 
 def _ready(*problems: Callable[[], str | None]) -> Callable[[], str]:
     def ready() -> str:
         for problem in problems:
             if text := problem():
-                raise errors.unavailable(text)
+                raise unavailable(text)
         response.content_type = "text/plain; charset=UTF-8"
         return "ready\n"
 

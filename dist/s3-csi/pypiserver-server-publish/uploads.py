@@ -1,27 +1,27 @@
-"""What an upload or a removal must be for pypiserver to see it, and the status that answers one that fails."""
+"""What an upload must be, from the first byte of its form on."""
 
 from __future__ import annotations
 
-import functools
 import re
+from contextlib import contextmanager
 from http import HTTPStatus
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from server.http.errors import RefusedError, from_os, unavailable
-from server.http.upstream import HTTPError, name_and_version, normalised, request
+from server.http.bottle import HTTPError, request
+from server.http.errors import RefusedError, unavailable
 from server.index import metadata
-from server.index.digests import FORM_FIELDS, Upload
+from server.index.names import name_and_version, normalised
 from server.publish import forms
 from server.publish.body import Body
+from server.publish.hashed import FORM_FIELDS, HashedDraft
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from server.publish.methods import Publisher
+    from server.publish.drafts import Publisher
 
 LONGEST_NAME = 246
 """How long a file's name may be: with `.metadata` after it, it still is one (NAME_MAX is 255)."""
@@ -44,83 +44,66 @@ _PROJECT = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
 
 class Uploads:
-    """The bottle plugin around pypiserver's route for uploads and removals."""
+    """Receives the forms of the one address that is written to."""
 
-    api = 2  # of bottle's plugins: `apply` gets the route
-
-    def __init__(
-        self,
-        publisher: Publisher,
-        exists: Callable[[str], bool],
-        problem: Callable[[], str | None],
-        *,
-        removal: bool,
-    ) -> None:
+    def __init__(self, publisher: Publisher, exists: Callable[[str], bool], problem: Callable[[], str | None]) -> None:
         """Write what comes to a draft of `publisher`.
 
-        Refuse what `exists`, everything while there is a `problem` with the volume, and removals unless allowed.
+        Refuse what `exists`, and every file while there is a `problem` with the volume.
         """
         self._publisher = publisher
         self._exists = exists
         self._problem = problem
-        self._removal = removal
 
-    def apply(self, callback: Callable[..., Any], route: Any) -> Callable[..., Any]:  # noqa: ANN401 - bottle's interface
-        """Guard the one route that writes (bottle's interface for plugins)."""
-        if (route.method, route.rule) != ("POST", "/"):
-            return callback
+    @contextmanager
+    def received(self) -> Iterator[Mapping[str, str]]:
+        """Read the form of the request, whose files are there as long as the context lasts.
 
-        @functools.wraps(callback)
-        def guarded() -> object:
-            drafts: list[Upload] = []
-            try:
-                try:
-                    self._check(drafts)
-                    return callback()
-                finally:
-                    for draft in drafts:
-                        draft.discard()
-            except FileExistsError as error:
-                raise _existing(Path(error.filename2 or error.filename).name) from error
-            except RefusedError as error:
-                raise HTTPError(HTTPStatus.BAD_REQUEST, str(error)) from error
-            except OSError as error:
-                raise from_os(error) from error
-
-        return guarded
-
-    def _check(self, drafts: list[Upload]) -> None:
-        body = Body(request.environ)
+        Raises:
+            HTTPError: The volume is away, or the name exists.
+            OSError: The volume does not take a file.
+            RefusedError: It is no form that can be accepted.
+        """
+        drafts: list[HashedDraft] = []
         try:
-            self._receive(body, drafts)
-        except (HTTPError, OSError, RefusedError):
+            body = Body(request.environ)
+            try:
+                self._receive(body, drafts)
+            except (HTTPError, OSError, RefusedError):
+                # Before the rest of the body is waited for.
+                for draft in drafts:
+                    draft.discard()
+                body.drop()
+                raise
+            yield request.forms
+        finally:
             for draft in drafts:
                 draft.discard()
-            body.drop()
-            raise
-        form: Mapping[str, str] = request.forms
-        action = form.get(":action")
-        if action == "doc_upload":
-            # pypiserver reads all of it into memory, and drops it.
-            raise RefusedError("Documentation is not kept here")
-        if action == "remove_pkg" and not self._removal:
-            raise HTTPError(
-                HTTPStatus.FORBIDDEN, "Removal is off: what is published stays (ALLOW_REMOVAL=yes allows it)"
-            )
-        if action in {"remove_pkg", "file_upload", "yank", "unyank"} and (problem := self._problem()):
-            raise unavailable(problem)
+
+    def files(self, form: Mapping[str, str]) -> list[tuple[str, HashedDraft]]:
+        """The names and contents of the files in a form: a package, and perhaps a signature.
+
+        Raises:
+            RefusedError: They do not fit each other, or what the form says.
+        """
         if form.get("gpg_signature"):
             # Only a file of it is kept.
             raise RefusedError("gpg_signature is no file")
-        sent = [request.files[name].file for name in _FILES if name in request.files]
-        if action == "file_upload" and any(isinstance(file, _Nowhere) for file in sent):
+        sent = [request.files[name] for name in ("content", "gpg_signature") if name in request.files]
+        if any(isinstance(each.file, _Nowhere) for each in sent):
             raise RefusedError("The form has another :action before its file")
-        if action == "file_upload" and (content := request.files.get("content")):
-            _check_form(content.raw_filename, form)
-            content.file.check({field: form[field] for field in FORM_FIELDS if form.get(field)})
-            metadata.check(content.raw_filename, content.file.content())
+        if "content" not in request.files:
+            raise RefusedError("Missing 'content' file-field!")
+        content, *signatures = sent
+        for each in signatures:
+            if each.raw_filename != f"{content.raw_filename}.asc":
+                raise RefusedError(f"{each.raw_filename} is no signature of {content.raw_filename}")
+        _check_form(content.raw_filename, form)
+        content.file.check({field: form[field] for field in FORM_FIELDS if form.get(field)})
+        metadata.check(content.raw_filename, content.file.content())
+        return [(each.raw_filename, each.file) for each in sent]
 
-    def _receive(self, body: Body, drafts: list[Upload]) -> None:
+    def _receive(self, body: Body, drafts: list[HashedDraft]) -> None:
         """Read the body into what bottle knows as the form."""
 
         def receive(name: str, filename: str, form: Mapping[str, str]) -> forms.File | None:
@@ -136,7 +119,7 @@ class Uploads:
             self._check_name(filename)
             if problem := self._problem():
                 raise unavailable(problem)
-            drafts.append(Upload(self._publisher.draft(), [field for field in FORM_FIELDS if form.get(field)]))
+            drafts.append(HashedDraft(self._publisher.draft(), [field for field in FORM_FIELDS if form.get(field)]))
             return drafts[-1]
 
         if request.content_type.startswith("multipart/"):
@@ -160,7 +143,7 @@ class Uploads:
         if not guess or not _PROJECT.fullmatch(normalised(guess[0])):
             raise RefusedError(f"Bad filename: {filename}")
         if self._exists(filename):
-            raise _existing(filename)
+            raise existing(filename)
 
 
 class _Nowhere:
@@ -196,6 +179,7 @@ def _comparable(version: str) -> Version | str:
         return version
 
 
-def _existing(filename: str) -> HTTPError:
+def existing(filename: str) -> HTTPError:
+    """The answer to an upload whose name there is already."""
     # To twine too, to which pypiserver says 400: 409 says what is wrong.
     return HTTPError(HTTPStatus.CONFLICT, f"Package {filename!r} already exists! What is published cannot be replaced.")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Hidden:
+class OwnFiles:
     """One directory below `.pypiserver`."""
 
     def __init__(self, root: Path, name: str, *, in_place: bool) -> None:

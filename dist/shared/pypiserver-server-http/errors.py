@@ -10,7 +10,7 @@ import re
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-from server.http.upstream import HTTPError, request, response
+from server.http.bottle import HTTPError, request, response
 
 LONGEST_REASON = 200
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

@@ -12,8 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pypiserver
+
 from server.access.credentials import Credentials
-from server.http import upstream
 from server.publish.methods import publisher
 from server.volume.durable import UnsuitableVolumeError
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from server.pod.settings import Settings
 
+KNOWN_VERSION = "2.4"
+"""The pypiserver whose reading of file names, welcome page and bottle this server was written for."""
 INITIAL_PASSWORD = ".pypiserver/initial-password"  # noqa: S105 - a path
 TERMINATION_LOG = Path("/dev/termination-log")
 """Where the kubelet reads why a container ended (its default terminationMessagePath)."""
@@ -39,11 +42,11 @@ def check(settings: Settings) -> None:
         StartError: It cannot.
     """
     try:
-        upstream.check()
+        _check_pypiserver()
         with _telling(settings):
             next(settings.packages_directory.iterdir(), None)
             publisher(settings.publish_method, settings.packages_directory).check()
-    except (upstream.UnknownPypiserverError, UnsuitableVolumeError) as error:
+    except UnsuitableVolumeError as error:
         raise StartError(str(error)) from error
     except OSError as error:
         raise StartError(f"the package volume cannot be read: {error}") from error
@@ -75,6 +78,12 @@ def end(error: Exception) -> None:
     with suppress(OSError), TERMINATION_LOG.open("r+") as file:
         file.write(f"{error}\n")
     sys.exit(1)
+
+
+def _check_pypiserver() -> None:
+    version: str = pypiserver.__version__
+    if not version.startswith(f"{KNOWN_VERSION}."):
+        raise StartError(f"pypiserver {version} is installed; this server works with {KNOWN_VERSION}.x")
 
 
 @contextmanager

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from server.index.listing import Stamp
-    from server.publish.methods import Draft
+    from server.publish.drafts import Draft
+    from server.volume.content import Stamp
 
 _COMPLETE = b"complete"
 _log = logging.getLogger("markers")
@@ -40,7 +40,7 @@ class Direct:
 
     def draft(self) -> Draft:
         """See Publisher."""
-        return _Spooled(self)
+        return _DirectDraft(self)
 
     def publish(self, name: str, content: Iterable[bytes]) -> Stamp:
         """Put a file into the package directory; see Draft."""
@@ -116,7 +116,7 @@ class Direct:
         return frozenset(marker.name for marker in abandoned(self._directory, 0) if not _is_complete(marker))
 
 
-class _Spooled:
+class _DirectDraft:
     """A file without a name in /tmp: a bucket gets it when it is whole, and the mount holds no file open for long."""
 
     def __init__(self, direct: Direct) -> None:

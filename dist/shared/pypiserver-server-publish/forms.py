@@ -11,8 +11,8 @@ import re
 import threading
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
+from server.http.bottle import FileUpload, FormsDict
 from server.http.errors import RefusedError
-from server.http.upstream import FileUpload, FormsDict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

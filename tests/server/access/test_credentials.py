@@ -15,7 +15,7 @@ from programs import PATIENCE, htpasswd_line, wait_for
 from server.access import credentials
 from server.access.credentials import Credentials, verify
 from server.access.turns import ALL, EACH, Turns
-from server.http.upstream import HTTPError
+from server.http.bottle import HTTPError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,11 +12,12 @@ import webtest
 from gateway_programs import make_wheel
 from programs import upload, wait_for
 from server.http.negotiation import JSON
-from server.index import findings as facts
-from server.index.findings import Facts
-from server.index.listing import Core, Listing, Stamp
+from server.index import findings
+from server.index.findings import Findings
+from server.index.listing import Core, Listing
 from server.pod import application
-from server.volume.own_files import Hidden
+from server.volume.content import Stamp
+from server.volume.own_files import OwnFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,15 +38,15 @@ class Known:
         self.listing = Listing()
         for path, stamp in stamps:
             self.listing.add("", path, stamp)
-        self.hidden = Hidden(root, facts.DIRECTORY, in_place=False)
-        self.facts = Facts(self.hidden, self.listing)
+        self.files = OwnFiles(root, findings.DIRECTORY, in_place=False)
+        self.findings = Findings(self.files, self.listing)
 
     def entry(self, path: str) -> Any:  # noqa: ANN401 - the tests write to it
         return self.listing.at(path)
 
     def keep(self) -> None:
-        self.facts.keep("a")
-        self.facts.write()
+        self.findings.keep("a")
+        self.findings.write()
 
 
 @pytest.fixture
@@ -55,13 +56,13 @@ def kept(tmp_path: Path) -> Path:
     known.entry("a-1.0.tar.gz").digest = "sha256=1"
     known.entry("a-1.0.tar.gz").core = CORE
     known.keep()
-    assert [path.name for path in known.hidden.path.iterdir()] == ["a.json"]
+    assert [path.name for path in known.files.path.iterdir()] == ["a.json"]
     return tmp_path
 
 
 def recalled(root: Path, stamp: Stamp = STAMP, name: str = "a-1.0.tar.gz") -> tuple[str | None, Core | None]:
     known = Known(root, (name, stamp))
-    known.facts.recall(known.entry(name))
+    known.findings.recall(known.entry(name))
     return known.entry(name).digest, known.entry(name).core
 
 
@@ -75,15 +76,15 @@ def test_it_counts_for_the_same_path_size_and_time_only(kept: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"a-1.0.tar.gz": 1}', '{"a-1.0.tar.gz": [7]}', "\0", '"text"'])
 def test_what_is_no_such_file_is_ignored(kept: Path, text: str) -> None:
-    (kept / ".pypiserver" / facts.DIRECTORY / "a.json").write_text(text)
+    (kept / ".pypiserver" / findings.DIRECTORY / "a.json").write_text(text)
     assert recalled(kept) == (None, None)
 
 
 def test_it_is_written_when_there_is_something_new(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = Known(kept, ("a-1.0.tar.gz", STAMP))
-    known.facts.recall(known.entry("a-1.0.tar.gz"))
+    known.findings.recall(known.entry("a-1.0.tar.gz"))
     with monkeypatch.context() as patched:
-        patched.setattr(Hidden, "put", lambda *_, **__: pytest.fail("nothing is new"))
+        patched.setattr(OwnFiles, "put", lambda *_, **__: pytest.fail("nothing is new"))
         known.keep()
     other = Known(kept, ("a-1.0.tar.gz", STAMP), ("a-3.0.tar.gz", STAMP))
     other.entry("a-3.0.tar.gz").digest = "sha256=3"
@@ -116,7 +117,7 @@ def test_a_restart_reads_no_package_again(serve: Serve, tmp_path: Path, method: 
         assert upload(server.url, wheel.name, wheel.read_bytes()).ok
     pages = [index(server.url, accept) for accept in (JSON, "text/html")]
     assert '"requires-python":">=3"' in pages[0]
-    kept = server.packages / ".pypiserver" / facts.DIRECTORY / "a.json"
+    kept = server.packages / ".pypiserver" / findings.DIRECTORY / "a.json"
     wait_for(lambda: kept.exists() and kept.read_text().count(">=3") == 2, "what is known to be written down")
     server.kill()
     for path in server.packages.glob("*.whl"):
@@ -147,12 +148,12 @@ def test_every_file_is_read_once(settings: Settings, tmp_path: Path, monkeypatch
     monkeypatch.setattr(type(tmp_path), "open", counted)
     for reads in (6, 0):
         opened.clear()
-        made: list[Facts] = []
+        made: list[Findings] = []
 
-        def start(self: Facts, made: list[Facts] = made) -> None:
+        def start(self: Findings, made: list[Findings] = made) -> None:
             made.append(self)
 
-        monkeypatch.setattr(Facts, "start", start)
+        monkeypatch.setattr(Findings, "start", start)
         app = webtest.TestApp(application.create(settings))
         for accept in ("text/html", JSON, JSON):
             assert app.get("/simple/a/", headers={"Accept": accept}).status_int == 200
@@ -166,6 +167,6 @@ def test_asking_for_what_is_not_here_leaves_nothing_behind(serve: Serve) -> None
         assert requests.get(f"{server.url}/simple/absent-{number}/", timeout=20).status_code == 404
     assert upload(server.url, "a-1.0.zip").ok
     index(server.url, JSON)
-    directory = server.packages / ".pypiserver" / facts.DIRECTORY
+    directory = server.packages / ".pypiserver" / findings.DIRECTORY
     wait_for((directory / "a.json").exists, "what is known to be written down")
     assert [path.name for path in directory.iterdir()] == ["a.json"]

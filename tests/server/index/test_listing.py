@@ -2,16 +2,21 @@ from __future__ import annotations
 
 import tracemalloc
 
-from server.index.listing import Change, Listing, Stamp
+from server.index.listing import Change, Listing
+from server.volume.content import Stamp
 
 STAMP = Stamp(1, 1)
+
+
+def projects(listing: Listing) -> list[str]:
+    return listing.project_lines("test", str, "\n").split()
 
 
 def test_files_are_found_by_project_by_path_and_by_name() -> None:
     listing = Listing()
     assert listing.add("", "My.Pkg-1.0.tar.gz", STAMP, "sha256=0") == Change(frozenset({"my-pkg"}), names=True)
     assert listing.add("sub", "my_pkg-2.0.tar.gz", STAMP) == Change(frozenset({"my-pkg"}), names=False)
-    assert listing.projects() == ["my-pkg"]
+    assert projects(listing) == ["my-pkg"]
     assert [entry.path for entry in listing.of_project("MY_pkg")] == ["My.Pkg-1.0.tar.gz", "sub/my_pkg-2.0.tar.gz"]
     assert "my_pkg-2.0.tar.gz" in listing
     assert "my_pkg-3.0.tar.gz" not in listing
@@ -19,13 +24,13 @@ def test_files_are_found_by_project_by_path_and_by_name() -> None:
     assert entry
     assert entry.digest == "sha256=0"
     assert listing.at("sub/My.Pkg-1.0.tar.gz") is None
-    assert len(listing) == len(list(listing)) == 2
+    assert listing.totals().files == len(list(listing)) == 2
 
 
 def test_what_is_no_package_is_not_listed() -> None:
     listing = Listing()
     assert listing.add("", "README", STAMP) == Change(frozenset(), names=False)
-    assert len(listing) == 0
+    assert listing.totals().files == 0
 
 
 def test_removing_the_last_file_removes_the_project() -> None:
@@ -35,7 +40,7 @@ def test_removing_the_last_file_removes_the_project() -> None:
     assert listing.remove("a-1.0.tar.gz") == Change(frozenset({"a"}), names=False)
     assert listing.remove("sub/a-2.0.tar.gz") == Change(frozenset({"a"}), names=True)
     assert listing.remove("sub/a-2.0.tar.gz") == Change(frozenset(), names=False)
-    assert listing.projects() == listing.directories() == []
+    assert projects(listing) == listing.directories() == []
 
 
 def test_a_walk_adds_removes_and_replaces() -> None:
@@ -57,9 +62,37 @@ def test_a_walk_does_not_undo_what_happened_meanwhile() -> None:
     listing.remove("removed-1.0.tar.gz")
     old = {"removed-1.0.tar.gz": STAMP}
     assert listing.replace("", set(old), old, before) == Change(frozenset(), names=False)
-    assert listing.projects() == ["published"]
+    assert projects(listing) == ["published"]
     later = listing.moment()
     assert listing.replace("", set(), {}, later) == Change(frozenset({"published"}), names=True)
+
+
+def test_totals_and_pages_follow_every_change() -> None:
+    listing = Listing()
+
+    def paths() -> list[str]:
+        return listing.file_lines("test", lambda entry: f"{entry.path}#{entry.digest}", "\n").splitlines()
+
+    listing.add("", "a-1.0.zip", Stamp(5, 10))
+    listing.add("", "a-1.0.zip", Stamp(7, 20), "sha256=1")
+    listing.add("sub", "a-1.0.zip", Stamp(1, 15))
+    assert listing.totals() == (2, 1, 8, 20)
+    assert paths() == ["a-1.0.zip#sha256=1", "sub/a-1.0.zip#None"]
+    entry = listing.at("sub/a-1.0.zip")
+    assert entry
+    listing.know(entry, Stamp(2, 30), "sha256=2")
+    assert listing.totals() == (2, 1, 9, 30)
+    assert paths() == ["a-1.0.zip#sha256=1", "sub/a-1.0.zip#sha256=2"]
+    listing.replace("", {"a-1.0.zip"}, {"a-1.0.zip": Stamp(100, 25)}, listing.moment())
+    assert listing.totals() == (2, 1, 102, 30)
+    assert paths() == ["a-1.0.zip#None", "sub/a-1.0.zip#sha256=2"]
+    listing.remove("a-1.0.zip")
+    assert "a-1.0.zip" in listing, "there is another one of this name"
+    listing.remove("sub/a-1.0.zip")
+    listing.know(entry, Stamp(9, 9), "sha256=2")
+    assert "a-1.0.zip" not in listing
+    assert listing.totals() == (0, 0, 0, 30)
+    assert paths() == []
 
 
 def test_memory_is_linear_and_small() -> None:

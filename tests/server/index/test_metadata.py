@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway_programs import make_sdist, make_wheel
-from server.http.upstream import HTTPError
+from server.http.bottle import HTTPError
 from server.index import archives
-from server.index.listing import Core, Listing, Stamp
+from server.index.listing import Core, Listing
 from server.index.metadata import Metadata
+from server.volume.content import Stamp
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from programs import PATIENCE, upload, wait_for
 from server.http.negotiation import JSON
 from server.index import yanks
 from server.pod import application
-from server.volume.own_files import Hidden
+from server.volume.own_files import OwnFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +92,7 @@ def test_a_volume_that_is_full(filled: webtest.TestApp, monkeypatch: pytest.Monk
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Hidden, "put", full)
+    monkeypatch.setattr(OwnFiles, "put", full)
     assert post(filled, "yank", name="my-pkg", version="1.0").status_int == 507
     assert set(shown(filled).values()) == {False}
 
@@ -102,14 +102,14 @@ def test_a_volume_that_is_full(filled: webtest.TestApp, monkeypatch: pytest.Monk
 def test_a_record_outlives_the_process(settings: Settings, in_place: bool) -> None:
     for name in FILES:
         (settings.packages_directory / name).write_bytes(b"content")
-    hidden = Hidden(settings.packages_directory, yanks.DIRECTORY, in_place=in_place)
-    hidden.put("my-pkg@1", b"reason", durable=True)
-    hidden.put("my-pkg@1.1", b"", durable=True)
+    files = OwnFiles(settings.packages_directory, yanks.DIRECTORY, in_place=in_place)
+    files.put("my-pkg@1", b"reason", durable=True)
+    files.put("my-pkg@1.1", b"", durable=True)
     assert not list((settings.packages_directory / ".pypiserver").glob("unfinished/*"))
     app = webtest.TestApp(application.create(settings))
     assert shown(app) == {FILES[0]: "reason", FILES[1]: "reason", FILES[2]: True}
-    hidden.remove("my-pkg@1.1")
-    hidden.remove("my-pkg@1.1")
+    files.remove("my-pkg@1.1")
+    files.remove("my-pkg@1.1")
     assert shown(webtest.TestApp(application.create(settings)))[FILES[2]] is False
 
 

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from programs import PATIENCE, Server, upload, wait_for
-from server.index import findings as facts
+from server.index import findings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +72,7 @@ def sender(server: Server, body: bytes) -> threading.Thread:
 
 def files(server: Server) -> list[str]:
     found = (path for path in server.packages.rglob("*") if path.is_file())
-    return sorted(path.name for path in found if path.parent.name != facts.DIRECTORY)
+    return sorted(path.name for path in found if path.parent.name != findings.DIRECTORY)
 
 
 @METHODS

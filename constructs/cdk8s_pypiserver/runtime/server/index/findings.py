@@ -9,11 +9,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from server.index.listing import Core, Stamp
+from server.index.listing import Core
+from server.volume.content import Stamp
 
 if TYPE_CHECKING:
     from server.index.listing import Entry, Listing
-    from server.volume.own_files import Hidden
+    from server.volume.own_files import OwnFiles
 
 DIRECTORY = "facts-1"
 """The name of the hidden directory; another number for another form of the files."""
@@ -21,15 +22,15 @@ PAUSE_SECONDS = 1.0
 """How long the thread rests between two rounds: a project whose files arrive in a row is written down once."""
 
 
-class Facts:
+class Findings:
     """One file a project; what is in it counts for a file of the same path, size and time of change only.
 
     It is a memory, not a record: where it is lost, half written or overwritten by another pod, files are read again.
     """
 
-    def __init__(self, hidden: Hidden, listing: Listing) -> None:
-        """Keep in `hidden` what is known of the files of `listing`."""
-        self._hidden = hidden
+    def __init__(self, files: OwnFiles, listing: Listing) -> None:
+        """Keep in `files` what is known of the files of `listing`."""
+        self._files = files
         self._listing = listing
         self._kept: dict[str, int] = {}
         self._due: set[str] = set()
@@ -48,7 +49,7 @@ class Facts:
 
     def start(self) -> None:
         """Begin to write down what is to be kept, until the process ends."""
-        threading.Thread(target=self._run, name="facts", daemon=True).start()
+        threading.Thread(target=self._run, name="findings", daemon=True).start()
 
     def keep(self, project: str) -> None:
         """Have what is known of a project's files written down soon; no request waits for the volume because of it."""
@@ -79,14 +80,14 @@ class Facts:
         if self._is_new(project, text):
             # A volume that is full or read-only, or a name that is too long: then files are read again.
             with suppress(OSError):
-                self._hidden.put(_name(project), text.encode(), durable=False)
+                self._files.put(_name(project), text.encode(), durable=False)
                 self._kept[project] = hash(text)
 
     def _is_new(self, project: str, text: str) -> bool:
         return self._kept.get(project) != hash(text)
 
     def _read(self, project: str) -> dict[str, Any]:
-        path = self._hidden.path / _name(project)
+        path = self._files.path / _name(project)
         try:
             status = path.stat()
             seen = status.st_mtime_ns, status.st_size

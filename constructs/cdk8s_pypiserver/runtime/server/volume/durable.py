@@ -9,8 +9,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from server.index.digests import CHUNK
-from server.index.listing import Stamp
+from server.volume.content import CHUNK, Stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

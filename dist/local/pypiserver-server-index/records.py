@@ -1,0 +1,113 @@
+"""What the index says of a project: one record, of which each form of its page is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from packaging.version import InvalidVersion, Version
+
+from server.index.listing import Core
+from server.index.names import name_and_version, version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from server.index.digests import Digests
+    from server.index.listing import Entry
+    from server.index.metadata import Metadata
+    from server.index.yanks import Yanks
+    from server.volume.content import Stamp
+
+SIGNATURE = ".asc"
+
+
+class File(NamedTuple):
+    """One file of a project."""
+
+    name: str
+    path: str
+    """Relative to the package directory."""
+    version: str
+    """As the file's name has it, "" if it has none."""
+    stamp: Stamp
+    digest: str
+    """The name of the algorithm, "=" and the digest in hexadecimal."""
+    core: Core
+    yanked: str | None
+    """Why it is withdrawn, "" if nobody said, None if it is not."""
+
+    @property
+    def is_wheel(self) -> bool:
+        """Whether it can have METADATA of its own."""
+        return self.name.endswith(".whl")
+
+    @property
+    def is_signature(self) -> bool:
+        """Whether it is no distribution."""
+        return self.name.endswith(SIGNATURE)
+
+
+class Project(NamedTuple):
+    """A project and its files, the oldest version first."""
+
+    name: str
+    files: tuple[File, ...]
+    complete: bool
+    """Whether nothing is left out that the volume could not be asked for."""
+
+
+class Records:
+    """Makes the records of projects."""
+
+    def __init__(self, digests: Digests, metadata: Metadata, yanks: Yanks, problem: Callable[[], str | None]) -> None:
+        """Ask these; while there is a `problem` with the volume, what is in the files is left out if it is unknown."""
+        self._digests = digests
+        self._metadata = metadata
+        self._yanks = yanks
+        self._problem = problem
+
+    def project(self, name: str, entries: Iterable[Entry]) -> Project:
+        """The record of a project with these files.
+
+        Raises:
+            HTTPError: 503, a digest is unknown and the volume cannot be read.
+        """
+        complete = True
+        files = []
+        for entry in sorted(entries, key=_order):
+            digest = self._digests.of(entry)
+            if digest is None:
+                # Somebody has just removed it.
+                continue
+            core = entry.core
+            if core is None and self._problem():
+                core, complete = Core(None, None), False
+            files.append(
+                File(
+                    entry.name,
+                    entry.path,
+                    version(entry.name),
+                    entry.stamp,
+                    digest,
+                    core or self._metadata.of(entry),
+                    self._yanks.reason(entry),
+                )
+            )
+        return Project(name, tuple(files), complete)
+
+
+def releases(entries: Iterable[Entry]) -> dict[str, list[str]]:
+    """The paths of the files of each version, as pypiserver reads it, the newest version first."""
+    found: dict[str, list[str]] = {}
+    for entry in sorted(entries, key=_order, reverse=True):
+        guess = name_and_version(entry.name)
+        found.setdefault(guess[1] if guess else "", []).append(entry.path)
+    return found
+
+
+def _order(entry: Entry) -> tuple[int, Version | str, str]:
+    text = version(entry.name)
+    try:
+        return 1, Version(text), entry.path
+    except InvalidVersion:
+        return 0, text, entry.path

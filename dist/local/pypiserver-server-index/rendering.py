@@ -1,0 +1,139 @@
+"""The forms of the index: HTML as pypiserver's (PEP 503, 592, 658, 714), and JSON (PEP 691, 700, 714)."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from importlib import resources
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pypiserver
+from packaging.version import InvalidVersion, Version
+
+from server.http.bottle import SimpleTemplate, html_escape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from server.index.listing import Entry, Listing
+    from server.index.records import File, Project
+
+META = {"api-version": "1.1"}
+_PAGE = """\
+<!DOCTYPE html>
+<html lang="en">
+    <head>
+        <meta charset="utf-8">
+        <meta name="viewport" content="width=device-width, initial-scale=1">
+        <title>{title}</title>
+    </head>
+    <body>
+        <h1>{title}</h1>
+{lines}
+    </body>
+</html>
+"""
+_WELCOME: Callable[..., str] = SimpleTemplate((resources.files(pypiserver) / "welcome.html").read_text("utf-8")).render
+
+
+def index_html(listing: Listing) -> str:
+    """The page of all projects."""
+    return _page("Simple Index", listing.project_lines("html", _project_line, "\n"))
+
+
+def index_json(listing: Listing) -> str:
+    """The same in JSON."""
+    lines = listing.project_lines("json", lambda name: _compact({"name": name}), ",")
+    return f'{{"meta":{_compact(META)},"projects":[{lines}]}}'
+
+
+def packages_html(listing: Listing) -> str:
+    """The page of all files; a link has the digest if it is known."""
+    return _page("Index of packages", listing.file_lines("html", _file_line, "\n"))
+
+
+def project_html(project: Project) -> str:
+    """The page of a project."""
+    return _page(f"Links for {project.name}", "\n".join(map(_described_line, project.files)))
+
+
+def project_json(project: Project) -> str:
+    """The same in JSON, in which signatures are left out: they are no distributions."""
+    files = [file for file in project.files if not file.is_signature]
+    versions = dict.fromkeys(filter(None, (_written(file.version) for file in files)))
+    return _compact(
+        {
+            "meta": META,
+            "name": project.name,
+            "versions": list(versions),
+            "files": [dict(_described(file)) for file in files],
+        }
+    )
+
+
+def welcome_html(url: str, files: int) -> str:
+    """Pypiserver's welcome, for a registry that is reached at `url`."""
+    root = f"{url.rstrip('/')}/"
+    return _WELCOME(URL=root, VERSION=pypiserver.__version__, NUMPKGS=files, PACKAGES="/packages/", SIMPLE="/simple/")
+
+
+def file_url(path: str) -> str:
+    """The address of a file, without a host."""
+    return f"/packages/{quote(path, safe='/!+')}"
+
+
+def _page(title: str, lines: str) -> str:
+    return _PAGE.format(title=html_escape(title), lines=lines)
+
+
+def _link(href: str, text: str, **attributes: str | None) -> str:
+    given = {name.replace("_", "-"): value for name, value in attributes.items() if value is not None}
+    written = "".join(f' {name}="{html_escape(value)}"' for name, value in {"href": href, **given}.items())
+    return f"        <a{written}>{html_escape(text)}</a><br>"
+
+
+def _project_line(name: str) -> str:
+    return _link(f"{quote(name)}/", name)
+
+
+def _file_line(entry: Entry) -> str:
+    fragment = f"#{entry.digest}" if entry.digest else ""
+    return _link(f"{file_url(entry.path)}{fragment}", entry.path)
+
+
+def _described_line(file: File) -> str:
+    return _link(
+        f"{file_url(file.path)}#{file.digest}",
+        file.name,
+        data_requires_python=file.core.requires_python,
+        data_core_metadata=f"sha256={file.core.metadata}" if file.core.metadata else None,
+        data_yanked=file.yanked,
+    )
+
+
+def _described(file: File) -> Iterator[tuple[str, object]]:
+    algorithm, _, value = file.digest.partition("=")
+    # In whole microseconds, of which a float has no more than it can hold.
+    time = datetime.fromtimestamp(file.stamp.mtime_ns // 1000 / 1e6, timezone.utc)
+    yield "filename", file.name
+    yield "url", file_url(file.path)
+    yield "hashes", {algorithm: value}
+    yield "size", file.stamp.size
+    yield "upload-time", time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    yield "yanked", False if file.yanked is None else file.yanked or True
+    if file.core.requires_python:
+        yield "requires-python", file.core.requires_python
+    if file.is_wheel:
+        yield "core-metadata", {"sha256": file.core.metadata} if file.core.metadata else False
+
+
+def _compact(content: object) -> str:
+    return json.dumps(content, separators=(",", ":"))
+
+
+def _written(text: str) -> str:
+    try:
+        return str(Version(text))
+    except InvalidVersion:
+        return text

@@ -1,0 +1,134 @@
+"""The one address that is written to: what a form asks for is its field `:action`, as on PyPI."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from server.http.bottle import HTTPError, request, response
+from server.http.errors import RefusedError, unavailable
+from server.index.names import name_and_version, normalised, version
+from server.index.yanks import is_same_version
+from server.publish.packages import user
+from server.publish.uploads import existing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from server.index.listing import Listing
+    from server.index.yanks import Yanks
+    from server.publish.packages import Packages
+    from server.publish.uploads import Uploads
+
+LONGEST_REASON = 1000
+_log = logging.getLogger("actions")
+
+
+class Actions:
+    """Answers forms."""
+
+    def __init__(  # noqa: PLR0913
+        self,
+        *,
+        uploads: Uploads,
+        packages: Packages,
+        listing: Listing,
+        yanks: Yanks,
+        problem: Callable[[], str | None],
+        removal: bool,
+    ) -> None:
+        """Change `packages` and `yanks`, unless there is a `problem` with the volume; remove only if it is allowed."""
+        self._uploads = uploads
+        self._packages = packages
+        self._listing = listing
+        self._yanks = yanks
+        self._problem = problem
+        self._removal = removal
+        self._actions: dict[str, Callable[[Mapping[str, str]], None]] = {
+            "file_upload": self._publish,
+            "remove_pkg": self._remove,
+            "yank": self._yank,
+            "unyank": self._unyank,
+        }
+
+    def post(self) -> str:
+        """Answer the form of the request.
+
+        Raises:
+            HTTPError: It cannot be done.
+            OSError: The volume did not take it.
+            RefusedError: It is not to be done.
+        """
+        try:
+            with self._uploads.received() as form:
+                self._act(form)
+        except FileExistsError as error:
+            raise existing(Path(error.filename2 or error.filename).name) from error
+        return ""
+
+    def _act(self, form: Mapping[str, str]) -> None:
+        action = form.get(":action")
+        if action in {"verify", "submit"}:
+            # distutils asked these before it uploaded; there is nothing to do.
+            return
+        if action is None:
+            raise RefusedError("Missing ':action' field!")
+        if action == "doc_upload":
+            raise RefusedError("Documentation is not kept here")
+        if action not in self._actions:
+            raise RefusedError(f"Unsupported ':action' field: {action}")
+        if action == "remove_pkg" and not self._removal:
+            raise HTTPError(
+                HTTPStatus.FORBIDDEN, "Removal is off: what is published stays (ALLOW_REMOVAL=yes allows it)"
+            )
+        if problem := self._problem():
+            raise unavailable(problem)
+        self._actions[action](form)
+
+    def _publish(self, form: Mapping[str, str]) -> None:
+        files = self._uploads.files(form)
+        for filename, _ in files:
+            if filename in self._listing:
+                raise existing(filename)
+        for filename, draft in files:
+            self._packages.add(filename, draft)
+        # For the gateway's log and its metrics.
+        response.set_header("X-Stored", "yes")
+
+    def _remove(self, form: Mapping[str, str]) -> None:
+        name, of = form.get("name"), form.get("version")
+        if not name or not of:
+            raise RefusedError(f"Missing 'name'/'version' fields: name={name}, version={of}")
+        entries = [entry for entry in self._listing.of_project(name) if (name_and_version(entry.name) or "_")[1] == of]
+        if not entries:
+            raise HTTPError(HTTPStatus.NOT_FOUND, f"{name} ({of}) not found")
+        for entry in entries:
+            self._packages.remove(entry)
+
+    def _yank(self, _form: Mapping[str, str]) -> None:
+        project, of, reason = self._withdrawal()
+        self._yanks.withdraw(project, of, reason)
+        _log.info("%r: yank %s %s: %r", user(), project, of, reason)
+
+    def _unyank(self, _form: Mapping[str, str]) -> None:
+        project, of, _ = self._withdrawal()
+        self._yanks.bring_back(project, of)
+        _log.info("%r: unyank %s %s", user(), project, of)
+
+    def _withdrawal(self) -> tuple[str, str, str]:
+        """The project, the version and the reason of a form, which are those of a file that is here."""
+        project, of, reason = normalised(_text("name")), _text("version"), " ".join(_text("reason").split())
+        if not project or not of:
+            raise RefusedError("The form needs the fields name and version")
+        if len(reason) > LONGEST_REASON:
+            raise RefusedError(f"The reason may have {LONGEST_REASON} characters")
+        if not any(is_same_version(version(entry.name), of) for entry in self._listing.of_project(project)):
+            raise HTTPError(HTTPStatus.NOT_FOUND, f"{project} {of} is not here")
+        return project, of, reason
+
+
+def _text(field: str) -> str:
+    text: str = request.forms.getunicode(field, "").strip()
+    return text

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path  # noqa: TC003
+from typing import TYPE_CHECKING
+
+import pytest
+import webtest
+from pypi_simple import ProjectPage
+
+from gateway_programs import make_sdist, make_wheel
+from server.http.negotiation import JSON
+from server.index import pages
+from server.index.listing import Listing
+from server.pod import application
+from server.volume.content import Stamp
+from server.volume.health import Volume
+
+if TYPE_CHECKING:
+    from server.pod.settings import Settings
+
+HEADERS = {"Accept": JSON}
+STAMP = Stamp(7, 7)
+
+
+def publish(app: webtest.TestApp, *paths: Path) -> None:
+    for path in paths:
+        app.post("/", {":action": "file_upload"}, upload_files=[("content", path.name, path.read_bytes())])
+
+
+def test_the_json_of_a_project(app: webtest.TestApp, settings: Settings, tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "My.Pkg", "1.10", headers="Requires-Python: >=3.8\n")
+    older, sdist = make_wheel(tmp_path, "my_pkg", "1.9.0+local_1"), make_sdist(tmp_path, "my_pkg", "1.9")
+    publish(app, wheel, older, sdist)
+    os.utime(settings.packages_directory / sdist.name, ns=(0, 1_700_000_000_123_456_789))
+    answer = app.get("/simple/my-pkg/", headers=HEADERS)
+    assert answer.content_type == JSON
+    assert answer.headers["Vary"] == "Accept"
+    assert answer.json["meta"] == {"api-version": "1.1"}
+    assert answer.json["versions"] == ["1.9", "1.9.0+local.1", "1.10"]
+    page = ProjectPage.from_json_data(answer.json, base_url="http://localhost/simple/my-pkg/")
+    assert [file.filename for file in page.packages] == [sdist.name, older.name, wheel.name]
+    last = page.packages[-1]
+    assert last.url == f"http://localhost/packages/{wheel.name}"
+    assert last.digests == {"sha256": hashlib.sha256(wheel.read_bytes()).hexdigest()}
+    assert last.size == wheel.stat().st_size
+    assert last.requires_python == ">=3.8"
+    assert last.has_metadata
+    assert not last.is_yanked
+    assert last.upload_time
+    assert last.upload_time.tzinfo
+    metadata = app.get(f"/packages/{wheel.name}.metadata")
+    assert last.metadata_digests == {"sha256": hashlib.sha256(metadata.body).hexdigest()}
+    assert b"Requires-Python: >=3.8" in metadata.body
+
+
+def test_the_html_of_a_project_says_what_the_json_says(app: webtest.TestApp, tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "a", "1.10", headers="Requires-Python: >=3.8,<4\n")
+    publish(app, wheel, make_sdist(tmp_path, "a", "1.9"))
+    answer = app.get("/simple/a/")
+    assert '<a href="/packages/a-1.9.tar.gz#sha256=' in answer.text
+    assert ' data-requires-python="&gt;=3.8,&lt;4"' in answer.text
+    html = ProjectPage.from_html("a", answer.text, base_url="http://localhost/simple/a/").packages
+    json = ProjectPage.from_json_data(
+        app.get("/simple/a/", headers=HEADERS).json, "http://localhost/simple/a/"
+    ).packages
+    for field in ("filename", "url", "digests", "requires_python", "has_metadata", "metadata_digests", "is_yanked"):
+        shown = [[getattr(file, field) or None for file in files] for files in (html, json)]
+        assert shown[0] == shown[1], field
+
+
+def test_what_pypiserver_has_beside_the_index(app: webtest.TestApp, tmp_path: Path) -> None:
+    publish(app, make_wheel(tmp_path, "My.Pkg", "1.10"), make_sdist(tmp_path, "my_pkg", "1.9"))
+    assert app.get("/packages/").text.count("#sha256=") == 2
+    described = app.get("/my-pkg/json")
+    assert described.content_type == "application/json"
+    assert described.json["info"] == {"version": "1.10"}
+    assert described.json["releases"]["1.9"] == [{"url": "http://localhost:80/packages/my_pkg-1.9.tar.gz"}]
+    assert app.get("/My.Pkg/json", status=301).location == "http://localhost:80/my-pkg/json"
+    assert app.get("/absent/json", status=404).text == "package absent not found\n"
+    welcome = app.get("/").text
+    assert "serving 2 packages" in welcome
+    assert "--index-url http://localhost:80/simple/" in welcome
+    assert app.get("/my-pkg", status=302).location == "http://localhost:80/simple/my-pkg/"
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_page_that_lacks_what_the_volume_cannot_be_asked_is_not_kept(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problems: list[str] = []
+    monkeypatch.setattr(Volume, "problem", lambda _: problems[0] if problems else None)
+    app = webtest.TestApp(application.create(settings))
+    publish(app, make_wheel(tmp_path, "a", "1.0", headers="Requires-Python: >=3.8\n"))
+    problems.append("The package volume has not answered for 7 s")
+    for headers in ({}, HEADERS):
+        answer = app.get("/simple/a/", headers=headers)
+        assert "a-1.0-py3-none-any.whl" in answer.text
+        assert "3.8" not in answer.text
+    assert not list(settings.pages_directory.rglob("a.*"))
+    problems.clear()
+    assert "3.8" in app.get("/simple/a/").text
+    assert list(settings.pages_directory.rglob("a.*"))
+
+
+def test_upload_time_is_the_file_s_time_of_change(app: webtest.TestApp, settings: Settings) -> None:
+    publish(app, make_sdist(settings.packages_directory.parent, "a", "1.0"))
+    stamp = (settings.packages_directory / "a-1.0.tar.gz").stat().st_mtime_ns
+    (file,) = app.get("/simple/a/", headers=HEADERS).json["files"]
+    (parsed,) = ProjectPage.from_json_data(app.get("/simple/a/", headers=HEADERS).json).packages
+    assert file["upload-time"].endswith("Z")
+    assert parsed.upload_time
+    assert round(parsed.upload_time.timestamp() * 10**6) == stamp // 1000
+    assert "core-metadata" not in file
+    assert file["size"] == (settings.packages_directory / "a-1.0.tar.gz").stat().st_size
+
+
+def test_the_json_of_the_index(app: webtest.TestApp, tmp_path: Path) -> None:
+    assert app.get("/simple/", headers=HEADERS).json == {"meta": {"api-version": "1.1"}, "projects": []}
+    publish(app, make_sdist(tmp_path, "b", "1.0"), make_sdist(tmp_path, "A.A", "1.0"))
+    answer = app.get("/simple/", headers=HEADERS)
+    assert answer.json["projects"] == [{"name": "a-a"}, {"name": "b"}]
+    assert (answer.content_type, answer.headers["Vary"]) == (JSON, "Accept")
+
+
+def test_what_is_not_there_is_answered_as_ever(app: webtest.TestApp, tmp_path: Path) -> None:
+    publish(app, make_sdist(tmp_path, "My.Pkg", "1.0"))
+    assert app.get("/simple/absent/", headers=HEADERS, status=404).content_type == "text/plain"
+    assert app.get("/simple/My.Pkg/", headers=HEADERS, status=301).location.endswith("/simple/my-pkg/")
+    for name in ("My.Pkg-1.0.tar.gz.metadata", "absent-1.0-py3-none-any.whl.metadata", "../secret.whl.metadata"):
+        app.get(f"/packages/{name}", status=404)
+
+
+def test_a_project_that_is_not_here_is_never_looked_for_elsewhere(app: webtest.TestApp) -> None:
+    """pypiserver would send the client to the public index."""
+    assert app.get("/simple/requests/", status=404).text == "Not Found (requests does not exist)\n"
+
+
+def test_signatures_are_no_distributions(app: webtest.TestApp, settings: Settings) -> None:
+    for name in ("a-1.0.tar.gz", "a-1.0.tar.gz.asc", "a-not.a.version-py3.zip"):
+        (settings.packages_directory / name).write_bytes(b"content")
+    publish(app, make_sdist(settings.packages_directory.parent, "a", "2.0"))
+    listed = app.get("/simple/a/", headers=HEADERS).json
+    assert "a-2.0.tar.gz" in {file["filename"] for file in listed["files"]}
+    assert not [file for file in listed["files"] if file["filename"].endswith(".asc")]
+
+
+def test_a_broken_wheel_is_listed_without_metadata(app: webtest.TestApp) -> None:
+    name = "a-1.0-py3-none-any.whl"
+    app.post("/", {":action": "file_upload"}, upload_files=[("content", name, b"no wheel")])
+    (file,) = app.get("/simple/a/", headers=HEADERS).json["files"]
+    assert file["core-metadata"] is False
+    assert app.get(f"/packages/{name}.metadata", status=404).content_type == "text/plain"
+    assert app.get(f"/packages/{name}").body == b"no wheel"
+
+
+def test_both_forms_and_the_metadata_are_kept_until_they_are_stale(
+    app: webtest.TestApp, settings: Settings, tmp_path: Path
+) -> None:
+    def kept() -> set[str]:
+        directory = settings.pages_directory
+        return {str(path.relative_to(directory)) for path in directory.rglob("*.*") if path.is_file()}
+
+    publish(app, make_wheel(tmp_path, "a", "1.0"), make_wheel(tmp_path, "b", "1.0"))
+    name = "a-1.0-py3-none-any.whl.metadata"
+    for accept in ("text/html", JSON):
+        for path in ("/simple/", "/simple/a/"):
+            app.get(path, headers={"Accept": accept})
+    body = app.get(f"/packages/{name}").body
+    everything = {"index.html", "index.json", "projects/a.html", "projects/a.json", f"metadata/{name}"}
+    assert kept() == everything
+    assert (settings.pages_directory / "metadata" / name).read_bytes() == body
+    publish(app, make_wheel(tmp_path, "b", "2.0"))
+    assert kept() == everything
+    publish(app, make_wheel(tmp_path, "a", "2.0"))
+    assert kept() == {"index.html", "index.json", f"metadata/{name}"}, "the wheel of the metadata has not changed"
+    publish(app, make_wheel(tmp_path, "c", "1.0"))
+    assert kept() == {f"metadata/{name}"}
+
+
+def test_metadata_is_kept_as_long_as_its_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "ROOM_FOR_METADATA", 10)
+    listing = Listing()
+    kept = pages.Pages(tmp_path / "pages", listing.stamp)
+
+    def names() -> list[str]:
+        return sorted(path.name for path in (tmp_path / "pages").rglob("*.metadata"))
+
+    for name in ("a", "b"):
+        kept.drop(listing.add("", f"{name}-1.0-py3-none-any.whl", STAMP))
+    first, second = listing.of_project("a") + listing.of_project("b")
+    for _ in range(3):
+        kept.keep_metadata(first, b"123456", STAMP)
+    kept.keep_metadata(second, b"123456", STAMP)
+    assert names() == [f"{first.name}.metadata"], "there is room for one"
+    kept.drop(listing.replace("", {first.name, second.name}, {first.name: Stamp(8, 8)}, listing.moment()))
+    assert names() == []
+    kept.keep_metadata(first, b"123456", STAMP)
+    assert names() == [], "it is of the file before"
+    kept.keep_metadata(second, b"123456", STAMP)
+    assert names() == [f"{second.name}.metadata"]
+    kept.drop(listing.remove(second.path))
+    assert names() == []
+
+
+def test_a_condition_without_a_date_is_none(app: webtest.TestApp) -> None:
+    app.post("/", {":action": "file_upload"}, upload_files=[("content", "a-1.0.zip", b"content")])
+    assert app.get("/packages/a-1.0.zip", headers={"If-Modified-Since": ""}).body == b"content"
+
+
+def test_a_redirection_repeats_no_control_characters(app: webtest.TestApp) -> None:
+    for path in ("/simple/%0d%0aX-Injected:1", "/%0d%0aX-Injected:1", "/simple/A%00/"):
+        app.get(path, status=400)
+    for name in ("Host", "X-Forwarded-Host", "X-Forwarded-Proto"):
+        app.get("/simple", headers={name: "a\x01b"}, status=400)
+    assert app.get("/simple", status=301).location == "http://localhost:80/simple/"
+
+
+def test_a_host_that_can_be_none_is_refused(app: webtest.TestApp) -> None:
+    for name in ("Host", "X-Forwarded-Host"):
+        assert app.get("/simple", headers={name: "a["}, status=400).text.startswith("Bad address: ")
