@@ -22,6 +22,7 @@ from cdk8s_pypiserver import (  # noqa: E402
     KustomizeApp,
     MonitoringSpec,
     NamespaceChart,
+    NetworkPolicySpec,
     PyPIServerChart,
     PyPIServerSpec,
     RegistryIngressSpec,
@@ -61,6 +62,10 @@ def main() -> None:
     # The certificate of the component `tls`; the alert about it stays silent where there is none.
     monitoring = having("monitoring", PyPIServerSpec(monitoring=MonitoringSpec(certificate="pypiserver-tls")))
     app.add_component("monitoring", without=local, having=monitoring)
+    # A way to a port that nothing listens at does no harm: so the policy has those of every component.
+    exposed = PyPIServerSpec(ingress=RegistryIngressSpec(host=HOST), monitoring=MonitoringSpec())
+    policy = having("network-policy", exposed.replace(network_policy=NetworkPolicySpec()))
+    app.add_component("network-policy", without=having("exposed", exposed), having=policy)
     app.synth()
 
 

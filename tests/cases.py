@@ -10,6 +10,7 @@ from cdk8s_pypiserver import (
     IngressTLSSpec,
     LocalVolumeSpec,
     MonitoringSpec,
+    NetworkPolicySpec,
     PyPIServerSpec,
     RegistryIngressSpec,
     RegistryServiceSpec,
@@ -65,6 +66,7 @@ CASES = {
         ingress=RegistryIngressSpec(host=HOST, class_name="nginx", tls=LETSENCRYPT),
         availability=AvailabilitySpec(min_replicas=3, max_replicas=9, min_available=2, cpu_percent=60),
         monitoring=MonitoringSpec(interval_seconds=15),
+        network_policy=NetworkPolicySpec(),
         termination_grace_seconds=600,
     ),
 }

@@ -20,6 +20,7 @@ from cdk8s_pypiserver import (
     LocalVolumeSpec,
     MonitoringSpec,
     NamespaceSpec,
+    NetworkPolicySpec,
     PyPIServerSpec,
     RegistryIngressSpec,
     RegistryServiceSpec,
@@ -40,6 +41,9 @@ LOCAL = PyPIServerSpec()
 FIXED = PyPIServerSpec(storage=SharedVolumeSpec())
 MONITORED = PyPIServerSpec(monitoring=MonitoringSpec())
 BACKED_UP = PyPIServerSpec(monitoring=MonitoringSpec(backup=BackupAlertSpec(cron_job="backup")))
+ISOLATED = PyPIServerSpec(
+    ingress=RegistryIngressSpec(host=HOST), monitoring=MonitoringSpec(), network_policy=NetworkPolicySpec()
+)
 CERTIFIED = PyPIServerSpec(gateway_tls=OWN_CA)
 
 # For every field of every spec: a registry, and another value of the field in it.
@@ -81,6 +85,9 @@ OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
     (RegistryServiceSpec, "ip_families"): (LOCAL, ["IPv6"]),
     (RegistryIngressSpec, "further_hosts"): (SHARED, ["other.example.org"]),
     (RegistryIngressSpec, "annotations"): (SHARED, {"example.org/zone": "internal"}),
+    (NetworkPolicySpec, "clients"): (ISOLATED, [{"ipBlock": {"cidr": "192.0.2.0/24"}}]),
+    (RegistryIngressSpec, "controllers"): (ISOLATED, [{"ipBlock": {"cidr": "192.0.2.0/24"}}]),
+    (MonitoringSpec, "scrapers"): (ISOLATED, [{"ipBlock": {"cidr": "192.0.2.0/24"}}]),
     (ServerSpec, "arguments"): (LOCAL, ["--keep-alive", "5"]),
     (ServerSpec, "log_level"): (LOCAL, "debug"),
     (GatewaySpec, "trusted_proxies"): (LOCAL, ["192.0.2.1"]),
@@ -138,6 +145,9 @@ OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
 SHOWN_AS: dict[tuple[type[Spec], str], str] = {
     (ServerSpec, "allow_removal"): "yes",
     (GatewaySpec, "trusted_proxies"): "192.0.2.1",
+    (NetworkPolicySpec, "clients"): "192.0.2.0/24",
+    (RegistryIngressSpec, "controllers"): "192.0.2.0/24",
+    (MonitoringSpec, "scrapers"): "192.0.2.0/24",
     (ServerSpec, "arguments"): "--keep-alive",
     (RegistryServiceSpec, "annotations"): "example.org/pool",
     (RegistryServiceSpec, "load_balancer_source_ranges"): "192.0.2.0/24",
@@ -203,8 +213,6 @@ def _fields() -> set[tuple[type[Spec], str]]:
         and name != "kind"
         # One value alone.
         and (model, name) not in {(SharedVolumeSpec, "access_mode"), (S3VolumeSpec, "access_mode")}
-        # Peers of a network policy.
-        and name not in {"controllers", "scrapers"}
     }
 
 

@@ -8,6 +8,7 @@ from .base.model import Resources, Spec  # isort: split
 
 from .access.credentials import AuthSpec, Credentials
 from .access.network import Network
+from .access.network_policy import NetworkPolicy, NetworkPolicySpec
 from .base.identity import Identity
 from .base.namespace import NamespaceChart, NamespaceSpec
 from .base.objects import KubernetesObject
@@ -55,6 +56,8 @@ __all__ = [
     "NamespaceChart",
     "NamespaceSpec",
     "Network",
+    "NetworkPolicy",
+    "NetworkPolicySpec",
     "Pod",
     "Problem",
     "PyPIServer",

@@ -7,6 +7,7 @@ from constructs import Construct
 from typing_extensions import Self
 
 from .access.credentials import Credentials
+from .access.network_policy import NetworkPolicy
 from .base.identity import Identity
 from .base.objects import KubernetesObject, Manifest
 from .exposure.gateway_tls import GatewayTLS
@@ -41,6 +42,7 @@ class PyPIServer(Sockets):
         ingress: The Ingress or None.
         gateway_tls: HTTPS at the pod or None.
         availability: Autoscaler and disruption budget, or None.
+        network_policy: The NetworkPolicy or None.
         metrics: The counting container and the objects around it, or None.
     """
 
@@ -85,6 +87,9 @@ class PyPIServer(Sockets):
         self.gateway_tls = GatewayTLS(self, "gateway-tls", spec=spec.gateway_tls) if spec.gateway_tls else None
         self.ingress = Ingress(self, "ingress", spec=spec.ingress) if spec.ingress else None
         self.availability = Availability(self, "availability", spec=spec.availability) if spec.availability else None
+        self.network_policy = (
+            NetworkPolicy(self, "network-policy", spec=spec.network_policy) if spec.network_policy else None
+        )
         self.metrics = Monitoring(self, "monitoring", spec=spec.monitoring) if spec.monitoring else None
 
     @classmethod

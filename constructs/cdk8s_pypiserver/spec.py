@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from .access.credentials import AuthSpec
+from .access.network_policy import NetworkPolicySpec
 from .base.model import Label, Spec, quantity
 from .exposure.gateway_tls import GatewayTLSSpec
 from .exposure.ingress import RegistryIngressSpec
@@ -42,6 +43,8 @@ class PyPIServerSpec(Spec):
     """The Ingress; None for a registry that is reached within the cluster or by port-forward."""
     gateway_tls: GatewayTLSSpec | None = None
     """HTTPS at the pod itself, for a registry without an Ingress; None leaves it to whatever stands in front."""
+    network_policy: NetworkPolicySpec | None = None
+    """Who may reach the pods, and that they reach nobody; None for no policy."""
     replicas: Annotated[int, Field(ge=0)] = 1
     """Pods, where there is no `availability`."""
     availability: AvailabilitySpec | None = None

@@ -11,6 +11,7 @@ from cdk8s_pypiserver import (
     AvailabilitySpec,
     GatewayTLSSpec,
     MonitoringSpec,
+    NetworkPolicySpec,
     PyPIServerSpec,
     RegistryIngressSpec,
 )
@@ -26,12 +27,19 @@ CONCERNS: dict[str, dict[str, Any]] = {
     "monitoring": {"monitoring": MonitoringSpec(certificate="pypiserver-tls")},
     "gateway-tls": {"gateway_tls": GatewayTLSSpec()},
 }
-NEEDS = {"tls": ["ingress"]}
+CONCERNS["network-policy"] = {
+    "network_policy": NetworkPolicySpec(),
+    **CONCERNS["ingress"],
+    **CONCERNS["monitoring"],
+}
+NEEDS = {"tls": ["ingress"], "network-policy": ["ingress", "monitoring"]}
 ANYWHERE = ("ingress", "tls", "anonymous-reads", "monitoring", "gateway-tls")
 COMPOSITIONS = [
     *[(chart, (concern,)) for chart in STORAGE for concern in ANYWHERE],
     ("shared", ("ha",)),
     ("local", ("initial-password",)),
+    *[(chart, ("network-policy",)) for chart in STORAGE],
+    ("shared", ("ha", "network-policy")),
     *[("shared", pair) for pair in (("ha", "ingress"), ("ha", "tls"), ("ha", "anonymous-reads"), ("ha", "monitoring"))],
     *[(chart, ("tls", "anonymous-reads")) for chart in STORAGE],
     *[(chart, ("anonymous-reads", "monitoring")) for chart in STORAGE],

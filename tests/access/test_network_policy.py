@@ -1,0 +1,51 @@
+"""The network policy opens the ways that concerns and users name, and no other."""
+
+import cdk8s
+
+from cases import HOST
+from cdk8s_pypiserver import (
+    MonitoringSpec,
+    NetworkPolicySpec,
+    PyPIServerChart,
+    PyPIServerSpec,
+    RegistryIngressSpec,
+)
+from manifests import Manifest, by_kind, synthesize
+
+PEER = {"ipBlock": {"cidr": "192.0.2.0/24"}}
+
+
+def _policy(spec: PyPIServerSpec) -> Manifest:
+    policy: Manifest = by_kind(synthesize(spec), "NetworkPolicy")["spec"]
+    return policy
+
+
+def test_without_concerns_only_the_named_clients_may_and_nothing_goes_out() -> None:
+    policy = _policy(PyPIServerSpec(network_policy=NetworkPolicySpec(clients=[PEER])))
+    ports = [{"port": name, "protocol": "TCP"} for name in ("http", "https")]
+    assert policy["ingress"] == [{"from": [PEER], "ports": ports}]
+    assert policy["egress"] == []
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+
+
+def test_nobody_is_not_everybody() -> None:
+    assert _policy(PyPIServerSpec(network_policy=NetworkPolicySpec(clients=[])))["ingress"] == []
+
+
+def test_each_concern_names_its_own_peers_and_ports() -> None:
+    spec = PyPIServerSpec(
+        ingress=RegistryIngressSpec(host=HOST, controllers=[PEER]),
+        monitoring=MonitoringSpec(scrapers=[PEER]),
+        network_policy=NetworkPolicySpec(clients=[]),
+    )
+    opened = [(rule["from"], [port["port"] for port in rule["ports"]]) for rule in _policy(spec)["ingress"]]
+    assert opened == [([PEER], ["http"]), ([PEER], ["metrics"])]
+
+
+def test_users_open_ways_of_their_own() -> None:
+    chart = PyPIServerChart(cdk8s.App(), "chart", PyPIServerSpec(network_policy=NetworkPolicySpec()))
+    chart.registry.network.allow_to([PEER], ports=[443])
+    chart.registry.network.allow_from([PEER], ports=["http"])
+    policy = by_kind(chart.to_json(), "NetworkPolicy")["spec"]
+    assert policy["egress"] == [{"to": [PEER], "ports": [{"port": 443, "protocol": "TCP"}]}]
+    assert {"from": [PEER], "ports": [{"port": "http", "protocol": "TCP"}]} in policy["ingress"]
