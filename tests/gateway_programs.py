@@ -464,7 +464,7 @@ def scene(directory: Path, setup: Setup = SHIPPED) -> Iterator[Scene]:
     (packages / "demo-1.0-py3-none-any.whl").write_bytes(bytes(range(256)) * 200)
     (packages / "nested/demo-1!2.0+local.1.tar.gz").write_bytes(b"nested")
     (packages / "linked-1.0.zip").symlink_to(packages / "demo-1.0-py3-none-any.whl")
-    for hidden in (".demo-2.0-py3-none-any.whl", "nested/.hidden-1.0.zip", "notes.txt", "demo-1.0.tar.gz.asc"):
+    for hidden in (".demo-2.0-py3-none-any.whl", "nested/.hidden-1.0.zip", "notes.txt"):
         (packages / hidden).write_text("hidden")
     with (
         Recorder() as recorder,

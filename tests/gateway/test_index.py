@@ -187,7 +187,7 @@ def test_a_client_library_reads_it(planted: tuple[Registry, Tree]) -> None:
     with PyPISimple(f"{started.gateway.url}/simple/") as client:
         assert set(client.get_index_page(accept=JSON).projects) == set(tree.projects)
         page = client.get_project_page(tree.top, accept=JSON)
-        assert (page.repository_version, page.project) == ("1.1", tree.top)
+        assert (page.repository_version, page.project) == ("1.3", tree.top)
         for file in page.packages:
             metadata = client.get_package_metadata(file, verify=True)
             assert f"Name: {tree.top}" in metadata

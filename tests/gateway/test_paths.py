@@ -41,7 +41,6 @@ READER = f"Host: x\r\nAuthorization: {basic('reader', 'read')}\r\nConnection: cl
         b"/packages/../metadata/demo-1.0-py3-none-any.whl.metadata",
         b"/metadata/demo-1.0-py3-none-any.whl.metadata",
         b"/packages/demo-1.0.tar.gz.metadata",
-        b"/packages/demo-1.0.tar.gz.asc",
         b"/packages/nested/",
         b"/packages/nested",
         b"/packages/demo-1.0-py3-none-any.whl/",

@@ -1,4 +1,4 @@
-"""The forms of the index: HTML as pypiserver's (PEP 503, 592, 658, 714), and JSON (PEP 691, 700, 714)."""
+"""The forms of the index: HTML as pypiserver's (PEP 503, 592, 658, 714, 740), and JSON (PEP 691, 700, 714, 740)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pypiserver
 from packaging.version import InvalidVersion, Version
 
 from server.http.bottle import SimpleTemplate, html_escape
+from server.index.provenance import SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from server.index.listing import Entry, Listing
     from server.index.records import File, Project
 
-META = {"api-version": "1.1"}
+META = {"api-version": "1.3"}
 _PAGE = """\
 <!DOCTYPE html>
 <html lang="en">
@@ -53,12 +54,12 @@ def packages_html(listing: Listing) -> str:
     return _page("Index of packages", listing.file_lines("html", _file_line, "\n"))
 
 
-def project_html(project: Project) -> str:
-    """The page of a project."""
-    return _page(f"Links for {project.name}", "\n".join(map(_described_line, project.files)))
+def project_html(project: Project, root: str) -> str:
+    """The page of a project, for a registry that is reached at `root`, which ends without a slash."""
+    return _page(f"Links for {project.name}", "\n".join(_described_line(file, root) for file in project.files))
 
 
-def project_json(project: Project) -> str:
+def project_json(project: Project, root: str) -> str:
     """The same in JSON, in which signatures are left out: they are no distributions."""
     files = [file for file in project.files if not file.is_signature]
     versions = dict.fromkeys(filter(None, (_written(file.version) for file in files)))
@@ -67,7 +68,7 @@ def project_json(project: Project) -> str:
             "meta": META,
             "name": project.name,
             "versions": list(versions),
-            "files": [dict(_described(file)) for file in files],
+            "files": [dict(_described(file, root)) for file in files],
         }
     )
 
@@ -102,17 +103,19 @@ def _file_line(entry: Entry) -> str:
     return _link(f"{file_url(entry.path)}{fragment}", entry.path)
 
 
-def _described_line(file: File) -> str:
+def _described_line(file: File, root: str) -> str:
     return _link(
         f"{file_url(file.path)}#{file.digest}",
         file.name,
         data_requires_python=file.core.requires_python,
         data_core_metadata=f"sha256={file.core.metadata}" if file.core.metadata else None,
         data_yanked=file.yanked,
+        data_gpg_sig="true" if file.signed else None,
+        data_provenance=_provenance(file, root) if file.attested else None,
     )
 
 
-def _described(file: File) -> Iterator[tuple[str, object]]:
+def _described(file: File, root: str) -> Iterator[tuple[str, object]]:
     algorithm, _, value = file.digest.partition("=")
     # In whole microseconds, of which a float has no more than it can hold.
     time = datetime.fromtimestamp(file.stamp.mtime_ns // 1000 / 1e6, timezone.utc)
@@ -124,8 +127,17 @@ def _described(file: File) -> Iterator[tuple[str, object]]:
     yield "yanked", False if file.yanked is None else file.yanked or True
     if file.core.requires_python:
         yield "requires-python", file.core.requires_python
+    if file.signed:
+        yield "gpg-sig", True
+    if file.attested:
+        yield "provenance", _provenance(file, root)
     if file.is_wheel:
         yield "core-metadata", {"sha256": file.core.metadata} if file.core.metadata else False
+
+
+def _provenance(file: File, root: str) -> str:
+    # The one address that has to have a host (PEP 740).
+    return f"{root}{file_url(file.path)}{SUFFIX}"
 
 
 def _compact(content: object) -> str:

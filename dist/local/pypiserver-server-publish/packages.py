@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from server.http.bottle import request
+from server.publish.claims import exists
 from server.volume.durable import sync_directory
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from server.index.listing import Change, Entry, Listing
+    from server.index.provenance import Provenance
+    from server.publish.claims import Claims
     from server.publish.hashed import HashedDraft
 
 _log = logging.getLogger("packages")
@@ -21,21 +24,30 @@ _log = logging.getLogger("packages")
 class Packages:
     """The package directory, as it changes by requests."""
 
-    def __init__(self, root: Path, listing: Listing, stale: Callable[[Change], None]) -> None:
+    def __init__(
+        self, root: Path, listing: Listing, stale: Callable[[Change], None], claims: Claims, provenance: Provenance
+    ) -> None:
         """Write to `root`; `stale` is told what changes before the change is acknowledged."""
         self._root = root
         self._listing = listing
+        self._claims = claims
+        self._provenance = provenance
         self._stale = stale
 
-    def add(self, filename: str, draft: HashedDraft) -> None:
+    def add(self, filename: str, draft: HashedDraft, provenance: bytes | None = None) -> None:
         """Publish a file; when this returns, it is durable and every page of this server shows it.
 
         Raises:
-            FileExistsError: There is a file of this name.
+            FileExistsError: There is a file of this name, or of one that means the same.
             OSError: The volume did not take it.
         """
-        stamp = draft.publish(filename)
-        self._stale(self._listing.add("", filename, stamp, draft.digest))
+        with self._claims.of(filename):
+            if twin := self._listing.twin(filename):
+                raise exists(twin)
+            # Before the file: whoever sees the file sees where it comes from.
+            self._provenance.keep(filename, provenance)
+            stamp = draft.publish(filename)
+            self._stale(self._listing.add("", filename, stamp, draft.digest))
         _log.info("%r published %s: %d bytes, %s", user(), filename, stamp.size, draft.digest)
 
     def remove(self, entry: Entry) -> None:
@@ -47,6 +59,7 @@ class Packages:
         path = self._root / entry.path
         path.unlink(missing_ok=True)
         sync_directory(path.parent)
+        self._provenance.keep(entry.name, None)
         self._stale(self._listing.remove(entry.path))
         _log.info("%r removed %s", user(), entry.path)
 

@@ -10,7 +10,7 @@ from server.index.listing import Core
 from server.index.names import name_and_version, version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Container, Iterable
 
     from server.index.digests import Digests
     from server.index.listing import Entry
@@ -35,6 +35,10 @@ class File(NamedTuple):
     core: Core
     yanked: str | None
     """Why it is withdrawn, "" if nobody said, None if it is not."""
+    attested: bool
+    """Whether it has a provenance object."""
+    signed: bool
+    """Whether its signature is listed."""
 
     @property
     def is_wheel(self) -> bool:
@@ -55,15 +59,28 @@ class Project(NamedTuple):
     complete: bool
     """Whether nothing is left out that the volume could not be asked for."""
 
+    @property
+    def is_attested(self) -> bool:
+        """Whether any file has a provenance object."""
+        return any(file.attested for file in self.files)
+
 
 class Records:
     """Makes the records of projects."""
 
-    def __init__(self, digests: Digests, metadata: Metadata, yanks: Yanks, problem: Callable[[], str | None]) -> None:
+    def __init__(
+        self,
+        digests: Digests,
+        metadata: Metadata,
+        yanks: Yanks,
+        provenance: Container[str],
+        problem: Callable[[], str | None],
+    ) -> None:
         """Ask these; while there is a `problem` with the volume, what is in the files is left out if it is unknown."""
         self._digests = digests
         self._metadata = metadata
         self._yanks = yanks
+        self._provenance = provenance
         self._problem = problem
 
     def project(self, name: str, entries: Iterable[Entry]) -> Project:
@@ -74,7 +91,9 @@ class Records:
         """
         complete = True
         files = []
-        for entry in sorted(entries, key=_order):
+        ordered = sorted(entries, key=_order)
+        paths = {entry.path for entry in ordered}
+        for entry in ordered:
             digest = self._digests.of(entry)
             if digest is None:
                 # Somebody has just removed it.
@@ -91,6 +110,8 @@ class Records:
                     digest,
                     core or self._metadata.of(entry),
                     self._yanks.reason(entry),
+                    entry.name in self._provenance,
+                    f"{entry.path}{SIGNATURE}" in paths,
                 )
             )
         return Project(name, tuple(files), complete)

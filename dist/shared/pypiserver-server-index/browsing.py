@@ -53,8 +53,10 @@ class Browsing:
         record = self._records.project(name, entries)
         # Whoever asks for what is not here leaves nothing behind.
         self._findings.keep(name)
-        text = rendering.project_json(record) if as_json else rendering.project_html(record)
-        if not record.complete:
+        root = f"{request.urlparts.scheme}://{request.urlparts.netloc}"
+        text = rendering.project_json(record, root) if as_json else rendering.project_html(record, root)
+        if not record.complete or record.is_attested:
+            # The address of a provenance object has the host that this client has used.
             response.content_type = JSON if as_json else response.content_type
             return text
         return self._kept(name, text, begun, ".json" if as_json else ".html")

@@ -7,7 +7,7 @@ import os
 import stat
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from server.index.names import name_and_version
 from server.volume.content import SETTLED_NS, Stamp
@@ -17,11 +17,28 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from server.index.listing import Change, Listing
-    from server.index.yanks import Yanks
 
 PAUSE_SECONDS = 1.0
 """How long the thread rests between two looks at the directories' times of change."""
 _log = logging.getLogger("watch")
+
+
+class OwnRecords(Protocol):
+    """What this server keeps on the volume beside the packages, and shows in the index."""
+
+    def rescan(self) -> None:
+        """Read what is there.
+
+        Raises:
+            OSError: The volume cannot be read.
+        """
+
+    def look(self) -> None:
+        """Read it if it has changed.
+
+        Raises:
+            OSError: The volume cannot be read.
+        """
 
 
 class Watch:
@@ -34,7 +51,7 @@ class Watch:
         self,
         root: Path,
         listing: Listing,
-        yanks: Yanks,
+        own: Iterable[OwnRecords],
         stale: Callable[[Change], None],
         *,
         unfinished: Callable[[], frozenset[str]],
@@ -46,7 +63,7 @@ class Watch:
         Args:
             root: Where the files are.
             listing: What is to be like it.
-            yanks: Is asked to look too.
+            own: Are asked to look too.
             stale: Is told what has changed.
             unfinished: Says which names in `root` must not be listed.
             times_tell: Whether a directory's time of change says that it has changed; it does not in a bucket.
@@ -54,7 +71,7 @@ class Watch:
         """
         self._root = root
         self._listing = listing
-        self._yanks = yanks
+        self._own = tuple(own)
         self._stale = stale
         self._unfinished = unfinished
         self._times_tell = times_tell
@@ -82,7 +99,8 @@ class Watch:
         for directory in self._listing.directories():
             if directory not in times:
                 self._take(directory, set(), {}, self._listing.moment())
-        self._yanks.rescan()
+        for each in self._own:
+            each.rescan()
 
     def look(self) -> None:
         """List the directories that have changed, and of them only what is new in them.
@@ -92,7 +110,8 @@ class Watch:
         """
         for directory, known in list(self._times.items()):
             self._look_at(directory, known)
-        self._yanks.look()
+        for each in self._own:
+            each.look()
 
     def _look_at(self, directory: str, known: int | None) -> None:
         try:

@@ -90,9 +90,12 @@ class Actions:
     def _publish(self, form: Mapping[str, str]) -> None:
         files = self._uploads.files(form)
         for filename, _ in files:
-            if filename in self._listing:
-                raise existing(filename)
-        for filename, draft in files:
+            if twin := self._listing.twin(filename):
+                raise existing(twin)
+        provenance = self._uploads.provenance(form)
+        (filename, draft), *signatures = files
+        self._packages.add(filename, draft, provenance)
+        for filename, draft in signatures:
             self._packages.add(filename, draft)
         # For the gateway's log and its metrics.
         response.set_header("X-Stored", "yes")

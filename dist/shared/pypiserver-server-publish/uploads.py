@@ -12,7 +12,7 @@ from packaging.version import InvalidVersion, Version
 
 from server.http.bottle import HTTPError, request
 from server.http.errors import RefusedError, unavailable
-from server.index import metadata
+from server.index import attestations, metadata
 from server.index.names import name_and_version, normalised
 from server.publish import forms
 from server.publish.body import Body
@@ -35,7 +35,7 @@ _FIELDS = {
     "name": 1000,
     "version": 1000,
     "reason": 10_000,
-    "attestations": 128 * 2**10,
+    attestations.FIELD: attestations.LONGEST,
     "gpg_signature": 64 * 2**10,
     **dict.fromkeys(FORM_FIELDS, 200),
 }
@@ -46,13 +46,15 @@ _PROJECT = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 class Uploads:
     """Receives the forms of the one address that is written to."""
 
-    def __init__(self, publisher: Publisher, exists: Callable[[str], bool], problem: Callable[[], str | None]) -> None:
+    def __init__(
+        self, publisher: Publisher, twin: Callable[[str], str | None], problem: Callable[[], str | None]
+    ) -> None:
         """Write what comes to a draft of `publisher`.
 
-        Refuse what `exists`, and every file while there is a `problem` with the volume.
+        Refuse what has a `twin`, and every file while there is a `problem` with the volume.
         """
         self._publisher = publisher
-        self._exists = exists
+        self._twin = twin
         self._problem = problem
 
     @contextmanager
@@ -103,6 +105,19 @@ class Uploads:
         metadata.check(content.raw_filename, content.file.content())
         return [(each.raw_filename, each.file) for each in sent]
 
+    def provenance(self, form: Mapping[str, str]) -> bytes | None:
+        """The provenance object of the package in a form, None if it has no attestations.
+
+        Raises:
+            RefusedError: They are not of the form of PEP 740, or about another file.
+        """
+        if not form.get(attestations.FIELD):
+            return None
+        content = request.files["content"]
+        return attestations.provenance_object(
+            request.forms.getunicode(attestations.FIELD), content.raw_filename, content.file.digest.partition("=")[2]
+        )
+
     def _receive(self, body: Body, drafts: list[HashedDraft]) -> None:
         """Read the body into what bottle knows as the form."""
 
@@ -142,8 +157,8 @@ class Uploads:
         guess = name_and_version(filename)
         if not guess or not _PROJECT.fullmatch(normalised(guess[0])):
             raise RefusedError(f"Bad filename: {filename}")
-        if self._exists(filename):
-            raise existing(filename)
+        if twin := self._twin(filename):
+            raise existing(twin, filename)
 
 
 class _Nowhere:
@@ -179,7 +194,9 @@ def _comparable(version: str) -> Version | str:
         return version
 
 
-def existing(filename: str) -> HTTPError:
-    """The answer to an upload whose name there is already."""
+def existing(filename: str, sent: str = "") -> HTTPError:
+    """The answer to an upload of which there is this file already, perhaps under another name than was `sent`."""
     # To twine too, to which pypiserver says 400: 409 says what is wrong.
-    return HTTPError(HTTPStatus.CONFLICT, f"Package {filename!r} already exists! What is published cannot be replaced.")
+    same = "" if sent in ("", filename) else f" {sent!r} would replace it."
+    text = f"Package {filename!r} already exists! What is published cannot be replaced.{same}"
+    return HTTPError(HTTPStatus.CONFLICT, text)

@@ -37,7 +37,7 @@ def test_the_json_of_a_project(app: webtest.TestApp, settings: Settings, tmp_pat
     answer = app.get("/simple/my-pkg/", headers=HEADERS)
     assert answer.content_type == JSON
     assert answer.headers["Vary"] == "Accept"
-    assert answer.json["meta"] == {"api-version": "1.1"}
+    assert answer.json["meta"] == {"api-version": "1.3"}
     assert answer.json["versions"] == ["1.9", "1.9.0+local.1", "1.10"]
     page = ProjectPage.from_json_data(answer.json, base_url="http://localhost/simple/my-pkg/")
     assert [file.filename for file in page.packages] == [sdist.name, older.name, wheel.name]
@@ -117,7 +117,7 @@ def test_upload_time_is_the_file_s_time_of_change(app: webtest.TestApp, settings
 
 
 def test_the_json_of_the_index(app: webtest.TestApp, tmp_path: Path) -> None:
-    assert app.get("/simple/", headers=HEADERS).json == {"meta": {"api-version": "1.1"}, "projects": []}
+    assert app.get("/simple/", headers=HEADERS).json == {"meta": {"api-version": "1.3"}, "projects": []}
     publish(app, make_sdist(tmp_path, "b", "1.0"), make_sdist(tmp_path, "A.A", "1.0"))
     answer = app.get("/simple/", headers=HEADERS)
     assert answer.json["projects"] == [{"name": "a-a"}, {"name": "b"}]

@@ -18,8 +18,8 @@ def test_files_are_found_by_project_by_path_and_by_name() -> None:
     assert listing.add("sub", "my_pkg-2.0.tar.gz", STAMP) == Change(frozenset({"my-pkg"}), names=False)
     assert projects(listing) == ["my-pkg"]
     assert [entry.path for entry in listing.of_project("MY_pkg")] == ["My.Pkg-1.0.tar.gz", "sub/my_pkg-2.0.tar.gz"]
-    assert "my_pkg-2.0.tar.gz" in listing
-    assert "my_pkg-3.0.tar.gz" not in listing
+    assert listing.twin("My.Pkg-2.tar.gz") == "my_pkg-2.0.tar.gz"
+    assert listing.twin("my_pkg-3.0.tar.gz") is None
     entry = listing.at("My.Pkg-1.0.tar.gz")
     assert entry
     assert entry.digest == "sha256=0"
@@ -87,10 +87,10 @@ def test_totals_and_pages_follow_every_change() -> None:
     assert listing.totals() == (2, 1, 102, 30)
     assert paths() == ["a-1.0.zip#None", "sub/a-1.0.zip#sha256=2"]
     listing.remove("a-1.0.zip")
-    assert "a-1.0.zip" in listing, "there is another one of this name"
+    assert listing.twin("a-1.0.zip"), "there is another one of this name"
     listing.remove("sub/a-1.0.zip")
     listing.know(entry, Stamp(9, 9), "sha256=2")
-    assert "a-1.0.zip" not in listing
+    assert not listing.twin("a-1.0.zip")
     assert listing.totals() == (0, 0, 0, 30)
     assert paths() == []
 

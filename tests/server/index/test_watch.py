@@ -34,7 +34,7 @@ class Watched:
         self.watch = Watch(
             self.root,
             self.listing,
-            yanks,
+            (yanks,),
             self.changes.append,
             unfinished=publishing.unfinished,
             times_tell=settings.publish_method == "link",
@@ -133,7 +133,7 @@ def test_the_thread_says_that_the_mount_is_dead_and_goes_on(watched: Watched, mo
     assert watched.watch.problem() == "The package volume cannot be listed: Transport endpoint is not connected"
     monkeypatch.setattr(os, "scandir", real)
     (watched.root / "late-1.0.tar.gz").touch()
-    wait_for(lambda: "late-1.0.tar.gz" in watched.listing, "the thread to list again")
+    wait_for(lambda: watched.listing.at("late-1.0.tar.gz"), "the thread to list again")
     wait_for(lambda: watched.watch.problem() is None, "the problem to be over")
 
 
@@ -163,8 +163,8 @@ def test_what_is_published_during_a_walk_stays(watched: Watched, monkeypatch: py
 
     monkeypatch.setattr(os, "scandir", scandir)
     watched.watch.rescan()
-    assert "e-1.0.tar.gz" in watched.listing
-    assert "a-1.0.tar.gz" not in watched.listing
+    assert watched.listing.at("e-1.0.tar.gz")
+    assert not watched.listing.at("a-1.0.tar.gz")
 
 
 def test_a_file_with_a_marker_is_not_listed(settings: Settings) -> None:

@@ -8,8 +8,11 @@ import pytest
 
 from server.index.digests import Digests
 from server.index.listing import Change, Listing
+from server.index.provenance import Provenance
+from server.publish.claims import Claims
 from server.publish.packages import Packages
 from server.volume.content import Stamp
+from server.volume.own_files import OwnFiles
 
 if TYPE_CHECKING:
     import webtest
@@ -20,8 +23,9 @@ def test_a_file_that_is_gone_is_removed_without_an_error(tmp_path: Path) -> None
     listing.add("", "a-1.0.tar.gz", Stamp(1, 1))
     entry = listing.at("a-1.0.tar.gz")
     assert entry
-    Packages(tmp_path, listing, changes.append).remove(entry)
-    assert "a-1.0.tar.gz" not in listing
+    provenance = Provenance(OwnFiles(tmp_path, "provenance", in_place=False), changes.append)
+    Packages(tmp_path, listing, changes.append, Claims(tmp_path, shared=False), provenance).remove(entry)
+    assert not listing.twin("a-1.0.tar.gz")
     assert changes == [Change(frozenset({"a"}), names=True)]
 
 

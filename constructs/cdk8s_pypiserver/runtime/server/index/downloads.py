@@ -9,26 +9,41 @@ from typing import TYPE_CHECKING, Any
 
 from server.http.bottle import HTTPError, request, response, static_file
 from server.http.errors import from_os, unavailable
+from server.index.attestations import is_about
+from server.index.provenance import SUFFIX
 from server.volume.content import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from server.index.digests import Digests
     from server.index.listing import Listing
     from server.index.metadata import Metadata
+    from server.index.provenance import Provenance
 
 METADATA_SUFFIX = ".metadata"
 
 
 class Downloads:
-    """Answers with the files that are listed, and with the METADATA of wheels."""
+    """Answers with the files that are listed, and with the METADATA of wheels and the provenance of any."""
 
-    def __init__(self, root: Path, listing: Listing, metadata: Metadata, problem: Callable[[], str | None]) -> None:
+    def __init__(  # noqa: PLR0913
+        self,
+        root: Path,
+        *,
+        listing: Listing,
+        metadata: Metadata,
+        provenance: Provenance,
+        digests: Digests,
+        problem: Callable[[], str | None],
+    ) -> None:
         """Send the files of `listing` below `root`, and none while there is a `problem`."""
         self._root = root
         self._listing = listing
         self._metadata = metadata
+        self._provenance = provenance
+        self._digests = digests
         self._problem = problem
 
     def file(self, filename: str) -> object:
@@ -41,7 +56,7 @@ class Downloads:
         if problem := self._problem():
             raise unavailable(problem)
         if self._listing.at(filename) is None:
-            return self._metadata_of(filename)
+            return (self._provenance_of if filename.endswith(SUFFIX) else self._metadata_of)(filename)
         if not request.get_header("If-Modified-Since"):
             # bottle compares an empty one with a number.
             request.environ.pop("HTTP_IF_MODIFIED_SINCE", None)
@@ -63,6 +78,16 @@ class Downloads:
         if content is None:
             raise HTTPError(HTTPStatus.NOT_FOUND, f"Not Found ({entry.path} has no metadata)")
         response.content_type = "application/octet-stream"
+        return content
+
+    def _provenance_of(self, filename: str) -> bytes:
+        entry = self._listing.at(filename.removesuffix(SUFFIX))
+        content = self._provenance.read(entry.name) if entry else None
+        digest = self._digests.of(entry) if entry and content else None
+        # Somebody may have put another file in the place of the one that it is about.
+        if not (entry and content and digest and is_about(content, entry.name, digest.partition("=")[2])):
+            raise _missing(filename)
+        response.content_type = "application/json"
         return content
 
 

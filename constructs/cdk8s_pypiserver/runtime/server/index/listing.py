@@ -7,6 +7,7 @@ from sys import intern
 from typing import TYPE_CHECKING, NamedTuple
 
 from server.index.blocks import Blocks
+from server.index.identity import identity
 from server.index.names import name_and_version, normalised
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Listing:
         self._changes = 0
         self._births_and_deaths = 0
         self._removed: dict[tuple[str, str], int] = {}
-        self._names: dict[str, int] = {}
+        self._identities: dict[str, dict[str, str]] = {}
         self._project_lines = Blocks()
         self._path_lines = Blocks()
         self._size = 0
@@ -119,10 +120,21 @@ class Listing:
             files = sum(map(len, self._directories.values()))
             return Totals(files, len(self._projects), self._size, self._newest_ns)
 
-    def __contains__(self, name: object) -> bool:
-        """Whether a file of this name is listed, in whatever directory."""
+    def twin(self, filename: str) -> str | None:
+        """The name of a listed file, in whatever directory, that means the same file as this name; see `identity`."""
+        project = normalised((name_and_version(filename) or (filename, ""))[0])
         with self._lock:
-            return name in self._names
+            known, entries = self._identities.get(project), self._projects.get(project, [])
+            entries = entries if known else entries.copy()
+        if known is None:
+            # Of a project's files when the first is published to it: that takes a second of a hundred thousand.
+            known = {identity(entry.name): entry.name for entry in entries}
+            with self._lock:
+                now = self._projects.get(project, [])
+                known |= {identity(entry.name): entry.name for entry in now[len(entries) :]}
+                if now and now[: len(entries)] == entries:
+                    self._identities[project] = known
+        return known.get(identity(filename))
 
     def at(self, path: str) -> Entry | None:
         """The entry at a path relative to the package directory."""
@@ -215,7 +227,8 @@ class Listing:
         entry.digest = digest
         files.append(entry)
         self._directories.setdefault(directory, {})[name] = entry
-        self._names[name] = self._names.get(name, 0) + 1
+        if project in self._identities:
+            self._identities[project][identity(name)] = name
         self._path_lines.add(entry.path)
         self._count(stamp, 1)
         return frozenset({project})
@@ -229,9 +242,7 @@ class Listing:
             del self._directories[directory]
         self._path_lines.remove(entry.path)
         self._count(entry.stamp, -1)
-        self._names[name] -= 1
-        if not self._names[name]:
-            del self._names[name]
+        self._identities.pop(entry.project, None)
         of_project = self._projects[entry.project]
         of_project.remove(entry)
         if not of_project:

@@ -11,7 +11,7 @@ from server.http.bottle import HTTPError, request, response
 from server.http.errors import unavailable
 from server.http.limits import Limits, Needs
 from server.http.routes import Route, application
-from server.index import browsing, findings, yanks
+from server.index import browsing, findings, provenance, yanks
 from server.index.browsing import Browsing
 from server.index.digests import Digests
 from server.index.downloads import Downloads
@@ -19,6 +19,7 @@ from server.index.findings import Findings
 from server.index.listing import Listing
 from server.index.metadata import Metadata
 from server.index.pages import Pages
+from server.index.provenance import Provenance
 from server.index.records import Records
 from server.index.watch import Watch
 from server.index.yanks import Yanks
@@ -26,6 +27,7 @@ from server.pod import start
 from server.pod.metrics import Metrics
 from server.pod.settings import Settings
 from server.publish.actions import Actions
+from server.publish.claims import Claims
 from server.publish.methods import ABANDONED_SECONDS, publisher
 from server.publish.packages import Packages
 from server.publish.uploads import Uploads
@@ -59,10 +61,11 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
     listing = Listing()
     pages = Pages(settings.pages_directory, listing.stamp)
     withdrawn = Yanks(OwnFiles(root, yanks.DIRECTORY, in_place=in_place), pages.drop)
+    attested = Provenance(OwnFiles(root, provenance.DIRECTORY, in_place=in_place), pages.drop)
     watch = Watch(
         root,
         listing,
-        withdrawn,
+        (withdrawn, attested),
         pages.drop,
         unfinished=publishing.unfinished,
         times_tell=not in_place,
@@ -71,12 +74,20 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
     watch.rescan()
     found = Findings(OwnFiles(root, findings.DIRECTORY, in_place=in_place), listing)
     metadata = Metadata(root, volume.problem, found.recall, pages.keep_metadata)
-    records = Records(Digests(root, volume.problem, listing.know, found.recall), metadata, withdrawn, volume.problem)
+    digests = Digests(root, volume.problem, listing.know, found.recall)
+    records = Records(digests, metadata, withdrawn, attested, volume.problem)
     pages_of = Browsing(listing, records, pages, found)
-    downloads = Downloads(root, listing, metadata, volume.problem)
+    downloads = Downloads(
+        root,
+        listing=listing,
+        metadata=metadata,
+        provenance=attested,
+        digests=digests,
+        problem=volume.problem,
+    )
     actions = Actions(
-        uploads=Uploads(publishing, listing.__contains__, volume.problem),
-        packages=Packages(root, listing, pages.drop),
+        uploads=Uploads(publishing, listing.twin, volume.problem),
+        packages=Packages(root, listing, pages.drop, Claims(root, shared=settings.writers == "many"), attested),
         listing=listing,
         yanks=withdrawn,
         problem=volume.problem,

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from server.publish.claims import KEPT_SECONDS, UNFINISHED_SECONDS, Claims
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ONE, OTHER = "Demo-1.0.zip", "demo-1.0.0.tar.gz"
+
+
+def claims_of(root: Path) -> list[Path]:
+    return list((root / ".pypiserver/claims").iterdir())
+
+
+def age(root: Path, seconds: float) -> None:
+    for path in claims_of(root):
+        then = path.stat().st_mtime - seconds
+        os.utime(path, (then, then))
+
+
+@pytest.fixture
+def pods(tmp_path: Path) -> tuple[Claims, Claims]:
+    return Claims(tmp_path, shared=True), Claims(tmp_path, shared=True)
+
+
+def publish(claims: Claims, root: Path, name: str) -> None:
+    with claims.of(name):
+        (root / name).touch()
+
+
+def test_one_process_publishes_one_of_two_names_at_a_time(tmp_path: Path) -> None:
+    claims = Claims(tmp_path, shared=False)
+    with claims.of(ONE), pytest.raises(FileExistsError), claims.of(OTHER):
+        pass
+    with claims.of(OTHER):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_pods_publish_one_of_two_names(pods: tuple[Claims, Claims], tmp_path: Path) -> None:
+    with pods[0].of(ONE), pytest.raises(FileExistsError), pods[1].of(OTHER):
+        pass
+    publish(pods[0], tmp_path, ONE)
+    with pytest.raises(FileExistsError) as caught, pods[1].of(OTHER):
+        pass
+    assert caught.value.filename == ONE
+    with pods[1].of("demo-1.1.zip"):
+        pass
+
+
+def test_pods_that_race_have_one_winner(pods: tuple[Claims, Claims], tmp_path: Path) -> None:
+    start, published = threading.Barrier(8), []
+
+    def run(number: int) -> None:
+        start.wait()
+        for version in range(50):
+            name = f"{('demo', 'Demo')[number % 2]}-{version}{'.0' * (number // 2)}.zip"
+            try:
+                publish(pods[number % 2], tmp_path, name)
+            except FileExistsError:
+                continue
+            published.append(version)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(published) == list(range(50))
+
+
+def test_what_failed_or_is_gone_can_be_published(pods: tuple[Claims, Claims], tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="full"), pods[0].of(ONE):
+        raise OSError("full")
+    publish(pods[0], tmp_path, ONE)
+    (tmp_path / ONE).unlink()
+    publish(pods[1], tmp_path, OTHER)
+
+
+def test_a_claim_of_a_pod_that_crashed_ends(pods: tuple[Claims, Claims], tmp_path: Path) -> None:
+    publish(pods[0], tmp_path, ONE)
+    (path,) = claims_of(tmp_path)
+    path.write_bytes(b"")
+    with pytest.raises(FileExistsError), pods[1].of(OTHER):
+        pass
+    age(tmp_path, UNFINISHED_SECONDS)
+    publish(pods[1], tmp_path, OTHER)
+
+
+def test_old_claims_are_removed(pods: tuple[Claims, Claims], tmp_path: Path) -> None:
+    publish(pods[0], tmp_path, ONE)
+    age(tmp_path, KEPT_SECONDS)
+    publish(pods[1], tmp_path, "other-1.0.zip")
+    assert [path.read_text() for path in claims_of(tmp_path)] == ["other-1.0.zip"]
