@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cdk8s_pypiserver import PyPIServerSpec, SpecError
 from documents import DOCUMENTS, blocks
 from manifests import OVERLAYS, ROOT, by_kind, relative, render
 
@@ -19,7 +20,8 @@ def test_every_block_is_run_by_a_test() -> None:
             if kind in RUN_ELSEWHERE:
                 assert text in RUN_ELSEWHERE[kind]
             else:
-                assert kind in {"bash cluster", "bash url", "yaml kustomization"} or kind.startswith("python examples/")
+                tested = {"bash cluster", "bash url", "text refusal", "yaml kustomization", "yaml registry"}
+                assert kind in tested or kind.startswith("python examples/")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -53,6 +55,17 @@ def test_kustomizations_render(tmp_path: Path) -> None:
             kustomization[field] = [relative(folder, OVERLAYS / "any" / path) for path in kustomization.get(field, [])]
         (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
         assert by_kind(render(folder), "Deployment")
+
+
+def test_a_registry_that_cannot_work_is_refused_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = [block for document in DOCUMENTS for block in blocks(document)]
+    ((_, registry),) = (block for block in shown if block[0] == "yaml registry")
+    ((_, refusal),) = (block for block in shown if block[0] == "text refusal")
+    (tmp_path / "registry.yaml").write_text(registry)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SpecError) as refused:
+        PyPIServerSpec.from_yaml("registry.yaml")
+    assert f"{refused.value}\n" == refusal
 
 
 def test_the_readme_names_every_component_and_chart() -> None:

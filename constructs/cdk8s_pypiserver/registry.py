@@ -135,7 +135,7 @@ class PyPIServer(Sockets):
         rolling = self.spec.storage.several_pods_refused is None
         rolled = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
         return {
-            "replicas": None if self.spec.availability else self.spec.replicas,
+            "replicas": None if self.spec.availability else 1 if self.spec.replicas is None else self.spec.replicas,
             "strategy": rolled if rolling else {"type": "Recreate"},
             "selector": {"matchLabels": self.identity.selector},
             "template": self.pod.template(),

@@ -1,13 +1,15 @@
 """The spec of a registry, and what in it is right one by one and cannot work together."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
-from pydantic import Field, model_validator
-from typing_extensions import Self
+from pydantic import Field
 
 from .access.credentials import AuthSpec
 from .access.network_policy import NetworkPolicySpec
-from .base.model import Label, Spec, quantity
+from .base.fields import Form, UserId, quantity
+from .base.model import Spec
+from .base.problems import Problem
 from .exposure.gateway_tls import GatewayTLSSpec
 from .exposure.ingress import RegistryIngressSpec
 from .exposure.service import RegistryServiceSpec
@@ -15,7 +17,7 @@ from .monitoring.counting import MonitoringSpec
 from .monitoring.scraping import METRICS_PORT
 from .pod.gateway import GatewaySpec
 from .pod.server import ServerSpec
-from .scaling.availability import AvailabilitySpec
+from .scaling.availability import MOST_PODS, AvailabilitySpec
 from .storage.local import LocalVolumeSpec
 from .storage.s3 import S3VolumeSpec
 from .storage.shared import SharedVolumeSpec
@@ -23,11 +25,37 @@ from .storage.shared import SharedVolumeSpec
 AnyStorageSpec = Annotated[LocalVolumeSpec | SharedVolumeSpec | S3VolumeSpec, Field(discriminator="kind")]
 """A storage mode, told apart by `kind`."""
 
+LONGEST_SUFFIX = "-server-publish-0123456789"
+"""What is put behind the name of a registry, at most: a ConfigMap's, with the hash of its files."""
+
+MEMORY_AT_REST = 96 << 20
+"""Bytes that the server takes with 100,000 files and no upload (docs/performance.md: 73 MiB), and some to spare."""
+MEMORY_OF_AN_UPLOAD = 3 << 20
+"""Bytes that an upload takes in the server while it is received, whatever its size."""
+
+
+def _no_service_name(value: str) -> str | None:
+    if not value[0].isascii() or not value[0].isalpha():
+        return "must begin with a letter, as the name of a Service has to"
+    return None
+
+
+RegistryName = Annotated[
+    str,
+    Form(
+        r"[a-z](?:[-a-z0-9]*[a-z0-9])?",
+        "must be a name of lower-case letters, digits and -, with a letter first and a letter or digit last",
+        63 - len(LONGEST_SUFFIX),  # so that every name that is made of it can be a label
+        _no_service_name,
+    ),
+]
+"""Name of a registry: an RFC 1035 label that leaves room for suffixes."""
+
 
 class PyPIServerSpec(Spec):
     """A registry, a field for each concern."""
 
-    name: Label = "pypiserver"
+    name: RegistryName = "pypiserver"
     """Name of the objects; those of the second kind are called `<name>-<suffix>`."""
     storage: AnyStorageSpec = LocalVolumeSpec()
     """Where the packages are kept."""
@@ -45,97 +73,90 @@ class PyPIServerSpec(Spec):
     """HTTPS at the pod itself, for a registry without an Ingress; None leaves it to whatever stands in front."""
     network_policy: NetworkPolicySpec | None = None
     """Who may reach the pods, and that they reach nobody; None for no policy."""
-    replicas: Annotated[int, Field(ge=0)] = 1
-    """Pods, where there is no `availability`."""
+    replicas: Annotated[int, Field(ge=0, le=MOST_PODS)] | None = None
+    """Pods, where there is no `availability`; one by default."""
     availability: AvailabilitySpec | None = None
     """Autoscaler, disruption budget and spread; needs a SharedVolumeSpec."""
     monitoring: MonitoringSpec | None = None
     """Counters, scraping, alerts and a dashboard; None for none of them."""
-    user_id: Annotated[int, Field(ge=1)] | None = 9898
+    user_id: UserId | None = 9898
     """uid, gid and fsGroup of the pod; 9898 is pypiserver's own. None leaves the choice to the platform (OpenShift)."""
-    termination_grace_seconds: Annotated[int, Field(ge=30)] = 330
+    termination_grace_seconds: Annotated[int, Field(ge=30, le=86400)] = 330
     """Seconds a stopping pod has for the uploads and downloads that it has begun."""
 
-    @model_validator(mode="after")
-    def _works(self) -> Self:
-        refuse_what_cannot_work(self)
-        return self
+    def conflicts(self) -> Iterator[Problem]:
+        """Yield what is right in each concern and cannot work in one registry."""
+        yield from super().conflicts()
+        yield from _pods(self)
+        yield from _uploads(self)
+        yield from _volume(self)
+        yield from _ports(self)
+        if self.gateway_tls and self.ingress:
+            yield self.problem(
+                "gateway_tls",
+                f"cannot be had with ingress (host {self.ingress.host}): a controller asks the gateway in the clear, "
+                "which then answers nobody; end TLS at the Ingress (ingress.tls), or leave the Ingress out",
+            )
 
 
-def refuse_what_cannot_work(spec: PyPIServerSpec) -> None:
-    """Raise for the first combination that cannot work.
+def _pods(spec: PyPIServerSpec) -> Iterator[Problem]:
+    mode, one_pod = spec.storage.kind, spec.storage.several_pods_refused
+    if spec.replicas is not None and spec.availability:
+        yield spec.problem("replicas", "must be left out with availability, whose autoscaler counts the pods")
+    elif one_pod and (spec.replicas or 0) > 1:
+        yield spec.problem("replicas", f"must be 0 or 1 on storage of kind {mode}: {one_pod}; use shared storage")
+    if not spec.availability:
+        return
+    if one_pod:
+        reason = f"cannot be had on storage of kind {mode}: {one_pod}; use shared storage"
+        yield spec.problem("availability", reason)
+    concerns = {"server": spec.server, "gateway": spec.gateway, "monitoring": spec.monitoring}
+    for field, concern in concerns.items():
+        # A limit alone is the request too.
+        if concern and not (concern.resources.cpu_request or concern.resources.cpu_limit):
+            yield spec.problem(
+                f"{field}.resources.cpu_request",
+                "must be set with availability: the autoscaler measures CPU use against the requests of all containers",
+            )
 
-    Raises:
-        ValueError: names the fields, their values and the reason.
-    """
-    _second_pod(spec)
-    _scratch_below_the_uploads(spec)
-    _password_where_others_read(spec)
-    _mount_without_owner(spec)
-    _port_taken_twice(spec)
-    _tls_ends_twice(spec)
 
-
-def _second_pod(spec: PyPIServerSpec) -> None:
-    kind, reason = type(spec.storage).__name__, spec.storage.several_pods_refused
-    if reason and spec.replicas > 1:
-        raise ValueError(f"replicas ({spec.replicas}) must be 0 or 1 on {kind}: {reason}; use SharedVolumeSpec")
-    if reason and spec.availability:
-        raise ValueError(
-            f"availability (min_replicas={spec.availability.min_replicas}) cannot be had on {kind}: {reason}; "
-            "use SharedVolumeSpec"
+def _uploads(spec: PyPIServerSpec) -> Iterator[Problem]:
+    largest, uploads = spec.gateway.max_upload, spec.gateway.concurrent_uploads
+    if spec.storage.spools_uploads and quantity(spec.server.temporary_size) < uploads * quantity(largest):
+        yield spec.problem(
+            "server.temporary_size",
+            f"must hold gateway.concurrent_uploads ({uploads}) x gateway.max_upload ({largest}) on storage of kind "
+            f"{spec.storage.kind}: the pod is evicted when /tmp outgrows it",
+        )
+    if quantity(spec.storage.size) < quantity(largest):
+        reason = f"must not be above storage.size ({spec.storage.size}): such an upload could never be stored"
+        yield spec.problem("gateway.max_upload", reason)
+    limit, needed = spec.server.resources.memory_limit, MEMORY_AT_REST + uploads * MEMORY_OF_AN_UPLOAD
+    if limit and quantity(limit) < needed:
+        yield spec.problem(
+            "server.resources.memory_limit",
+            f"must be at least {needed >> 20}Mi for gateway.concurrent_uploads ({uploads}): {MEMORY_AT_REST >> 20}Mi "
+            f"for the index and {MEMORY_OF_AN_UPLOAD >> 20}Mi for each",
         )
 
 
-def _scratch_below_the_uploads(spec: PyPIServerSpec) -> None:
-    upload, uploads, size = (
-        quantity(spec.gateway.max_upload),
-        spec.gateway.concurrent_uploads,
-        spec.server.temporary_size,
-    )
-    if spec.storage.spools_uploads and quantity(size) < uploads * upload:
-        raise ValueError(
-            f"server.temporary_size ({size}) must hold gateway.concurrent_uploads ({uploads}) x gateway.max_upload "
-            f"({spec.gateway.max_upload}) on {type(spec.storage).__name__}: the pod is evicted when /tmp outgrows it"
-        )
-    if quantity(spec.storage.size) < upload:
-        raise ValueError(
-            f"gateway.max_upload ({spec.gateway.max_upload}) must not be above storage.size ({spec.storage.size}): "
-            "such an upload could never be stored"
-        )
-
-
-def _password_where_others_read(spec: PyPIServerSpec) -> None:
+def _volume(spec: PyPIServerSpec) -> Iterator[Problem]:
+    mode = spec.storage.kind
     if spec.auth.initial_password and not spec.storage.private_to_the_pod:
-        raise ValueError(
-            f"auth.initial_password (True) needs LocalVolumeSpec (got {type(spec.storage).__name__}): "
-            "the password is kept on the package volume, which others than this one pod can read there"
+        yield spec.problem(
+            "auth.initial_password",
+            f"cannot be had on storage of kind {mode}: the password is kept on the package volume, which others than "
+            "this one pod can read there",
         )
-
-
-def _mount_without_owner(spec: PyPIServerSpec) -> None:
     if spec.storage.owned_by_mount and spec.user_id is None:
-        raise ValueError(
-            f"user_id (None) must be a number on {type(spec.storage).__name__}: the mount names the owner of its files"
-        )
+        reason = f"must be a number on storage of kind {mode}: the mount names the owner of its files"
+        yield spec.problem("user_id", reason)
 
 
-def _port_taken_twice(spec: PyPIServerSpec) -> None:
-    ports = {"service.port": spec.service.port}
-    if spec.gateway_tls:
-        ports["gateway_tls.port"] = spec.gateway_tls.port
-    if spec.monitoring:
-        ports["the port that is scraped"] = METRICS_PORT
-    fields = list(ports)
-    for number, field in enumerate(fields):
-        for other in fields[:number]:
-            if ports[field] == ports[other]:
-                raise ValueError(f"{other} ({ports[other]}) must be another one: {field} has it")
-
-
-def _tls_ends_twice(spec: PyPIServerSpec) -> None:
-    if spec.gateway_tls and spec.ingress:
-        raise ValueError(
-            f"gateway_tls cannot be had with ingress (host={spec.ingress.host}): a controller asks the gateway in the "
-            "clear, which then answers nobody; end TLS at the Ingress (ingress.tls), or leave the Ingress out"
-        )
+def _ports(spec: PyPIServerSpec) -> Iterator[Problem]:
+    taken = {METRICS_PORT: "the port that is scraped"} if spec.monitoring else {}
+    for field in ("service.port", *(["gateway_tls.port"] if spec.gateway_tls else [])):
+        found = spec.problem(field, "")
+        if found.value in taken:
+            yield spec.problem(field, f"must be another one: {taken[found.value]} has it")
+        taken.setdefault(found.value, field)

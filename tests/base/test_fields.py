@@ -1,11 +1,15 @@
 """Types of fields: what Kubernetes takes is taken, and what it refuses is refused with a reason."""
 
+import contextlib
+import time
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from cdk8s_pypiserver.base import fields
+from cdk8s_pypiserver.base.identity import Identity
+from cdk8s_pypiserver.pod.template import Pod
 
 DIGEST = "@sha256:" + "0" * 64
 
@@ -30,6 +34,10 @@ TAKEN: dict[str, tuple[Any, list[Any]]] = {
     "label key": (fields.LabelKey, ["team", "example.org/Team_1.x", "a" * 253 + "/" + "b" * 63]),
     "label value": (fields.LabelValue, ["", "a", "A_b.c-1", "a" * 63]),
     "annotation key": (fields.AnnotationKey, ["nginx.ingress.kubernetes.io/proxy-body-size"]),
+    "network": (fields.Network, ["10.0.0.0/8", "0.0.0.0/0", "fd00::/8", "::/0", "192.0.2.1/32"]),
+    "address": (fields.Address, ["192.0.2.1", "2001:db8::1", "10.0.0.0/8", "FD00::/8", "2001:0db8:0::/32"]),
+    "argument": (fields.Argument, ["--keep-alive", "5", "a b", "ü"]),
+    "qualified name": (fields.QualifiedName, ["internal", "example.org/internal"]),
     "port": (fields.Port, [1, 65535]),
     "user": (fields.UserId, [1, 2**31 - 1]),
 }
@@ -154,6 +162,32 @@ REFUSED: dict[str, tuple[Any, dict[Any, str]]] = {
         {"a b": "must be letters, digits", "-a": "must be letters", "ü": "must be letters", "a" * 64: "at most 63"},
     ),
     "annotation key": (fields.AnnotationKey, {"a b": "must be an annotation key", "a//b": "must be an annotation key"}),
+    "network": (
+        fields.Network,
+        {
+            "": "must not be empty",
+            "10.0.0.1/8": "has bits beyond its mask: is 10.0.0.0/8 meant?",
+            "10.0.0.1": "must be a network (CIDR)",
+            "10.0.0.0/33": "is no address that there can be",
+            "256.0.0.0/8": "is no address that there can be",
+            "10.0.0.0/255.0.0.0": "must be a network (CIDR)",
+            "fd00::1/8": "is fd00::/8 meant?",
+            "10.0.0.0/٨": "must be a network",
+        },
+    ),
+    "address": (
+        fields.Address,
+        {
+            "proxy.example.org": "must be an address or a network",
+            "10": "must be an address or a network",
+            "192.0.2.1:80": "is no address",
+            "fe80::1%eth0": "must be an address",
+            "10.0.0.1 10.0.0.2": "must be an address",
+            "10.0.0.1;": "must be an address",
+        },
+    ),
+    "argument": (fields.Argument, {"": "must not be empty", "a\nb": "must be one argument", "a ": "white space"}),
+    "qualified name": (fields.QualifiedName, {"a b": "must be a name such as", "/": "must be a name such as"}),
     "port": (fields.Port, {0: "", 65536: "", -1: "", "80": "", 80.0: "", True: ""}),
     "user": (fields.UserId, {0: "", -1: "", 2**31: "", "9898": ""}),
 }
@@ -175,7 +209,9 @@ def test_what_cannot_work_is_refused_with_a_reason(kind: str, value: object) -> 
 
 
 def test_every_type_is_tried() -> None:
-    written = {name for name, value in vars(fields).items() if getattr(value, "__metadata__", None)} - {"Hosts"}
+    annotated = {name for name, value in vars(fields).items() if getattr(value, "__metadata__", None)}
+    # Of other types, and so tried with the fields that have them.
+    written = annotated - {"Annotations", "Hosts", "Peer"}
     tried = {name for name in written for type_, _ in REFUSED.values() if getattr(fields, name) is type_}
     assert tried == written
     assert TAKEN.keys() == REFUSED.keys()
@@ -192,9 +228,39 @@ def test_the_json_schema_has_the_pattern(kind: str) -> None:
         jsonschema.validate(" not this ", schema)
 
 
+def test_a_hostile_text_takes_no_time() -> None:
+    texts = [part * 250 for part in ("a", "a-", "a.", "a_", "a/", "0.", "-", "a__", "a/a-", ":", "1:")]
+    started = time.process_time()
+    for type_, _ in TAKEN.values():
+        for text in texts:
+            with contextlib.suppress(ValidationError):
+                TypeAdapter(type_).validate_python(text + "!")
+    assert time.process_time() - started < 2
+
+
 def test_an_amount_is_a_number() -> None:
     assert fields.quantity("1.5Gi") == 3 * 2**29
     assert fields.quantity("2") == 2
     assert fields.quantity("250m") * 4 == 1
     with pytest.raises(ValueError, match="must be a Kubernetes quantity"):
         fields.quantity("10 GB")
+
+
+def test_annotations_have_a_size() -> None:
+    annotations: TypeAdapter[Any] = TypeAdapter(fields.Annotations)
+    assert annotations.validate_python({"a": "b" * (2**18 - 1)})
+    with pytest.raises(ValidationError, match="must take at most 262144 bytes, takes 262145"):
+        annotations.validate_python({"a": "ü" * (2**17 - 1), "b": "c"})
+
+
+def test_labels_and_annotations_that_are_added_later_are_checked_too() -> None:
+    for add in (Identity("a").add_label, Pod(Identity("a"), default_container="a").add_label):
+        add("example.org/team", "a")
+        with pytest.raises(ValueError, match=r"label 'a b' \('c'\) must be a label key such as team"):
+            add("a b", "c")
+        with pytest.raises(ValueError, match=r"label 'a' \('c d'\) must be letters, digits"):
+            add("a", "c d")
+    for annotate in (Identity("a").add_annotation, Pod(Identity("a"), default_container="a").add_annotation):
+        annotate("example.org/on-call", "anybody at all")
+        with pytest.raises(ValueError, match=r"annotation 'a b' must be an annotation key such as team"):
+            annotate("a b", "c")

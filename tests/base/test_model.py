@@ -94,13 +94,21 @@ def test_all_that_cannot_work_together_is_said_at_once() -> None:
 
 
 def test_what_cannot_work_together_in_a_spec_within_is_said_where_it_stands() -> None:
+    class NamedDisk(Disk):
+        def conflicts(self) -> Iterator[Problem]:
+            yield self.problem("node", "must be named")
+            yield self.problem("node", "must be a node of the house")
+
     class House(Spec):
         shelf: Shelf = Shelf()
+        volume: Annotated[NamedDisk | Bucket, Field(discriminator="kind")]
         resources: Resources = Resources()
 
-    house = {"shelf": {"copies": 4}, "resources": {"cpu_request": "2", "cpu_limit": "1"}}
+    house = {"shelf": {"copies": 4}, "volume": {"kind": "disk"}, "resources": {"cpu_request": "2", "cpu_limit": "1"}}
     assert said(lambda: House.model_validate(house))[1:] == [
         "shelf.copies (4) must not be above 3 on a disk",
+        "volume.node (None) must be named",
+        "volume.node (None) must be a node of the house",
         "resources.cpu_request ('2') must not be above cpu_limit (1)",
     ]
 
@@ -130,6 +138,7 @@ def test_what_cannot_work_together_in_a_spec_within_is_said_where_it_stands() ->
         ({"disk": {"node": "a\ud800"}}, "disk.node ('a\\ud800') must not hold control characters"),
         ({"raw": {"a": [{"b": "\x1b[31m"}]}}, "raw.a[0].b ('\\x1b[31m') must not hold control characters"),
         ({"raw": {"a\0": 1}}, "raw[\"a\\u0000\"] ('a\\x00') must not hold control characters"),
+        ({"labels": {"a b": "c d"}}, "labels[\"a b\"] ('a b') must be a label key"),
         ({"budget": []}, "budget ([]) must be a whole number, or must be text"),
         (
             {True: 1},

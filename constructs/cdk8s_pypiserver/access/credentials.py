@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from cdk8s_pypiserver.base.config_files import runtime_files
-from cdk8s_pypiserver.base.model import Name, Spec
+from cdk8s_pypiserver.base.fields import Name
+from cdk8s_pypiserver.base.model import Spec
 
 if TYPE_CHECKING:
     from cdk8s_pypiserver.sockets import Sockets

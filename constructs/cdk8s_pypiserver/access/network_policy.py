@@ -1,8 +1,9 @@
 """The network policy: nobody reaches the pods and they reach nobody, but by the ways that the concerns named."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Literal
 
+from cdk8s_pypiserver.base.fields import Peer
 from cdk8s_pypiserver.base.model import Spec
 from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
 from cdk8s_pypiserver.pod.gateway import HTTPS_PORT_NAME, PORT_NAME
@@ -20,7 +21,7 @@ class NetworkPolicySpec(Spec):
     kubectl exec are never kept out.
     """
 
-    clients: Sequence[Mapping[str, Any]] = ({"podSelector": {}},)
+    clients: Sequence[Peer] = ({"podSelector": {}},)
     """Peers (NetworkPolicyPeer) that may reach the ports of the Service; by default the pods of the registry's own
     namespace. Without any, only the ingress controller may."""
 

@@ -3,13 +3,14 @@
 What is refused here is what Kubernetes, nginx or a container runtime would refuse later, when nobody is looking.
 """
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 # The suffixes of https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
@@ -22,11 +23,14 @@ _QUANTITY = re.compile(rf"(?P<number>{_NUMBER})(?P<suffix>[A-Za-z]*)")
 _LARGEST = 2**63 - 1
 """What Kubernetes, and nginx for sizes, count up to."""
 _MOST_CORES = 1000
+_LARGEST_ANNOTATIONS = 256 << 10
+"""Keys and values of all annotations of an object (apimachinery, TotalAnnotationSizeLimitB)."""
 
 _LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _PART = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_PART}(?:\.{_PART})*"
 _QUALIFIED = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_ADDRESS = r"[0-9A-Fa-f]*[.:][0-9A-Fa-f.:]*"
 # https://github.com/distribution/reference/blob/main/regexp.go
 _REGISTRY = r"[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?)*(?::[0-9]{1,5})?"
 _REPOSITORY = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
@@ -62,12 +66,13 @@ class Form:
         return {**handler(schema), "pattern": f"^(?:{self.pattern})$", "maxLength": self.longest}
 
     def _checked(self, value: str) -> str:
-        reason = self._reason(value)
+        reason = self.reason(value)
         if reason:
             raise ValueError(reason)
         return value
 
-    def _reason(self, value: str) -> str | None:
+    def reason(self, value: str) -> str | None:
+        """Return what is wrong with a text, or None."""
         if not value and not re.fullmatch(self.pattern, value):
             return f"must not be empty: it {self.words}"
         if value != value.strip():
@@ -75,6 +80,28 @@ class Form:
         if len(value) > self.longest:
             return f"must have at most {self.longest} characters, has {len(value)}"
         return self.refusal(value) or (None if re.fullmatch(self.pattern, value) else self.words)
+
+
+def check_label(key: str, value: str) -> None:
+    """Check a label that is added to what is there already.
+
+    Raises:
+        ValueError: Kubernetes would refuse it; names key, value and reason.
+    """
+    reason = _LABEL_KEY.reason(key) or _LABEL_VALUE.reason(value)
+    if reason:
+        raise ValueError(f"label {key!r} ({value!r}) {reason}")
+
+
+def check_annotation(key: str) -> None:
+    """Check the key of an annotation that is added to what is there already.
+
+    Raises:
+        ValueError: Kubernetes would refuse it; names key and reason.
+    """
+    reason = _ANNOTATION_KEY.reason(key)
+    if reason:
+        raise ValueError(f"annotation {key!r} {reason}")
 
 
 def quantity(value: str) -> Decimal:
@@ -140,10 +167,37 @@ def _punycode(value: str) -> str:
         return "write it as xn--…"
 
 
+def _no_network(value: str) -> str | None:
+    if not re.fullmatch(rf"{_ADDRESS}(?:/[0-9]{{1,3}})?", value):
+        return None
+    try:
+        meant = ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        return "is no address that there can be"
+    address = ipaddress.ip_address(value.partition("/")[0])
+    return None if address == meant.network_address else f"has bits beyond its mask: is {meant} meant?"
+
+
 def _qualified(what: str) -> Form:
     pattern = rf"(?:{_SUBDOMAIN}/)?{_QUALIFIED}"
     words = f"must be {what} such as team or example.org/team: letters, digits, - _ and . (63 at most after the /)"
     return Form(pattern, words, 253 + 1 + 63)
+
+
+def _known_peer(peer: Mapping[str, Any]) -> Mapping[str, Any]:
+    # An empty one, or one with a slip of the pen, would let in others than were meant.
+    if not peer or not peer.keys() <= {"podSelector", "namespaceSelector", "ipBlock"}:
+        raise ValueError("must have podSelector, namespaceSelector or both, or ipBlock")
+    if "ipBlock" in peer and len(peer) > 1:
+        raise ValueError("must have nothing beside ipBlock")
+    return peer
+
+
+def _small_enough(annotations: Mapping[str, str]) -> Mapping[str, str]:
+    size = sum(len(part.encode(errors="replace")) for item in annotations.items() for part in item)
+    if size > _LARGEST_ANNOTATIONS:
+        raise ValueError(f"must take at most {_LARGEST_ANNOTATIONS} bytes, takes {size}")
+    return annotations
 
 
 Bytes = Annotated[str, _bytes("1Mi")]
@@ -183,16 +237,45 @@ Image = Annotated[
 ]
 """A reference of a container image."""
 
-LabelKey = Annotated[str, _qualified("a label key")]
+_LABEL_KEY = _qualified("a label key")
+LabelKey = Annotated[str, _LABEL_KEY]
 """A key of a label."""
 
-LabelValue = Annotated[
-    str, Form(rf"(?:{_QUALIFIED})?", "must be letters, digits, - _ and . with a letter or digit at both ends", 63)
-]
+_LABEL_VALUE = Form(rf"(?:{_QUALIFIED})?", "must be letters, digits, - _ and . with a letter or digit at both ends", 63)
+LabelValue = Annotated[str, _LABEL_VALUE]
 """A value of a label; may be empty."""
 
-AnnotationKey = Annotated[str, _qualified("an annotation key")]
+QualifiedName = Annotated[str, _qualified("a name")]
+"""A name that may have a domain in front, such as a class of load balancers."""
+
+Network = Annotated[
+    str,
+    Form(rf"{_ADDRESS}/[0-9]{{1,3}}", "must be a network (CIDR) such as 10.0.0.0/8 or fd00::/8", 64, _no_network),
+]
+"""A network, as CIDR."""
+
+Address = Annotated[
+    str,
+    Form(
+        rf"{_ADDRESS}(?:/[0-9]{{1,3}})?",
+        "must be an address or a network (CIDR) such as 192.0.2.1 or fd00::/8",
+        64,
+        _no_network,
+    ),
+]
+"""An address of IPv4 or IPv6, or a network as CIDR."""
+
+Argument = Annotated[
+    str, Form(r"[^\x00-\x20](?:[^\x00-\x1f]*[^\x00-\x20])?", "must be one argument of a program", 1000)
+]
+"""An argument of a program."""
+
+_ANNOTATION_KEY = _qualified("an annotation key")
+AnnotationKey = Annotated[str, _ANNOTATION_KEY]
 """A key of an annotation."""
+
+Peer = Annotated[Mapping[str, Any], AfterValidator(_known_peer)]
+"""A NetworkPolicyPeer in plain fields."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 """A TCP port."""
@@ -203,7 +286,7 @@ UserId = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Labels = Mapping[LabelKey, LabelValue]
 """Labels of an object."""
 
-Annotations = Mapping[AnnotationKey, str]
+Annotations = Annotated[Mapping[AnnotationKey, str], AfterValidator(_small_enough)]
 """Annotations of an object."""
 
 Hosts = Annotated[Sequence[Host], Field(min_length=1)]

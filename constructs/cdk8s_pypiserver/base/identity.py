@@ -2,6 +2,8 @@
 
 import cdk8s
 
+from .fields import check_annotation, check_label
+
 APPLICATION = "pypiserver"
 """The value of app.kubernetes.io/name."""
 
@@ -56,8 +58,9 @@ class Identity:
         """Put a label on every object, those that are still to be made included, and on the pods.
 
         Raises:
-            ValueError: the label is one of those that select the pods.
+            ValueError: the label is one of those that select the pods, or Kubernetes would refuse it.
         """
+        check_label(key, value)
         if key in self.labels and key not in self._labels:
             raise ValueError(f"label {key} ({value}) cannot be changed: the registry's objects find each other by it")
         self._labels[key] = value
@@ -65,7 +68,12 @@ class Identity:
             each.metadata.add_label(key, value)
 
     def add_annotation(self, key: str, value: str) -> None:
-        """Put an annotation on every object, those that are still to be made included, and on the pods."""
+        """Put an annotation on every object, those that are still to be made included, and on the pods.
+
+        Raises:
+            ValueError: Kubernetes would refuse its key.
+        """
+        check_annotation(key)
         self._annotations[key] = value
         for each in self._objects:
             each.metadata.add_annotation(key, value)

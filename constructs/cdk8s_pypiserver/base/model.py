@@ -9,14 +9,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 from typing_extensions import Self
 
-from .fields import Bytes, Cpu, Host, Label, Name, Port, quantity
+from .fields import Bytes, Cpu, quantity
 from .problems import NO_VALUE, Problem, SpecError, problems_of
 from .problems import Path as ValuePath
 from .yaml_file import YamlFile
-
-__all__ = ["Host", "Label", "Name", "Port", "QuantityStr", "Resources", "Spec", "quantity"]
-
-QuantityStr = Bytes
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")

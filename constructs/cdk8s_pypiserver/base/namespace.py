@@ -5,8 +5,9 @@ from typing import Literal
 import cdk8s
 from constructs import Construct
 
+from .fields import Label
 from .identity import APPLICATION, KEPT
-from .model import Label, Spec
+from .model import Spec
 
 
 class NamespaceSpec(Spec):

@@ -8,6 +8,7 @@ from reprlib import Repr
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 Path = tuple[str | int, ...]
 """Where a value stands in a spec: names of fields, keys of mappings, indices of lists."""
@@ -116,34 +117,41 @@ class SpecError(ValueError):
 
 def problems_of(error: ValidationError, model: type[BaseModel], values: object) -> list[Problem]:
     """Return what pydantic found wrong with the values of a model."""
-    found: dict[Path, Problem] = {}
-    for each in _each(error, model, values):
-        before = found.get(each.path)
-        # Of a union, each type has its own reason.
-        both = before and before.reason != each.reason
-        found[each.path] = replace(each, reason=f"{before.reason}, or {each.reason}") if before and both else each
-    return list(found.values())
-
-
-def _each(error: ValidationError, model: type[BaseModel], values: object) -> Iterator[Problem]:
+    problems: list[Problem] = []
+    # Of a union, every type has a reason of its own; what the location says more than the path is such a type.
+    by_type: dict[Path, int] = {}
     for detail in error.errors(include_url=False):
-        kind, context = detail["type"], detail.get("ctx", {})
-        path, value = _path(detail["loc"], model, values), detail["input"]
-        cause = context.get("error")
-        if isinstance(cause, SpecError):
-            yield from (problem.within(path) for problem in cause.problems)
-        elif isinstance(cause, Exception):
-            yield Problem(path, value, str(cause))
-        elif kind == "extra_forbidden":
-            yield Problem(path, value, f"is no field here; {_advice(str(path[-1]), model)}")
-        elif kind == "union_tag_invalid":
-            choices = context["expected_tags"]
-            yield Problem((*path, context["discriminator"].strip("'")), context["tag"], f"must be one of {choices}")
-        elif kind == "union_tag_not_found":
-            yield Problem((*path, context["discriminator"].strip("'")), NO_VALUE, _REASONS[kind])
-        else:
-            reason = _REASONS.get(kind, detail["msg"].replace("Input should", "must")).format(**context)
-            yield Problem(path, NO_VALUE if kind in _ABOUT_NO_VALUE else value, reason)
+        path = _path(detail["loc"], model, values)
+        found = list(_problems(detail, path, model))
+        first = by_type.get(path)
+        if first is not None and problems[first].value is detail["input"]:
+            reasons = [problems[first].reason, *(problem.reason for problem in found)]
+            problems[first] = replace(problems[first], reason=", or ".join(reasons))
+            continue
+        if len(path) < len(detail["loc"]):
+            by_type[path] = len(problems)
+        problems.extend(found)
+    return problems
+
+
+def _problems(detail: ErrorDetails, path: Path, model: type[BaseModel]) -> Iterator[Problem]:
+    kind, context, value = detail["type"], detail.get("ctx", {}), detail["input"]
+    cause = context.get("error")
+    if isinstance(cause, SpecError):
+        yield from (problem.within(path) for problem in cause.problems)
+    elif isinstance(cause, Exception):
+        yield Problem(path, value, str(cause))
+    elif kind == "extra_forbidden":
+        yield Problem(path, value, f"is no field here; {_advice(str(path[-1]), model)}")
+    elif kind == "union_tag_invalid":
+        choices = context["expected_tags"]
+        yield Problem((*path, context["discriminator"].strip("'")), context["tag"], f"must be one of {choices}")
+    elif kind == "union_tag_not_found":
+        yield Problem((*path, context["discriminator"].strip("'")), NO_VALUE, _REASONS[kind])
+    elif kind in _REASONS:
+        yield Problem(path, NO_VALUE if kind in _ABOUT_NO_VALUE else value, _REASONS[kind].format(**context))
+    else:
+        yield Problem(path, value, detail["msg"].replace("Input should", "must"))
 
 
 def _path(location: Sequence[str | int], model: type[BaseModel], values: object) -> Path:

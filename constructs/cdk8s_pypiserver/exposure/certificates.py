@@ -6,8 +6,9 @@ from typing import Literal
 import cdk8s
 from constructs import Construct
 
+from cdk8s_pypiserver.base.fields import Name
 from cdk8s_pypiserver.base.identity import Identity
-from cdk8s_pypiserver.base.model import Name, Spec
+from cdk8s_pypiserver.base.model import Spec
 
 
 class IssuerSpec(Spec):

@@ -1,13 +1,12 @@
 """HTTPS at the pod itself, for clients that reach it without an Ingress."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from constructs import Construct
-from pydantic import Field
 
 from cdk8s_pypiserver.base.config_files import runtime_files
-from cdk8s_pypiserver.base.model import Host, Name, Port, Spec
+from cdk8s_pypiserver.base.fields import Hosts, Name, Port
+from cdk8s_pypiserver.base.model import Spec
 from cdk8s_pypiserver.pod.gateway import HTTPS_PORT, HTTPS_PORT_NAME
 
 from .certificates import IssuerSpec, certificate, secret_name
@@ -23,7 +22,7 @@ VOLUME = "tls"
 class GatewayCertificateSpec(IssuerSpec):
     """What cert-manager is asked for at the gateway."""
 
-    hosts: Annotated[Sequence[Host], Field(min_length=1)]
+    hosts: Hosts
     """Names that the certificate is for, such as `pypiserver.team.svc` within the cluster."""
 
 

@@ -1,13 +1,15 @@
 """The Ingress, and the certificate that it shows."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 from constructs import Construct
 from pydantic import Field
 
-from cdk8s_pypiserver.base.model import Host, Name, Spec
+from cdk8s_pypiserver.base.fields import Annotations, Host, Name, Peer
+from cdk8s_pypiserver.base.model import Spec
 from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
+from cdk8s_pypiserver.base.problems import Problem
 from cdk8s_pypiserver.pod.gateway import PORT_NAME
 
 from .certificates import IssuerSpec, certificate, secret_name
@@ -45,9 +47,9 @@ class RegistryIngressSpec(Spec):
     """Other names of the same registry; `registry.index_url` has the first."""
     class_name: Name | None = None
     """IngressClass; the cluster's default if none is named."""
-    annotations: Mapping[str, str] = Field(default_factory=dict)
+    annotations: Annotations = Field(default_factory=dict)
     """Annotations of the Ingress; they count more than the usual ones of the same name."""
-    controllers: Annotated[Sequence[Mapping[str, Any]], Field(min_length=1)] = (
+    controllers: Annotated[Sequence[Peer], Field(min_length=1)] = (
         {
             "namespaceSelector": {
                 "matchExpressions": [
@@ -68,6 +70,12 @@ class RegistryIngressSpec(Spec):
     def hosts(self) -> list[str]:
         """All names."""
         return [self.host, *self.further_hosts]
+
+    def conflicts(self) -> Iterator[Problem]:
+        """Yield a host that is there twice."""
+        yield from super().conflicts()
+        if len(set(self.hosts)) < len(self.hosts):
+            yield self.problem("further_hosts", f"must name each host once, and not host ({self.host})")
 
 
 class Ingress(Construct):

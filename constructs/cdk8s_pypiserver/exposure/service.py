@@ -1,12 +1,14 @@
 """The Service in front of the pods."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from cdk8s_pypiserver.base.model import Port, Spec
+from cdk8s_pypiserver.base.fields import Annotations, Network, Port, QualifiedName
+from cdk8s_pypiserver.base.model import Spec
 from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
+from cdk8s_pypiserver.base.problems import Problem
 from cdk8s_pypiserver.pod.gateway import PORT, PORT_NAME
 
 if TYPE_CHECKING:
@@ -20,13 +22,13 @@ class RegistryServiceSpec(Spec):
     """Port of the Service."""
     type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
     """How the Service can be reached; a registry that leaves the cluster wants `gateway_tls` too."""
-    annotations: Mapping[str, str] = Field(default_factory=dict)
+    annotations: Annotations = Field(default_factory=dict)
     """Annotations of the Service, as load balancers go by."""
     node_port: Port | None = None
     """Port on every node, with NodePort or LoadBalancer; the cluster chooses one if none is named."""
-    load_balancer_class: str | None = None
+    load_balancer_class: QualifiedName | None = None
     """Which load balancer takes the Service; the cloud's own if none is named."""
-    load_balancer_source_ranges: Sequence[str] = ()
+    load_balancer_source_ranges: Sequence[Network] = ()
     """Networks (CIDR) that the load balancer lets through; all if none is named."""
     external_traffic_policy: Literal["Cluster", "Local"] | None = None
     """Local keeps the client's address and uses the pods of the node that was reached; NodePort and LoadBalancer."""
@@ -36,6 +38,25 @@ class RegistryServiceSpec(Spec):
     """IPv4, IPv6 or both; the cluster's default if nothing is said."""
     ip_families: Sequence[Literal["IPv4", "IPv6"]] = ()
     """Which families, and which comes first; the cluster's default if nothing is said."""
+
+    def conflicts(self) -> Iterator[Problem]:
+        """Yield what the API server takes with another type of Service only."""
+        yield from super().conflicts()
+        needs = {
+            "node_port": ("NodePort", "LoadBalancer"),
+            "external_traffic_policy": ("NodePort", "LoadBalancer"),
+            "load_balancer_class": ("LoadBalancer",),
+            "load_balancer_source_ranges": ("LoadBalancer",),
+        }
+        for field, types in needs.items():
+            if getattr(self, field) and self.type not in types:
+                yield self.problem(field, f"needs the type {' or '.join(types)} (type is {self.type})")
+        if len(set(self.ip_families)) < len(self.ip_families):
+            yield self.problem("ip_families", "must not name a family twice")
+        elif len(self.ip_families) > 1 and self.ip_family_policy in (None, "SingleStack"):
+            yield self.problem(
+                "ip_families", "must be one unless ip_family_policy is PreferDualStack or RequireDualStack"
+            )
 
 
 class Service(KubernetesObject):

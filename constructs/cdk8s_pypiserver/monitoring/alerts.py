@@ -1,14 +1,13 @@
 """What is worth a rule: figures that the dashboard and the alerts share, and alerts that somebody can act on."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 from constructs import Construct
-from pydantic import AfterValidator
 
+from cdk8s_pypiserver.base.fields import Form
 from cdk8s_pypiserver.base.identity import Identity
-from cdk8s_pypiserver.base.model import Name, Spec
+from cdk8s_pypiserver.base.model import Spec
 from cdk8s_pypiserver.base.objects import KubernetesObject
 
 from . import objectives
@@ -21,28 +20,32 @@ HOUR_SECONDS = 60 * 60
 DAY_SECONDS = 24 * HOUR_SECONDS
 CERTIFICATE_DAYS = 14
 """How long before its end a certificate is worth an alert: cert-manager renews when a third of its life is left."""
-_AGE = re.compile(r"([1-9][0-9]{0,3})([hd])")
 _UNITS = {"h": HOUR_SECONDS, "d": DAY_SECONDS}
+
+Age = Annotated[str, Form(r"[1-9][0-9]{0,3}[hd]", "must be whole hours or days such as 26h or 8d", 5)]
+"""How old something may be."""
+
+CronJobName = Annotated[
+    str,
+    Form(
+        r"[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?",
+        "must be a name of lower-case letters, digits, - and ., with a letter or digit at both ends",
+        52,  # Kubernetes adds eleven characters for the name of a Job
+    ),
+]
+"""Name of a CronJob."""
 
 
 def _age_seconds(age: str) -> int:
-    match = _AGE.fullmatch(age)
-    if match is None:
-        raise ValueError("must be whole hours or days such as 26h or 8d")
-    return int(match[1]) * _UNITS[match[2]]
-
-
-def _age(value: str) -> str:
-    _age_seconds(value)
-    return value
+    return int(age[:-1]) * _UNITS[age[-1]]
 
 
 class BackupAlertSpec(Spec):
     """A backup whose age is watched by alerts, through kube-state-metrics; the project itself makes none."""
 
-    cron_job: Name
+    cron_job: CronJobName
     """CronJob, in the registry's namespace, whose success is a backup."""
-    max_age: Annotated[str, AfterValidator(_age)] = "26h"
+    max_age: Age = "26h"
     """How long ago the last success may be, in hours or days: by default what a daily backup needs, with two hours for
     one that takes longer."""
 

@@ -1,16 +1,17 @@
 """What Prometheus and Grafana get: counters of every request, how to scrape them, alerts and a dashboard."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from constructs import Construct
-from pydantic import Field, model_validator
-from typing_extensions import Self
+from pydantic import Field
 
 from cdk8s_pypiserver.base import images
 from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
-from cdk8s_pypiserver.base.model import Name, Resources, Spec
+from cdk8s_pypiserver.base.fields import Image, Labels, Name, Peer
+from cdk8s_pypiserver.base.model import Resources, Spec
 from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
+from cdk8s_pypiserver.base.problems import Problem
 from cdk8s_pypiserver.pod.hardening import hardened, http_probe, mount, requirements, variables
 
 from . import alerts, dashboard, scraping
@@ -53,17 +54,17 @@ def arguments(*, programs: str, log_address: str, port: int) -> list[str]:
 class MonitoringSpec(Spec):
     """Counters, and what makes use of them."""
 
-    image: str = images.METRICS
+    image: Image = images.METRICS
     """Image; another one must hold mtail as its entry point, 3.2.22 or later: 3.0 reads fifty lines a second at
     most, and redirects alone can bring more."""
     scrape: Literal["service-monitor", "pod-monitor", "annotations"] = "service-monitor"
     """How Prometheus finds the pods: an object of the Prometheus operator, or prometheus.io annotations."""
     interval_seconds: Annotated[int, Field(ge=5, le=300)] = 30
     """Seconds between two scrapes, where an object of the operator says so."""
-    object_labels: Mapping[str, str] = Field(default_factory=dict)
+    object_labels: Labels = Field(default_factory=dict)
     """Labels of the operator's objects besides the usual ones: many a Prometheus takes only those with a label of its
     own, such as `release: kube-prometheus-stack`."""
-    scrapers: Annotated[Sequence[Mapping[str, Any]], Field(min_length=1)] = (
+    scrapers: Annotated[Sequence[Peer], Field(min_length=1)] = (
         {
             "namespaceSelector": {
                 "matchExpressions": [
@@ -85,21 +86,17 @@ class MonitoringSpec(Spec):
     resources: Resources = Resources(cpu_request="10m", memory_request="25Mi", memory_limit="64Mi")
     """Requests and limits."""
 
-    @model_validator(mode="after")
-    def _known_job(self) -> Self:
+    def conflicts(self) -> Iterator[Problem]:
+        """Yield rules that nobody could tell what they are about, and what needs rules."""
+        yield from super().conflicts()
         if self.rules and self.scrape == "annotations":
-            raise ValueError(
-                f"rules ({self.rules}) must be False with scrape ({self.scrape}): without a monitor object nobody says "
-                "which job the rules are about"
+            reason = (
+                "must be False with scrape (annotations): without a monitor object nobody says which job they are about"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _known_rules(self) -> Self:
+            yield self.problem("rules", reason)
         for field, value in (("certificate", self.certificate), ("backup", self.backup and self.backup.cron_job)):
             if value and not self.rules:
-                raise ValueError(f"rules (False) must be True with {field} ({value}): an alert about it is a rule")
-        return self
+                yield self.problem("rules", f"must be True with {field} ({value}): an alert about it is a rule")
 
 
 class Monitoring(Construct):

@@ -9,8 +9,9 @@ from pydantic import Field
 
 from cdk8s_pypiserver.base import images
 from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
+from cdk8s_pypiserver.base.fields import Address, Bytes, Image, UploadSize
 from cdk8s_pypiserver.base.identity import Identity
-from cdk8s_pypiserver.base.model import QuantityStr, Resources, Spec
+from cdk8s_pypiserver.base.model import Resources, Spec
 from cdk8s_pypiserver.base.objects import Manifest
 from cdk8s_pypiserver.storage.mode import PACKAGES_DIRECTORY, PACKAGES_VOLUME
 
@@ -48,17 +49,17 @@ _OF_A_CONCERN = re.compile(rf"(?:{'|'.join(get_args(Place))})-.*\.conf")
 class GatewaySpec(Spec):
     """The container in front of the server."""
 
-    image: str = images.GATEWAY
+    image: Image = images.GATEWAY
     """Image; another one must hold nginx 1.22 or later with the auth_request module."""
-    max_upload: QuantityStr = "1Gi"
+    max_upload: UploadSize = "1Gi"
     """Largest upload; a larger one gets 413."""
     concurrent_uploads: Annotated[int, Field(ge=1, le=256)] = 20
     """Uploads that are received at once, each by a thread of the server; one more gets 503 and is asked to come
     again."""
-    temporary_size: QuantityStr = "4Gi"
+    temporary_size: Bytes = "4Gi"
     """Scratch space in /tmp: answers of the server that clients are slow to read. Uploads go through without standing
     there. A bound, not a reservation."""
-    trusted_proxies: Sequence[str] = ()
+    trusted_proxies: Sequence[Address] = ()
     """Addresses or networks (CIDR) of the proxies in front, whose X-Forwarded-For names the client; without any, the
     client is whoever connects."""
     log_level: Literal["debug", "info", "notice", "warn", "error", "crit"] = "error"

@@ -8,8 +8,9 @@ from pydantic import Field
 
 from cdk8s_pypiserver.base import images
 from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files, runtime_folders
+from cdk8s_pypiserver.base.fields import Argument, Bytes, Image
 from cdk8s_pypiserver.base.identity import Identity
-from cdk8s_pypiserver.base.model import QuantityStr, Resources, Spec
+from cdk8s_pypiserver.base.model import Resources, Spec
 from cdk8s_pypiserver.base.objects import Manifest
 from cdk8s_pypiserver.storage.mode import PACKAGES_DIRECTORY, PACKAGES_VOLUME
 
@@ -36,7 +37,7 @@ SCRATCH_VOLUME = "server-tmp"
 class ServerSpec(Spec):
     """The container that stores packages and makes the index pages."""
 
-    image: str = images.SERVER
+    image: Image = images.SERVER
     """Image; another one must hold pypiserver 2.4, gunicorn and passlib."""
     threads: Annotated[int, Field(ge=6, le=256)] = 64
     """Requests that are worked on at once, beside uploads (GatewaySpec.concurrent_uploads), each of which has a thread
@@ -46,11 +47,11 @@ class ServerSpec(Spec):
     bytes, which breaks every lock file that names the old ones."""
     ready_timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 3
     """Seconds within which the package volume must answer for the pod to be ready."""
-    arguments: Sequence[str] = ()
+    arguments: Sequence[Argument] = ()
     """Further arguments of gunicorn, which runs the server."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity of what is logged."""
-    temporary_size: QuantityStr = "20Gi"
+    temporary_size: Bytes = "20Gi"
     """Scratch space in /tmp: on S3VolumeSpec each upload stands there once while it is received; elsewhere it goes onto
     the volume as it comes. A bound, not a reservation."""
     resources: Resources = Resources(memory_limit="1Gi")

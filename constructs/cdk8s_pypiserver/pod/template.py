@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from cdk8s_pypiserver.base.fields import check_annotation, check_label
 from cdk8s_pypiserver.base.identity import Identity
 from cdk8s_pypiserver.base.objects import Manifest
 
@@ -72,15 +73,21 @@ class Pod:
         self._add(self._volumes, "volume", volume, name)
 
     def add_annotation(self, key: str, value: str) -> None:
-        """Put an annotation on the pods alone."""
+        """Put an annotation on the pods alone.
+
+        Raises:
+            ValueError: Kubernetes would refuse its key.
+        """
+        check_annotation(key)
         self._annotations[key] = value
 
     def add_label(self, key: str, value: str) -> None:
         """Put a label on the pods alone.
 
         Raises:
-            ValueError: the label is one of those that select the pods.
+            ValueError: the label is one of those that select the pods, or Kubernetes would refuse it.
         """
+        check_label(key, value)
         if key in self._identity.selector:
             raise ValueError(f"label {key} ({value}) cannot be changed: the Service finds the pods by it")
         self._labels[key] = value

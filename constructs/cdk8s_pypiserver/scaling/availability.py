@@ -4,39 +4,43 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from constructs import Construct
-from pydantic import Field, model_validator
-from typing_extensions import Self
+from pydantic import Field
 
 from cdk8s_pypiserver.base.identity import Identity
 from cdk8s_pypiserver.base.model import Spec
 from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
+from cdk8s_pypiserver.base.problems import Problem
 
 if TYPE_CHECKING:
     from cdk8s_pypiserver.sockets import Sockets
+
+MOST_PODS = 1000
+"""More are a slip of the pen."""
 
 
 class AvailabilitySpec(Spec):
     """What keeps the registry up while nodes come and go."""
 
-    min_replicas: Annotated[int, Field(ge=2)] = 2
+    min_replicas: Annotated[int, Field(ge=2, le=MOST_PODS)] = 2
     """Pods at rest."""
-    max_replicas: Annotated[int, Field(ge=2)] = 6
+    max_replicas: Annotated[int, Field(ge=2, le=MOST_PODS)] = 6
     """Pods under load."""
     cpu_percent: Annotated[int, Field(ge=1, le=1000)] = 70
     """Mean CPU use, in percent of the request, at which pods are added."""
-    min_available: Annotated[int, Field(ge=1)] = 1
+    min_available: Annotated[int, Field(ge=1, le=MOST_PODS)] = 1
     """Pods that evictions (a node being drained) leave running."""
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def conflicts(self) -> Iterator[Problem]:
+        """Yield an autoscaler that shrinks, and a budget that keeps nodes from being drained."""
+        yield from super().conflicts()
         if self.max_replicas < self.min_replicas:
-            raise ValueError(f"max_replicas ({self.max_replicas}) must not be below min_replicas ({self.min_replicas})")
+            yield self.problem("max_replicas", f"must not be below min_replicas ({self.min_replicas})")
         if self.min_available >= self.min_replicas:
-            raise ValueError(
-                f"min_available ({self.min_available}) must be below min_replicas ({self.min_replicas}): "
-                "otherwise no pod may be evicted at rest and a node can never be drained"
+            yield self.problem(
+                "min_available",
+                f"must be below min_replicas ({self.min_replicas}): otherwise no pod may be evicted at rest and a node "
+                "can never be drained",
             )
-        return self
 
 
 class Availability(Construct):

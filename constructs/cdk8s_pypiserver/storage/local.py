@@ -5,8 +5,8 @@ from typing import ClassVar, Literal
 
 from constructs import Construct
 
+from cdk8s_pypiserver.base.fields import Name
 from cdk8s_pypiserver.base.identity import Identity
-from cdk8s_pypiserver.base.model import Name
 
 from .mode import StorageSpec, Volume
 

@@ -1,16 +1,18 @@
 """What every storage mode has, and what the rest of a registry asks of it."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from constructs import Construct
 from pydantic import Field
 
 from cdk8s_pypiserver.base.config_files import runtime_files
+from cdk8s_pypiserver.base.fields import Annotations, Bytes, Labels, Name
 from cdk8s_pypiserver.base.identity import KEPT, Identity
-from cdk8s_pypiserver.base.model import Name, QuantityStr, Spec
+from cdk8s_pypiserver.base.model import Spec
 from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
+from cdk8s_pypiserver.base.problems import Problem
 
 if TYPE_CHECKING:
     from cdk8s_pypiserver.sockets import Sockets
@@ -23,15 +25,15 @@ PACKAGES_DIRECTORY = "/data/packages"
 class StorageSpec(Spec):
     """What the storage modes have in common."""
 
-    size: QuantityStr = "20Gi"
+    size: Bytes = "20Gi"
     """Size of the volume."""
     access_mode: Literal["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"]
     """How the volume may be mounted."""
     existing_claim: Name | None = None
     """Claim that is there already, used as it is; none is made then."""
-    claim_annotations: Mapping[str, str] = Field(default_factory=dict)
+    claim_annotations: Annotations = Field(default_factory=dict)
     """Annotations of the claim besides the usual ones."""
-    claim_labels: Mapping[str, str] = Field(default_factory=dict)
+    claim_labels: Labels = Field(default_factory=dict)
     """Labels of the claim besides the usual ones."""
 
     several_pods_refused: ClassVar[str | None] = None
@@ -42,6 +44,13 @@ class StorageSpec(Spec):
     """Whether the mount itself says who owns the files, so that fsGroup does nothing."""
     private_to_the_pod: ClassVar[bool] = False
     """Whether nobody but the registry's own pod reads the volume in normal operation."""
+
+    def conflicts(self) -> Iterator[Problem]:
+        """Yield what says how to make a claim where none is made."""
+        yield from super().conflicts()
+        for field in ("claim_annotations", "claim_labels", "storage_class"):
+            if self.existing_claim and getattr(self, field, None):
+                yield self.problem(field, f"must be left out: existing_claim ({self.existing_claim}) stays as it is")
 
     @abstractmethod
     def settings(self) -> Mapping[str, str]:

@@ -1,20 +1,58 @@
 """A bucket mounted by a CSI driver."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import cdk8s
 from constructs import Construct
 from pydantic import Field
 
+from cdk8s_pypiserver.base.fields import Bytes, Form, Label, Name
 from cdk8s_pypiserver.base.identity import KEPT, Identity
-from cdk8s_pypiserver.base.model import Label, Name, QuantityStr
 from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
+from cdk8s_pypiserver.base.problems import Problem
 
 from .mode import PACKAGES_VOLUME, StorageSpec, Volume
 
-BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
-Prefix = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$")]
+
+def _no_bucket(value: str) -> str | None:
+    if len(value) < 3:  # noqa: PLR2004
+        return f"must have at least 3 characters, has {len(value)}"
+    return "must not look like an address" if re.fullmatch(r"[0-9]+(?:\.[0-9]+){3}", value) else None
+
+
+def _outside(value: str) -> str | None:
+    return "must not have . or .. as a part" if {".", ".."} & set(value.split("/")) else None
+
+
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+BucketName = Annotated[
+    str,
+    Form(
+        r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*",
+        "must be a name of lower-case letters, digits, - and ., with a letter or digit at both ends and beside each .",
+        63,
+        _no_bucket,
+    ),
+]
+"""Name of a bucket."""
+
+Prefix = Annotated[
+    str,
+    Form(
+        r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*",
+        "must be a folder such as team/pypi: letters, digits, . _ and -, with a single / between two parts",
+        500,
+        _outside,
+    ),
+]
+"""A folder in a bucket."""
+
+MountOption = Annotated[
+    str, Form(r"--?[A-Za-z0-9][!-~]*(?: [!-~]+)?", "must be one option such as --no-checksum or --list-type 2", 500)
+]
+"""An option of GeeseFS."""
 
 
 class S3VolumeSpec(StorageSpec):
@@ -29,7 +67,7 @@ class S3VolumeSpec(StorageSpec):
     provisioning: Literal["static", "dynamic"] = "static"
     """static: a PersistentVolume of `bucket/prefix`, readable and stable. dynamic: a StorageClass, which gives each new
     claim a prefix `pvc-…` of its own."""
-    size: QuantityStr = "100Gi"
+    size: Bytes = "100Gi"
     """Size of the claim; a bucket does not enforce it."""
     access_mode: Literal["ReadWriteMany"] = "ReadWriteMany"
     """How the volume may be mounted; what the driver offers."""
@@ -41,9 +79,9 @@ class S3VolumeSpec(StorageSpec):
     told."""
     driver: Name = "ru.yandex.s3.csi"
     """Name of the CSI driver (yandex-cloud/k8s-csi-s3, pkg/driver/driver.go)."""
-    mount_memory: Annotated[int, Field(ge=100)] = 500
+    mount_memory: Annotated[int, Field(ge=100, le=1_000_000)] = 500
     """MB of memory that GeeseFS may use on the node, outside every pod's limit."""
-    mount_options: Sequence[str] = ()
+    mount_options: Sequence[MountOption] = ()
     """Further options of GeeseFS, such as `--no-checksum`; the last one counts where an option is there twice."""
     rescan_seconds: Annotated[int, Field(ge=1, le=3600)] = 5
     """How old a listing may be: GeeseFS keeps one for so long (--stat-cache-ttl; a minute by itself), and the server
@@ -54,6 +92,12 @@ class S3VolumeSpec(StorageSpec):
     )
     spools_uploads: ClassVar[bool] = True
     owned_by_mount: ClassVar[bool] = True
+
+    def conflicts(self) -> Iterator[Problem]:
+        """Yield a folder that nothing would go by."""
+        yield from super().conflicts()
+        if self.prefix and self.provisioning == "dynamic":
+            yield self.problem("prefix", "must be left out with provisioning (dynamic), where the driver chooses it")
 
     def settings(self) -> Mapping[str, str]:
         """See StorageSpec: no hard links, no cheap rename, and times of directories that prove nothing."""

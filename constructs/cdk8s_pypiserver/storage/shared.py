@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from constructs import Construct
 from pydantic import Field
 
+from cdk8s_pypiserver.base.fields import Name
 from cdk8s_pypiserver.base.identity import Identity
-from cdk8s_pypiserver.base.model import Name
 
 from .mode import StorageSpec, Volume
 
