@@ -13,9 +13,10 @@ from cdk8s_pypiserver.base.fields import Address, Bytes, Image, UploadSize
 from cdk8s_pypiserver.base.identity import Identity
 from cdk8s_pypiserver.base.model import Resources, Spec
 from cdk8s_pypiserver.base.objects import Manifest
-from cdk8s_pypiserver.storage.mode import PACKAGES_DIRECTORY, PACKAGES_VOLUME
 
 from .hardening import (
+    PACKAGES_DIRECTORY,
+    PACKAGES_VOLUME,
     RUN_DIRECTORY,
     RUN_VOLUME,
     before_stop,

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from cdk8s_pypiserver.base.model import Resources
 from cdk8s_pypiserver.base.objects import Manifest
 
+PACKAGES_DIRECTORY = "/data/packages"
+PACKAGES_VOLUME = "packages"
+"""Name of the package volume in the pod, and suffix of its claim."""
 RUN_DIRECTORY = "/run/pypiserver"
 RUN_VOLUME = "run"
 

@@ -12,11 +12,12 @@ from cdk8s_pypiserver.base.fields import Argument, Bytes, Image
 from cdk8s_pypiserver.base.identity import Identity
 from cdk8s_pypiserver.base.model import Resources, Spec
 from cdk8s_pypiserver.base.objects import Manifest
-from cdk8s_pypiserver.storage.mode import PACKAGES_DIRECTORY, PACKAGES_VOLUME
 
 from .gateway import HTTPS_PORT, Gateway
 from .gateway import PORT as GATEWAY_PORT
 from .hardening import (
+    PACKAGES_DIRECTORY,
+    PACKAGES_VOLUME,
     RUN_DIRECTORY,
     RUN_VOLUME,
     before_stop,

@@ -13,13 +13,10 @@ from cdk8s_pypiserver.base.identity import KEPT, Identity
 from cdk8s_pypiserver.base.model import Spec
 from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
 from cdk8s_pypiserver.base.problems import Problem
+from cdk8s_pypiserver.pod.hardening import PACKAGES_VOLUME
 
 if TYPE_CHECKING:
     from cdk8s_pypiserver.sockets import Sockets
-
-PACKAGES_VOLUME = "packages"
-"""Name of the volume in the pod, and suffix of the claim."""
-PACKAGES_DIRECTORY = "/data/packages"
 
 
 class StorageSpec(Spec):

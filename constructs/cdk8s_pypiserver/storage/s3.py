@@ -12,8 +12,9 @@ from cdk8s_pypiserver.base.fields import Bytes, Form, Label, Name
 from cdk8s_pypiserver.base.identity import KEPT, Identity
 from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
 from cdk8s_pypiserver.base.problems import Problem
+from cdk8s_pypiserver.pod.hardening import PACKAGES_VOLUME
 
-from .mode import PACKAGES_VOLUME, StorageSpec, Volume
+from .mode import StorageSpec, Volume
 
 
 def _no_bucket(value: str) -> str | None:
