@@ -231,7 +231,7 @@ class Sequence(RuleBasedStateMachine):
             digest = hashlib.sha256(content).hexdigest()
             anchor = f'<a href="/packages/{name}#sha256={digest}"'
             assert page.text.count(anchor) == 1
-            marked = page.text.partition(anchor)[2].startswith(" data-yanked=")
+            marked = " data-yanked=" in page.text.partition(anchor)[2].partition(">")[0]
             assert marked == (self.model.yanked(name) is not False)
             assert self.running.gateway.get(f"/packages/{name}", *READER).content == content
             if name.endswith(".whl"):
