@@ -32,6 +32,10 @@ ENOUGH = 100_000
 READY_SECONDS, MEMORY_MIB, PAGE_MILLISECONDS = 10, 200, 100
 """The limits."""
 PICTURE = "growth.png"
+REQUESTS = 300
+"""Requests that the CPU time of one is the mean of."""
+FLAT = 1.5
+"""How much more CPU time a request may take with the most files than with the fewest."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class Figures:
     page: float
     slowest_page: float
     publish: float
+    requests: Mapping[str, float]
+    """CPU seconds of the server for a request, by what is asked for."""
 
 
 def measure(scale: Scale) -> Section:
@@ -71,6 +77,15 @@ def measure(scale: Scale) -> Section:
         section.rows.append(
             [f"{size:,}", number(each.ready), number(each.cpu), number(each.memory / 2**20), *milliseconds]
         )
+    section.notes.append(
+        f"CPU time of the server for a request, mean of {REQUESTS}, in µs: "
+        + "; ".join(
+            f"{size:,} files: {', '.join(f'{what} {number(cpu * 1e6)}' for what, cpu in each.requests.items())}"
+            for size, each in results.items()
+            if size
+        )
+        + "."
+    )
     section.targets += _targets(results)
     section.notes.append(_cost_of_a_file(results))
     _picture(section, results, scale.pictures)
@@ -90,6 +105,10 @@ def _targets(results: Mapping[int, Figures]) -> Iterator[Target]:
             (large.cpu - results[0].cpu) / most / ((small.cpu - results[0].cpu) / fewer),
             1.5,
         )
+    first, *_ = (size for size in results if size)
+    for what, cpu in large.requests.items():
+        name = f"CPU time of a request for {what}, {most:,} files against {first:,}"
+        yield Target(name, cpu / results[first].requests[what], FLAT)
     yield Target(f"publish, {most:,} files against {fewer:,}", large.publish / small.publish, 1.5)
     yield Target(f"first page, {most:,} files against {fewer:,}", large.page / small.page, 1.5)
 
@@ -111,9 +130,15 @@ def _picture(section: Section, results: Mapping[int, Figures], directory: Path) 
         "memory, MiB": {size: each.memory / 2**20 for size, each in filled.items()},
         "first request of a page, ms": {size: each.page * 1000 for size, each in filled.items()},
         "publish, ms": {size: each.publish * 1000 for size, each in filled.items()},
+        **{
+            f"CPU time of a request for {what}, µs": {size: each.requests[what] * 1e6 for size, each in filled.items()}
+            for what in next(iter(filled.values())).requests
+        },
     }
     draw_growth(directory / PICTURE, quantities)
-    section.pictures["Four quantities over the number of files, none of which grows faster than it"] = PICTURE
+    section.pictures[
+        "Quantities over the number of files: what a request costs does not grow, nothing else grows faster than it"
+    ] = PICTURE
 
 
 def _figures(directory: Path, size: int) -> Figures:
@@ -131,12 +156,13 @@ def _figures(directory: Path, size: int) -> Figures:
         pages = [f"/simple/project-{project:06}/" for project in projects[:SAMPLES]] if size else ["/simple/"]
         listing = _seconds(f"{server.url}/simple/")
         firsts = [_seconds(server.url + path, Accept=JSON) for path in pages]
+        costs = {what: _cpu_of_a_request(server, path) for what, path in _asked(size).items()}
         publish = median([_publish(server, each) for each in range(SAMPLES)])
     except requests.RequestException as error:
         raise RuntimeError(f"the server failed:\n{server.log}") from error
     finally:
         server.kill()
-    return Figures(ready, cpu, memory, listing, median(firsts), max(firsts), publish)
+    return Figures(ready, cpu, memory, listing, median(firsts), max(firsts), publish, costs)
 
 
 def _start(server: Server) -> tuple[float, float]:
@@ -168,6 +194,29 @@ def _seconds(url: str, **headers: str) -> float:
     begun = time.perf_counter()
     requests.get(url, headers=headers, timeout=PATIENCE).raise_for_status()
     return time.perf_counter() - begun
+
+
+def _asked(size: int) -> dict[str, str]:
+    """What is asked for over and over, by what it is."""
+    if not size:
+        return {}
+    return {
+        "a wheel": "/packages/project_000000-1.0-py3-none-any.whl",
+        "a file that is not there": "/packages/absent-1.0-py3-none-any.whl",
+        "a page": "/simple/project-000000/",
+        "a project that is not there": "/simple/absent/",
+        "the metrics": "/-/metrics",
+    }
+
+
+def _cpu_of_a_request(server: Server, path: str) -> float:
+    processes = _processes(server)
+    with requests.Session() as session:
+        session.get(server.url + path, timeout=PATIENCE)
+        before = cpu_seconds(processes)
+        for _ in range(REQUESTS):
+            session.get(server.url + path, timeout=PATIENCE)
+    return (cpu_seconds(processes) - before) / REQUESTS
 
 
 def _publish(server: Server, number_: int) -> float:
