@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -29,7 +30,7 @@ AT_ONCE = 20
 """How many uploads the server takes at once."""
 MOST_MEMORY = 300 * MEBIBYTE
 LONGEST_WAIT = 0.5
-"""How long anybody else may wait, in seconds."""
+"""How long anybody else may wait, in seconds, on a machine that does nothing else."""
 INFO = "bomb-1.0.dist-info/METADATA"
 
 
@@ -151,6 +152,11 @@ class Witness:
         self.longest = float(self._process.communicate("end\n", PATIENCE)[0])
 
 
+def longest_wait() -> float:
+    """How long anybody else may wait on this machine now, where others have work for the processors too."""
+    return LONGEST_WAIT * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def peak(server: Server) -> int:
     """The most bytes of memory that a worker has had."""
     (pid,) = workers(server.process)
@@ -175,10 +181,11 @@ def test_no_form_takes_the_memory_or_the_time_of_others(server: Server, form: Ca
         headers = {"Content-Type": "multipart/form-data; boundary=b"}
         return requests.post(f"{server.url}/", bodies[number % 2], headers=headers, timeout=60).status_code
 
+    longest = longest_wait()
     with Witness(server) as witness, ThreadPoolExecutor(AT_ONCE) as pool:
         assert {status // 100 for status in pool.map(send, range(AT_ONCE))} <= {2, 4}
     assert peak(server) < MOST_MEMORY
-    assert witness.longest < LONGEST_WAIT
+    assert witness.longest < longest
 
 
 @pytest.mark.parametrize("kind", ARCHIVES)
@@ -187,11 +194,13 @@ def test_no_archive_takes_the_memory_or_the_time_of_others(server: Server, kind:
     content = make()
 
     def send(number: int) -> int:
-        assert upload(server.url, f"{kind}{number}-1.0{suffix}", content).ok
+        form = {"content": (f"{kind}{number}-1.0{suffix}", content)}
+        assert requests.post(f"{server.url}/", {":action": "file_upload"}, files=form, timeout=60).ok
         page = f"{server.url}/simple/{kind}{number}/"
         return requests.get(page, headers={"Accept": "application/vnd.pypi.simple.v1+json"}, timeout=60).status_code
 
+    longest = longest_wait()
     with Witness(server) as witness, ThreadPoolExecutor(AT_ONCE) as pool:
         assert set(pool.map(send, range(AT_ONCE))) == {200}
     assert peak(server) < MOST_MEMORY
-    assert witness.longest < LONGEST_WAIT
+    assert witness.longest < longest
