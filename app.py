@@ -20,6 +20,7 @@ from cdk8s_pypiserver import (  # noqa: E402
     IngressCertificateSpec,
     IngressTLSSpec,
     KustomizeApp,
+    LocalVolumeSpec,
     MonitoringSpec,
     NamespaceChart,
     NetworkPolicySpec,
@@ -28,10 +29,17 @@ from cdk8s_pypiserver import (  # noqa: E402
     RegistryIngressSpec,
     S3VolumeSpec,
     SharedVolumeSpec,
+    VolumeChart,
 )
 
 import cdk8s  # noqa: E402  # isort: skip
 
+CLAIM = "pypiserver-packages"
+STORAGE: dict[str, LocalVolumeSpec | SharedVolumeSpec | S3VolumeSpec] = {
+    "local": LocalVolumeSpec(),
+    "shared": SharedVolumeSpec(),
+    "s3-csi": S3VolumeSpec(bucket="pypi-packages"),
+}
 HOST = "pypi.example.org"
 TLS = IngressTLSSpec(certificate=IngressCertificateSpec(issuer="letsencrypt"))
 
@@ -40,27 +48,33 @@ def main() -> None:
     """Synthesize everything."""
     app = KustomizeApp()
     NamespaceChart(app, "namespace")
-    local = PyPIServerChart(app, "local")
-    shared = PyPIServerChart(app, "shared", PyPIServerSpec(storage=SharedVolumeSpec()))
-    PyPIServerChart(app, "s3-csi", PyPIServerSpec(storage=S3VolumeSpec(bucket="pypi-packages")))
+    charts = {}
+    for mode, storage in STORAGE.items():
+        # A chart of its own, so that whoever deletes the registry keeps the packages.
+        VolumeChart(app, f"{mode}-volume", PyPIServerSpec(storage=storage))
+        charts[mode] = PyPIServerChart(app, mode, PyPIServerSpec(storage=storage.replace(existing_claim=CLAIM)))
+    local, shared = charts["local"], charts["shared"]
+    alone = local.registry.spec.storage
 
     def having(concern: str, spec: PyPIServerSpec) -> PyPIServerChart:
         return PyPIServerChart(cdk8s.App(), concern, spec)
 
-    ingress = having("ingress", PyPIServerSpec(ingress=RegistryIngressSpec(host=HOST)))
+    ingress = having("ingress", PyPIServerSpec(storage=alone, ingress=RegistryIngressSpec(host=HOST)))
     app.add_component("ingress", without=local, having=ingress)
-    secured = having("tls", PyPIServerSpec(ingress=RegistryIngressSpec(host=HOST, tls=TLS)))
+    secured = having("tls", PyPIServerSpec(storage=alone, ingress=RegistryIngressSpec(host=HOST, tls=TLS)))
     app.add_component("tls", without=ingress, having=secured)
-    ha = having("ha", PyPIServerSpec(storage=SharedVolumeSpec(), availability=AvailabilitySpec()))
-    app.add_component("ha", without=shared, having=ha)
-    anonymous = having("anonymous-reads", PyPIServerSpec(auth=AuthSpec(anonymous_reads=True)))
+    ha = having("ha", PyPIServerSpec(storage=shared.registry.spec.storage, availability=AvailabilitySpec()))
+    app.add_component("ha", without=shared, having=ha, charts=[shared])
+    anonymous = having("anonymous-reads", PyPIServerSpec(storage=alone, auth=AuthSpec(anonymous_reads=True)))
     app.add_component("anonymous-reads", without=local, having=anonymous)
-    password = having("initial-password", PyPIServerSpec(auth=AuthSpec(initial_password=True)))
-    app.add_component("initial-password", without=local, having=password)
-    encrypted = having("gateway-tls", PyPIServerSpec(gateway_tls=GatewayTLSSpec()))
-    app.add_component("gateway-tls", without=local, having=encrypted)
+    password = having("initial-password", PyPIServerSpec(storage=alone, auth=AuthSpec(initial_password=True)))
+    app.add_component("initial-password", without=local, having=password, charts=[local])
+    encrypted = having("gateway-tls", PyPIServerSpec(storage=alone, gateway_tls=GatewayTLSSpec()))
+    app.add_component("gateway-tls", without=local, having=encrypted, never_with=["ingress"])
     # The certificate of the component `tls`; the alert about it stays silent where there is none.
-    monitoring = having("monitoring", PyPIServerSpec(monitoring=MonitoringSpec(certificate="pypiserver-tls")))
+    monitoring = having(
+        "monitoring", PyPIServerSpec(storage=alone, monitoring=MonitoringSpec(certificate="pypiserver-tls"))
+    )
     app.add_component("monitoring", without=local, having=monitoring)
     # A way to a port that nothing listens at does no harm: so the policy has those of every component.
     exposed = PyPIServerSpec(ingress=RegistryIngressSpec(host=HOST), monitoring=MonitoringSpec())

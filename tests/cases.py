@@ -25,7 +25,7 @@ OWN_CERTIFICATE = IngressTLSSpec(certificate=IngressCertificateSpec(issuer="own-
 LETSENCRYPT = IngressTLSSpec(certificate=IngressCertificateSpec(issuer="letsencrypt"))
 OWN_CA = GatewayTLSSpec(certificate=GatewayCertificateSpec(issuer="own-ca", hosts=["pypiserver.team.svc"]))
 
-STORAGE = {
+STORAGE: dict[str, LocalVolumeSpec | SharedVolumeSpec | S3VolumeSpec] = {
     "local": LocalVolumeSpec(),
     "shared": SharedVolumeSpec(),
     "s3-csi": S3VolumeSpec(bucket="pypi-packages"),

@@ -36,22 +36,47 @@ def pod_of(manifests: Sequence[Manifest]) -> Manifest:
 
 def render(folder: Path) -> list[Manifest]:
     """Return what Kustomize makes of a folder."""
-    done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=False)
+    done = run_kustomize(folder)
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))
 
 
-def compose(folder: Path, chart: str, *components: str) -> list[Manifest]:
-    """Return what Kustomize makes of a chart of dist/ with components, in a scratch folder beside dist/'s copy."""
-    folder.mkdir()
-    kustomization = {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "resources": [relative(folder, DIST / chart)],
-        "components": [relative(folder, DIST / "components" / name) for name in components],
+def run_kustomize(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Return what Kustomize says of a folder."""
+    return subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=False)
+
+
+def compose(folder: Path, chart: str, *components: str, **fields: str) -> list[Manifest]:
+    """Return what Kustomize makes of a registry and its volume in dist/ with components.
+
+    Args:
+        folder: Folder for the kustomization, which must not exist.
+        chart: Storage mode.
+        components: Names of components, in their order.
+        fields: Further fields of the kustomization, such as namePrefix.
+    """
+    return render(
+        kustomization(
+            folder,
+            resources=[DIST / chart, DIST / f"{chart}-volume"],
+            components=[DIST / "components" / name for name in components],
+            **fields,
+        )
+    )
+
+
+def kustomization(folder: Path, **fields: Any) -> Path:  # noqa: ANN401
+    """Write a kustomization and return its folder; paths in `resources` and `components` may be any."""
+    folder.mkdir(parents=True)
+    listed = {
+        field: [relative(folder, path) if isinstance(path, Path) else path for path in value]
+        if field in {"resources", "components"}
+        else value
+        for field, value in fields.items()
     }
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-    return render(folder)
+    head = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump({**head, **listed}))
+    return folder
 
 
 def relative(folder: Path, target: Path) -> str:

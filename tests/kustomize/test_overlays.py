@@ -1,28 +1,34 @@
 """The overlays: rendered as people apply them."""
 
+import json
 import re
 import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
+from cdk8s_pypiserver import GatewaySpec
 from manifests import OVERLAYS, ROOT, Manifest, by_kind, pod_of, render
 from schemas import problems
 
 NAMES = sorted(path.name for path in OVERLAYS.iterdir())
-WITH_SITE = [name for name in NAMES if (OVERLAYS / name / "site.env").exists()]
+FOLDERS = [*NAMES, *(f"{name}/volume" for name in NAMES)]
 SITE = {
     "host": "packages.example.net",
     "ingress-class": "traefik",
     "cluster-issuer": "own-ca",
     "storage-class": "cephfs",
     "size": "77Gi",
-    "volume": "other-bucket/other/prefix",
+    "bucket": "other-bucket",
+    "folder": "other/folder",
     "max-upload": "3Gi",
 }
+CLUSTER_WIDE = {"Namespace", "PersistentVolume", "StorageClass"}
+OUTLIVES = {"PersistentVolumeClaim", "PersistentVolume", "StorageClass", "Namespace"}
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=FOLDERS)
 def rendered(request: pytest.FixtureRequest) -> list[Manifest]:
     return render(OVERLAYS / request.param)
 
@@ -39,41 +45,165 @@ def test_rendered_overlay_holds_no_secret(rendered: list[Manifest]) -> None:
     assert {"Secret"} & {manifest["kind"] for manifest in rendered} == set()
 
 
-def test_everything_is_in_the_namespace_that_comes_with_it(rendered: list[Manifest]) -> None:
-    namespace = by_kind(rendered, "Namespace")["metadata"]
+@pytest.mark.parametrize("name", NAMES)
+def test_everything_is_in_the_namespace_that_comes_with_the_volume(name: str) -> None:
+    below, registry = render(OVERLAYS / name / "volume"), render(OVERLAYS / name)
+    namespace = by_kind(below, "Namespace")["metadata"]
     assert namespace["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
-    for manifest in rendered:
-        if manifest["kind"] not in {"Namespace", "PersistentVolume"}:
-            assert manifest["metadata"]["namespace"] == namespace["name"]
-        if manifest["kind"] == "PersistentVolume":
-            assert manifest["spec"]["claimRef"]["namespace"] == namespace["name"]
-            assert manifest["spec"]["csi"]["nodeStageSecretRef"]["namespace"] == namespace["name"]
+    for manifest in [*below, *registry]:
+        assert manifest["kind"] in CLUSTER_WIDE or manifest["metadata"]["namespace"] == namespace["name"]
+    claim = by_kind(below, "PersistentVolumeClaim")["metadata"]["name"]
+    assert [
+        volume["persistentVolumeClaim"]["claimName"]
+        for volume in pod_of(registry)["volumes"]
+        if "persistentVolumeClaim" in volume
+    ] == [claim]
 
 
-@pytest.mark.parametrize("name", WITH_SITE)
+@pytest.mark.parametrize("name", NAMES)
+def test_who_deletes_the_registry_keeps_the_packages(name: str) -> None:
+    kinds = {manifest["kind"] for manifest in render(OVERLAYS / name)}
+    assert kinds
+    assert kinds & OUTLIVES == set()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_argo_cd_and_flux_keep_what_outlives_the_registry(name: str) -> None:
+    """https://argo-cd.readthedocs.io/en/stable/user-guide/sync-options/ and fluxcd.io/flux/components/kustomize/."""
+    manifests = render(OVERLAYS / name / "volume")
+    assert {manifest["kind"] for manifest in manifests} <= OUTLIVES
+    for manifest in manifests:
+        annotations = manifest["metadata"]["annotations"]
+        assert annotations["argocd.argoproj.io/sync-options"] == "Prune=false,Delete=false"
+        assert annotations["kustomize.toolkit.fluxcd.io/prune"] == "disabled"
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_another_instance_label_on_the_objects_changes_nothing(name: str) -> None:
+    """Argo CD writes the name of its application there, on objects and not in pod templates."""
+    manifests = render(OVERLAYS / name)
+    for manifest in manifests:
+        manifest["metadata"].setdefault("labels", {})["app.kubernetes.io/instance"] = "an-application"
+    for manifest in manifests:
+        if manifest["kind"] not in {"Service", "PodDisruptionBudget", "Deployment"}:
+            continue
+        selector = manifest["spec"]["selector"]
+        pod = by_kind(manifests, "Deployment")["spec"]["template"]["metadata"]["labels"]
+        assert selector.get("matchLabels", selector).items() <= pod.items()
+
+
+@pytest.mark.parametrize("name", [name for name in FOLDERS if (OVERLAYS / name / "site.env").exists()])
 def test_each_fact_of_a_site_is_set_in_one_place(name: str, tmp_path: Path) -> None:
     for folder in ("dist", "overlays"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     site = tmp_path / "overlays" / name / "site.env"
     keys = re.findall(r"^([a-z-]+)=", site.read_text(), re.MULTILINE)
     site.write_text("".join(f"{key}={SITE[key]}\n" for key in keys))
-    manifests = render(tmp_path / "overlays" / name)
-    ingress = by_kind(manifests, "Ingress")
-    assert [rule["host"] for rule in ingress["spec"]["rules"]] == [SITE["host"]]
-    assert [tls["hosts"] for tls in ingress["spec"]["tls"]] == [[SITE["host"]]]
-    assert ingress["spec"]["ingressClassName"] == SITE["ingress-class"]
-    assert ingress["metadata"]["annotations"]["cert-manager.io/cluster-issuer"] == SITE["cluster-issuer"]
-    (gateway,) = [each for each in pod_of(manifests)["containers"] if each["name"] == "gateway"]
-    assert {"name": "MAX_UPLOAD", "value": SITE["max-upload"]} in gateway["env"]
-    for before, after in zip(render(OVERLAYS / name), manifests, strict=True):
-        if before["kind"] == "Deployment":
-            assert before["spec"]["template"] != after["spec"]["template"], "a changed setting must roll the pods"
-    if name == "ha":
-        claim = by_kind(manifests, "PersistentVolumeClaim")["spec"]
-        assert claim["storageClassName"] == SITE["storage-class"]
-        assert claim["resources"]["requests"]["storage"] == SITE["size"]
-    else:
-        assert by_kind(manifests, "PersistentVolume")["spec"]["csi"]["volumeHandle"] == SITE["volume"]
+    expected = {key: value for key, value in SITE.items() if key in keys}
+    before, after = (_facts(render(folder / name)) for folder in (OVERLAYS, tmp_path / "overlays"))
+    assert after == expected
+    assert before.keys() == after.keys()
+    assert not before.items() & after.items()
+
+
+def _facts(manifests: list[Manifest]) -> dict[str, str]:
+    """Return what an overlay's objects say of its site."""
+    facts: dict[str, str] = {}
+    for manifest in manifests:
+        spec = manifest.get("spec", {})
+        if manifest["kind"] == "Ingress":
+            (facts["host"],) = {rule["host"] for rule in spec["rules"]} | {
+                each for tls in spec["tls"] for each in tls["hosts"]
+            }
+            facts["ingress-class"] = spec["ingressClassName"]
+            facts["cluster-issuer"] = manifest["metadata"]["annotations"]["cert-manager.io/cluster-issuer"]
+        if manifest["kind"] == "Deployment":
+            environment = {each["name"]: each.get("value") for each in spec["template"]["spec"]["containers"][0]["env"]}
+            facts["max-upload"] = environment["MAX_UPLOAD"]
+        if manifest["kind"] == "PersistentVolume":
+            facts["bucket"], _, facts["folder"] = spec["csi"]["volumeHandle"].partition("/")
+        if manifest["kind"] == "PersistentVolumeClaim" and "volumeName" not in spec:
+            facts["storage-class"] = spec["storageClassName"]
+            facts["size"] = spec["resources"]["requests"]["storage"]
+    return facts
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_sizes_of_uploads_are_those_that_python_takes(name: str) -> None:
+    site = OVERLAYS / name / "site.env"
+    if site.exists():
+        (size,) = re.findall(r"^max-upload=(.*)$", site.read_text(), re.MULTILINE)
+        assert GatewaySpec(max_upload=size).max_upload == size
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_foreign_objects_beside_an_overlay_stay_as_they_are(name: str, tmp_path: Path) -> None:
+    foreign = [
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "Ingress",
+            "metadata": {"name": "shop", "namespace": "pypiserver"},
+            "spec": {"defaultBackend": {"service": {"name": "shop", "port": {"number": 80}}}},
+        },
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {
+                "name": "shop",
+                "namespace": "pypiserver",
+                "labels": {"app.kubernetes.io/component": "server", "app.kubernetes.io/name": "shop"},
+            },
+            "spec": {
+                "selector": {"matchLabels": {"app.kubernetes.io/component": "server"}},
+                "template": {
+                    "metadata": {"labels": {"app.kubernetes.io/component": "server"}},
+                    "spec": {"containers": [{"name": "gateway", "image": "shop"}]},
+                },
+            },
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "shop", "namespace": "pypiserver"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+        },
+    ]
+    for part in (name, f"{name}/volume"):
+        for folder in ("dist", "overlays"):
+            shutil.copytree(ROOT / folder, tmp_path / part.replace("/", "-") / folder)
+        overlay = tmp_path / part.replace("/", "-") / "overlays" / part
+        (overlay / "shop.yaml").write_text(yaml.safe_dump_all(foreign))
+        text = (overlay / "kustomization.yaml").read_text()
+        (overlay / "kustomization.yaml").write_text(text.replace("resources:\n", "resources:\n  - shop.yaml\n"))
+        manifests = render(overlay)
+        for each in foreign:
+            assert each in manifests
+        assert [each for each in manifests if each not in foreign] == render(OVERLAYS / part)
+
+
+def test_two_buckets_in_two_namespaces_are_two_volumes(tmp_path: Path) -> None:
+    names = []
+    for namespace in ("one", "two"):
+        for folder in ("dist", "overlays"):
+            shutil.copytree(ROOT / folder, tmp_path / namespace / folder)
+        overlay = tmp_path / namespace / "overlays/hetzner-s3/volume"
+        text = (overlay / "kustomization.yaml").read_text()
+        (overlay / "kustomization.yaml").write_text(
+            text.replace("namespace: pypiserver\n", f"namespace: {namespace}\n")
+        )
+        manifests = render(overlay)
+        volume, claim = by_kind(manifests, "PersistentVolume"), by_kind(manifests, "PersistentVolumeClaim")
+        assert volume["spec"]["csi"]["nodeStageSecretRef"] == {"name": "pypiserver-s3", "namespace": namespace}
+        assert claim["spec"]["volumeName"] == volume["metadata"]["name"]
+        assert claim["spec"]["storageClassName"] == volume["spec"]["storageClassName"]
+        names.append(volume["metadata"]["name"])
+    assert len(set(names)) == len(names)
+
+
+def test_no_object_is_too_large_to_be_applied(rendered: list[Manifest]) -> None:
+    """`kubectl apply` keeps each object in an annotation, which the API server takes up to 262,144 bytes of."""
+    for manifest in rendered:
+        assert len(json.dumps(manifest)) < 150_000, manifest["metadata"]["name"]
 
 
 def test_ha_leaves_the_number_of_pods_to_the_autoscaler() -> None:

@@ -157,6 +157,8 @@ class Server(Construct):
         # In whatever state but TIME_WAIT (6): a gateway that was killed leaves its file behind, but no connection.
         connected = f"grep -Eqs ':({ports}) [0-9A-F]+:[0-9A-F]+ 0[^6]' /proc/net/tcp /proc/net/tcp6"
         return before_stop(
+            # The next pod may have the volume from now on.
+            f": > {RUN_DIRECTORY}/stopping",
             f"i=0; while [ -e {RUN_DIRECTORY}/gateway.pid ] && {connected} && [ $i -lt {self._grace_seconds - 10} ]",
             "do sleep 1; i=$((i+1)); done",
         )

@@ -9,11 +9,15 @@ sys.path.insert(0, DIRECTORY)
 
 from server.pod import start  # noqa: E402 - found through the line above
 from server.pod.settings import SettingError, Settings  # noqa: E402
+from server.volume.lock import VolumeInUseError, VolumeLock  # noqa: E402
 
 try:
     _settings = Settings.from_environment()
     start.check(_settings)
-except (SettingError, start.StartError) as error:
+    _lock = VolumeLock(_settings.packages_directory)
+    if _settings.writers == "one":
+        _lock.acquire(_settings.volume_wait_seconds)
+except (SettingError, start.StartError, VolumeInUseError) as error:
     start.end(error)
 
 wsgi_app = "server.pod.application:create()"
@@ -31,3 +35,10 @@ errorlog = "-"
 accesslog = None
 # gunicorn 25.1 and later would open a socket in the home directory for its command line tool.
 control_socket_disable = True
+
+
+def post_worker_init(worker: object) -> None:
+    """Let the next pod in as soon as this one is told to end, which its preStop hook says by a file."""
+    del worker
+    if _settings.writers == "one":
+        _lock.release_when(_settings.pages_directory.parent / "stopping")

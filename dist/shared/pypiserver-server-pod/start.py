@@ -41,6 +41,7 @@ def check(settings: Settings) -> None:
     Raises:
         StartError: It cannot.
     """
+    _refuse_what_cannot_work(settings)
     try:
         _check_pypiserver()
         with _telling(settings):
@@ -78,6 +79,20 @@ def end(error: Exception) -> None:
     with suppress(OSError), TERMINATION_LOG.open("r+") as file:
         file.write(f"{error}\n")
     sys.exit(1)
+
+
+def _refuse_what_cannot_work(settings: Settings) -> None:
+    """Refuse what a spec refuses: manifests can be put together without one."""
+    if settings.pods == "many" and settings.writers == "one":
+        raise StartError(
+            "PODS is many and WRITERS is one: several pods cannot write to this storage; leave the component `ha` out,"
+            " or use storage that several pods can write to (`shared`)"
+        )
+    if settings.initial_password and settings.writers == "many":
+        raise StartError(
+            "INITIAL_PASSWORD is yes and WRITERS is many: the password would be kept on a volume that others can read;"
+            f" leave the component `initial-password` out, and make the Secret {settings.credentials_secret}"
+        )
 
 
 def _check_pypiserver() -> None:

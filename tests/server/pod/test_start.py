@@ -54,6 +54,22 @@ def test_readers_alone_are_not_enough(bare: Server) -> None:
     assert "publishers has no user" in ends(bare)
 
 
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({"PODS": "many"}, "PODS is many and WRITERS is one: several pods cannot write to this storage"),
+        (
+            {"INITIAL_PASSWORD": "yes", "WRITERS": "many"},
+            "INITIAL_PASSWORD is yes and WRITERS is many: the password would be kept on a volume that others can read",
+        ),
+    ],
+)
+def test_what_a_spec_refuses_does_not_start(environment: dict[str, str], reason: str, bare: Server) -> None:
+    bare.environment.update(environment)
+    assert reason in ends(bare)
+    assert not list(bare.packages.rglob("*"))
+
+
 def test_a_setting_that_is_wrong_is_named(bare: Server) -> None:
     bare.environment["PUBLISH_METHOD"] = "copy"
     assert "PUBLISH_METHOD is 'copy'; it must be one of link, direct" in ends(bare)

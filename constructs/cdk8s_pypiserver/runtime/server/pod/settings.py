@@ -31,6 +31,8 @@ class Settings:
     """`link`, or `direct` for a volume without hard links."""
     writers: str = "one"
     """`one` if no other pod writes to the volume, `many` otherwise."""
+    pods: str = "one"
+    """`many` if an autoscaler makes pods, `one` otherwise."""
     rescan_seconds: float = 30.0
     """How often the whole volume is listed, in seconds."""
     allow_removal: bool = False
@@ -39,6 +41,9 @@ class Settings:
     """Whether to make a publisher's password where no credentials are mounted."""
     ready_timeout_seconds: float = 3.0
     """How long the volume may take to answer before the server is not ready, in seconds."""
+    volume_wait_seconds: float = 120.0
+    """How long to wait for another pod that uses a volume for one. Longer than Linux's NFS server keeps the locks of a
+    client that is lost (90 s)."""
     threads: int = 64
     """How many requests are worked on at the same time, beside uploads."""
     concurrent_uploads: int = 20
@@ -62,10 +67,12 @@ class Settings:
             credentials_secret=read.get("CREDENTIALS_SECRET", cls.credentials_secret),
             publish_method=_choice(read, "PUBLISH_METHOD", ("link", "direct")),
             writers=_choice(read, "WRITERS", ("one", "many")),
+            pods=_choice(read, "PODS", ("one", "many")),
             rescan_seconds=_positive(read, "RESCAN_SECONDS", cls.rescan_seconds),
             allow_removal=_choice(read, "ALLOW_REMOVAL", ("no", "yes")) == "yes",
             initial_password=_choice(read, "INITIAL_PASSWORD", ("no", "yes")) == "yes",
             ready_timeout_seconds=_positive(read, "READY_TIMEOUT_SECONDS", cls.ready_timeout_seconds),
+            volume_wait_seconds=_positive(read, "VOLUME_WAIT_SECONDS", cls.volume_wait_seconds),
             threads=int(_positive(read, "THREADS", cls.threads, least=6)),
             concurrent_uploads=int(_positive(read, "CONCURRENT_UPLOADS", cls.concurrent_uploads, least=1)),
         )

@@ -1,0 +1,218 @@
+"""Prefixes, suffixes and namespaces: whatever layer gives them, registries stay whole and apart."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cases import HOST, LETSENCRYPT, STORAGE
+from cdk8s_pypiserver import (
+    AuthSpec,
+    AvailabilitySpec,
+    GatewayTLSSpec,
+    KustomizeApp,
+    MonitoringSpec,
+    PyPIServerChart,
+    PyPIServerSpec,
+    RegistryIngressSpec,
+)
+from manifests import DIST, by_kind, compose, kustomization, objects, render, synthesize
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from manifests import Manifest
+
+INSTANCE = "app.kubernetes.io/instance"
+SECURED: dict[str, Any] = {"ingress": RegistryIngressSpec(host=HOST, tls=LETSENCRYPT)}
+COUNTED: dict[str, Any] = {"monitoring": MonitoringSpec(certificate="team-pypiserver-tls")}
+COMPOSITIONS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
+    "local": (
+        "local",
+        ("ingress", "tls", "initial-password", "monitoring"),
+        {**SECURED, **COUNTED, "auth": AuthSpec(initial_password=True)},
+    ),
+    "shared": ("shared", ("ha", "ingress", "tls"), {**SECURED, "availability": AvailabilitySpec()}),
+    "s3-csi": (
+        "s3-csi",
+        ("gateway-tls", "anonymous-reads"),
+        {
+            "gateway_tls": GatewayTLSSpec(),
+            "auth": AuthSpec(anonymous_reads=True),
+        },
+    ),
+}
+
+
+@pytest.fixture(params=COMPOSITIONS)
+def composition(request: pytest.FixtureRequest) -> tuple[str, tuple[str, ...], dict[str, Any]]:
+    return COMPOSITIONS[request.param]
+
+
+def _made(chart: str, fields: dict[str, Any]) -> dict[tuple[str, str], Any]:
+    return _comparable(synthesize(PyPIServerSpec(name="team-pypiserver", storage=STORAGE[chart], **fields)))
+
+
+def _comparable(manifests: list[Manifest]) -> dict[tuple[str, str], Any]:
+    return {
+        key: {**value, "data": {}} if key[1].endswith("-dashboard") else value
+        for key, value in objects(manifests).items()
+        if key[0] not in {"PrometheusRule", "ServiceMonitor"}
+    }
+
+
+def _of_one_folder(found: dict[tuple[str, str], Any]) -> dict[tuple[str, str], Any]:
+    """Set aside what is not a name: the folder in a bucket, the class that binds a volume, the namespace of a claim."""
+    text = json.dumps([[list(key), value] for key, value in found.items()])
+    text = text.replace("pypi-packages/team-pypiserver", "pypi-packages/pypiserver")
+    text = text.replace('"storageClassName": "team-pypiserver', '"storageClassName": "pypiserver')
+    return {tuple(key): value for key, value in json.loads(text)}
+
+
+def test_a_prefix_is_as_a_name_in_python(
+    composition: tuple[str, tuple[str, ...], dict[str, Any]], tmp_path: Path
+) -> None:
+    chart, components, fields = composition
+    composed = compose(tmp_path / "overlay", chart, *components, namePrefix="team-")
+    assert _of_one_folder(_comparable(composed)) == _of_one_folder(_made(chart, fields))
+
+
+def test_so_is_one_of_a_lower_layer(composition: tuple[str, tuple[str, ...], dict[str, Any]], tmp_path: Path) -> None:
+    chart, components, fields = composition
+    below = kustomization(tmp_path / "below", resources=[DIST / chart, DIST / f"{chart}-volume"], namePrefix="team-")
+    folders = [DIST / "components" / name for name in components]
+    composed = render(kustomization(tmp_path / "overlay", resources=[below], components=folders))
+    # The dashboard is the same for all registries, and so may keep its name.
+    expected, found = (
+        _of_one_folder(_comparable(each))
+        for each in (synthesize(PyPIServerSpec(name="team-pypiserver", storage=STORAGE[chart], **fields)), composed)
+    )
+    shared = {key for key in expected.keys() ^ found.keys() if key[0] == "ConfigMap"}
+    assert {name for _, name in shared} <= {
+        f"{prefix}pypiserver-{suffix}" for prefix in ("", "team-") for suffix in ("dashboard", "monitoring")
+    }
+    deployment = ("Deployment", "team-pypiserver")
+    for each in (expected, found):
+        each[deployment] = json.loads(
+            json.dumps(each[deployment]).replace("team-pypiserver-monitoring", "pypiserver-monitoring")
+        )
+    assert {key: value for key, value in found.items() if key not in shared} == {
+        key: value for key, value in expected.items() if key not in shared
+    }
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["registry and volume", "registry without its volume"])
+def test_two_registries_in_one_namespace_have_nothing_in_common(together: bool, tmp_path: Path) -> None:
+    layers = []
+    for name in ("a", "b"):
+        charts = [DIST / "shared", *([DIST / "shared-volume"] if together else [])]
+        components = [DIST / "components" / each for each in ("ha", "ingress", "tls", "monitoring")]
+        layers.append(kustomization(tmp_path / name, resources=charts, components=components, namePrefix=f"{name}-"))
+    manifests = render(kustomization(tmp_path / "both", resources=layers, namespace="team", nameSuffix="-1"))
+    for name in ("a-pypiserver-1", "b-pypiserver-1"):
+        own = [manifest for manifest in manifests if manifest["metadata"]["labels"][INSTANCE] == name]
+        assert len(own) == len(manifests) / 2
+        pod = by_kind(own, "Deployment")["spec"]["template"]
+        for selector in _selectors(own):
+            assert selector.items() <= pod["metadata"]["labels"].items()
+            assert selector[INSTANCE] == name
+        other = "b-" if name.startswith("a-") else "a-"
+        assert f'"{other}pypiserver' not in json.dumps(own)
+        claim = next(volume for volume in pod["spec"]["volumes"] if "persistentVolumeClaim" in volume)
+        assert claim["persistentVolumeClaim"]["claimName"] == f"{name[:-2]}-packages-1"
+
+
+def _selectors(manifests: list[Manifest]) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = []
+
+    def walk(value: object) -> None:
+        if isinstance(value, dict):
+            if isinstance(value.get("matchLabels"), dict):
+                found.append(value["matchLabels"])
+            for item in value.values():
+                walk(item)
+        elif isinstance(value, list):
+            for item in value:
+                walk(item)
+
+    walk(manifests)
+    services = [manifest["spec"]["selector"] for manifest in manifests if manifest["kind"] == "Service"]
+    assert services
+    return [*found, *services]
+
+
+def test_a_bucket_in_another_namespace(tmp_path: Path) -> None:
+    foreign = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": "foreign"},
+        "spec": {"csi": {"driver": "d", "nodeStageSecretRef": {"name": "theirs", "namespace": "pypiserver"}}},
+    }
+    below = kustomization(tmp_path / "below", resources=["foreign.yaml", DIST / "s3-csi-volume"], namespace="team")
+    (below / "foreign.yaml").write_text(json.dumps(foreign))
+    above = kustomization(tmp_path / "above", resources=[below], namePrefix="x-", namespace="other")
+    for folder, namespace, prefix in ((below, "team", ""), (above, "other", "x-")):
+        ours, theirs = sorted(
+            (manifest for manifest in render(folder) if manifest["kind"] == "PersistentVolume"),
+            key=lambda manifest: "labels" not in manifest["metadata"],
+        )
+        for reference in ("nodeStageSecretRef", "nodePublishSecretRef"):
+            assert ours["spec"]["csi"][reference] == {"name": f"{prefix}pypiserver-s3", "namespace": namespace}
+        assert theirs["spec"] == foreign["spec"]
+        assert "claimRef" not in ours["spec"]
+        claim = by_kind(render(folder), "PersistentVolumeClaim")
+        assert claim["spec"]["volumeName"] == ours["metadata"]["name"]
+        assert claim["spec"]["storageClassName"] == ours["spec"]["storageClassName"]
+
+
+def test_a_secret_that_kustomize_makes_is_used(tmp_path: Path) -> None:
+    folder = kustomization(
+        tmp_path / "overlay",
+        resources=[DIST / "local"],
+        namePrefix="team-",
+        secretGenerator=[{"name": "pypiserver-auth", "literals": ["publishers=alice:x"]}],
+    )
+    manifests = render(folder)
+    name = by_kind(manifests, "Secret")["metadata"]["name"]
+    assert name.startswith("team-pypiserver-auth-")
+    volumes = by_kind(manifests, "Deployment")["spec"]["template"]["spec"]["volumes"]
+    assert [volume["secret"]["secretName"] for volume in volumes if "secret" in volume] == [name]
+
+
+def test_a_name_that_was_there_before_stays(tmp_path: Path) -> None:
+    app = KustomizeApp(tmp_path / "dist")
+    storage = STORAGE["local"].replace(existing_claim="nas")
+    PyPIServerChart(app, "own", PyPIServerSpec(storage=storage, auth=AuthSpec(secret="company-users")))
+    app.synth()
+    pod = by_kind(
+        render(kustomization(tmp_path / "overlay", resources=[tmp_path / "dist/own"], namePrefix="team-")), "Deployment"
+    )["spec"]["template"]["spec"]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert volumes["packages"]["persistentVolumeClaim"]["claimName"] == "nas"
+    assert volumes["credentials"]["secret"]["secretName"] == "company-users"
+    assert pod["serviceAccountName"] == "team-pypiserver"
+
+
+def test_foreign_objects_keep_their_names_and_labels(tmp_path: Path) -> None:
+    foreign = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "shop", "labels": {INSTANCE: "shop", "app.kubernetes.io/component": "server"}},
+        "spec": {
+            "selector": {"matchLabels": {INSTANCE: "shop"}},
+            "template": {
+                "metadata": {"labels": {INSTANCE: "shop"}},
+                "spec": {"containers": [{"name": "pypiserver", "image": "shop", "env": [{"name": "A", "value": "b"}]}]},
+            },
+        },
+    }
+    components = [DIST / "components" / name for name in ("initial-password", "monitoring", "ingress")]
+    folder = kustomization(
+        tmp_path / "overlay", resources=[DIST / "local", "foreign.yaml"], components=components, namespace="team"
+    )
+    (folder / "foreign.yaml").write_text(json.dumps(foreign))
+    (found,) = (each for each in render(folder) if each["metadata"]["name"] == "shop")
+    foreign["metadata"]["namespace"] = "team"  # type: ignore[index]
+    assert found == foreign

@@ -1,0 +1,56 @@
+"""What Python refuses, Kustomize refuses: which component goes with what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from manifests import DIST, kustomization, run_kustomize
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("chart", "components", "reason"),
+    [
+        ("local", ("ha",), "component-ha-goes-with-chart-shared"),
+        ("s3-csi", ("ha",), "component-ha-goes-with-chart-shared"),
+        ("shared", ("initial-password",), "component-initial-password-goes-with-chart-local"),
+        ("s3-csi", ("initial-password",), "component-initial-password-goes-with-chart-local"),
+        ("local", ("ingress", "gateway-tls"), "either-component-gateway-tls-or-component-ingress"),
+        ("local", ("gateway-tls", "ingress"), "either-component-gateway-tls-or-component-ingress"),
+        ("local", ("tls",), "component-ingress-is-listed-before-component-tls"),
+        ("local", ("tls", "ingress"), "component-ingress-is-listed-before-component-tls"),
+    ],
+)
+@pytest.mark.parametrize("below", [False, True], ids=["one layer", "prefix in a layer below"])
+def test_what_cannot_work_does_not_render(
+    chart: str, components: tuple[str, ...], reason: str, below: bool, tmp_path: Path
+) -> None:
+    base = DIST / chart
+    if below:
+        base = kustomization(tmp_path / "below", resources=[base], namePrefix="team-", namespace="team")
+    folders = [DIST / "components" / name for name in components]
+    done = run_kustomize(kustomization(tmp_path / "overlay", resources=[base], components=folders))
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert reason in done.stderr
+
+
+@pytest.mark.parametrize("component", sorted(path.name for path in (DIST / "components").iterdir()))
+def test_a_component_without_a_registry_is_an_error(component: str, tmp_path: Path) -> None:
+    """Each changes something of the registry, so none is silent where there is none."""
+    done = run_kustomize(kustomization(tmp_path / "overlay", components=[DIST / "components" / component]))
+    assert done.returncode != 0
+
+
+@pytest.mark.parametrize("component", sorted(path.name for path in (DIST / "components").iterdir()))
+def test_a_component_for_two_registries_at_once_is_an_error(component: str, tmp_path: Path) -> None:
+    base = "shared" if component == "ha" else "local"
+    layers = [kustomization(tmp_path / name, resources=[DIST / base], namePrefix=f"{name}-") for name in ("a", "b")]
+    done = run_kustomize(
+        kustomization(tmp_path / "overlay", resources=layers, components=[DIST / "components" / component])
+    )
+    assert done.returncode != 0
