@@ -10,7 +10,9 @@ from cdk8s_pypiserver import PyPIServerSpec, SpecError
 from documents import DOCUMENTS, blocks
 from manifests import OVERLAYS, ROOT, by_kind, relative, render
 
-# `make` runs before these tests and `make test` runs them; the cluster blocks run in tests/e2e/test_documents.py.
+# `make` runs before these tests and `make test` runs them; the cluster blocks run in tests/e2e/test_documents.py
+# and test_operation.py.
+RUN_KINDS = {"bash cluster", "bash url", "bash operation", "bash packages", "yaml kustomization"}
 RUN_ELSEWHERE = {"bash": {"make\n"}, "bash ci": {"make test\n"}}
 
 
@@ -20,8 +22,7 @@ def test_every_block_is_run_by_a_test() -> None:
             if kind in RUN_ELSEWHERE:
                 assert text in RUN_ELSEWHERE[kind]
             else:
-                tested = {"bash cluster", "bash url", "text refusal", "yaml kustomization", "yaml registry"}
-                assert kind in tested or kind.startswith("python examples/")
+                assert kind in RUN_KINDS or kind.startswith("python examples/")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

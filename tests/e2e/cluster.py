@@ -246,7 +246,9 @@ class Registry:
         """Write the overlay on top of the shipped one, and return its directory."""
         directory = self.kustomization
         directory.mkdir(parents=True, exist_ok=True)
-        resources = [os.path.relpath(self.overlay, directory)]
+        # The volume goes with it, as its users apply it first.
+        folders = [self.overlay, *(each for each in [self.overlay / "volume"] if each.exists())]
+        resources = [os.path.relpath(folder, directory) for folder in folders]
         if self.accounts:
             secret = directory / "secret.yaml"
             if not secret.exists():  # a new hash of the same password would be a change

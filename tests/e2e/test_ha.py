@@ -154,8 +154,8 @@ def test_a_changed_limit_rolls_the_pods(
         shutil.copytree(cluster.ROOT / part, tmp_path / part)
     site = tmp_path / "overlays/ha/site.env"
     content = site.read_text()
-    assert "max-upload=1g" in content
-    site.write_text(content.replace("max-upload=1g", "max-upload=1m"))
+    assert "max-upload=1Gi" in content
+    site.write_text(content.replace("max-upload=1Gi", "max-upload=1Mi"))
     shipped, registry.overlay = registry.overlay, tmp_path / "overlays/ha"
     try:
         registry.apply()

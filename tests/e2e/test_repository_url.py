@@ -60,8 +60,11 @@ def in_namespace(directory: Path, overlay: str, namespace: str) -> Path:
 @pytest.mark.parametrize("overlay", ["local", "hetzner-s3", "ha"])
 def test_rendering_a_repository_url(overlay: str, repository: str) -> None:
     """Nobody needs a clone, and gets what a clone gives."""
-    remote = cluster.kubectl("kustomize", f"{repository}//overlays/{overlay}?ref={BRANCH}")
-    assert {"Deployment", "Service", "PersistentVolumeClaim"} <= {each["kind"] for each in yaml.safe_load_all(remote)}
+    kinds: set[str] = set()
+    for folder in (overlay, f"{overlay}/volume"):
+        remote = cluster.kubectl("kustomize", f"{repository}//overlays/{folder}?ref={BRANCH}")
+        kinds |= {each["kind"] for each in yaml.safe_load_all(remote)}
+    assert {"Namespace", "PersistentVolumeClaim", "Deployment", "Service"} <= kinds
 
 
 def test_applying_a_repository_url(repository: str, namespace: str, tmp_path: Path) -> None:
@@ -76,7 +79,9 @@ def test_applying_a_repository_url(repository: str, namespace: str, tmp_path: Pa
     assert "deployment.apps/pypiserver created (server dry run)" in done.stdout
 
 
-@pytest.mark.parametrize("overlay", ["local", "hetzner-s3", "ha"])
+@pytest.mark.parametrize(
+    "overlay", [f"{name}{part}" for name in ("local", "hetzner-s3", "ha") for part in ("", "/volume")]
+)
 def test_the_api_server_accepts_without_a_warning(overlay: str, namespace: str, tmp_path: Path) -> None:
     """Nothing in the shipped overlays is refused, deprecated or less than "restricted"."""
     shipped = os.path.relpath(cluster.OVERLAYS / overlay, tmp_path)
