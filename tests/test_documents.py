@@ -12,7 +12,15 @@ from manifests import OVERLAYS, ROOT, by_kind, relative, render
 
 # `make` runs before these tests and `make test` runs them; the cluster blocks run in tests/e2e/test_documents.py
 # and test_operation.py.
-RUN_KINDS = {"bash cluster", "bash url", "bash operation", "bash packages", "yaml kustomization"}
+RUN_KINDS = {
+    "bash cluster",
+    "bash operation",
+    "bash packages",
+    "bash url",
+    "text refusal",
+    "yaml kustomization",
+    "yaml registry",
+}
 RUN_ELSEWHERE = {"bash": {"make\n"}, "bash ci": {"make test\n"}}
 
 
