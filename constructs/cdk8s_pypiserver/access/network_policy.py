@@ -3,7 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
+import cdk8s
+
 from cdk8s_pypiserver.base.fields import Peer
+from cdk8s_pypiserver.base.identity import APPLICATION
 from cdk8s_pypiserver.base.model import Spec
 from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
 from cdk8s_pypiserver.pod.gateway import HTTPS_PORT_NAME, PORT_NAME
@@ -31,16 +34,19 @@ class NetworkPolicy(KubernetesObject):
 
     def __init__(self, sockets: "Sockets", id_: str, *, spec: NetworkPolicySpec) -> None:
         """Make the policy."""
+        identity = sockets.identity
         super().__init__(
             sockets,
             id_,
             api_version="networking.k8s.io/v1",
             kind="NetworkPolicy",
-            identity=sockets.identity,
+            identity=identity,
             content=self._content,
         )
         self.spec = spec
         self._sockets = sockets
+        # Kustomize says nothing of a policy that selects nobody; of a patch for a Deployment that is not there it does.
+        cdk8s.ApiObject.of(sockets).metadata.add_annotation(f"{APPLICATION}/network-policy", "yes")
 
     def _content(self) -> Manifest:
         sockets = self._sockets
