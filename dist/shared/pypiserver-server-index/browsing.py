@@ -91,7 +91,7 @@ class Browsing:
         return text
 
 
-def directory() -> None:
+def directory(**_project: str) -> None:
     """Redirect to the same address with a slash at its end, as pypiserver does."""
     redirect(f"{request.path}/", HTTPStatus.MOVED_PERMANENTLY)
 

@@ -204,6 +204,23 @@ def test_metadata_is_kept_as_long_as_its_wheel(tmp_path: Path, monkeypatch: pyte
     assert names() == []
 
 
+@pytest.mark.parametrize(
+    ("path", "status", "location"),
+    [
+        ("/simple", 301, "/simple/"),
+        ("/packages", 301, "/packages/"),
+        ("/simple/a", 301, "/simple/a/"),
+        ("/simple/A.B", 301, "/simple/A.B/"),
+        ("/simple/A.B/", 301, "/simple/a-b/"),
+        ("/A.B/json", 301, "/a-b/json"),
+        ("/A.B", 302, "/simple/A.B/"),
+        ("/A.B/", 302, "/simple/A.B/"),
+    ],
+)
+def test_what_pypiserver_redirects(app: webtest.TestApp, path: str, status: int, location: str) -> None:
+    assert app.get(path, status=status).location == f"http://localhost:80{location}"
+
+
 def test_a_condition_without_a_date_is_none(app: webtest.TestApp) -> None:
     app.post("/", {":action": "file_upload"}, upload_files=[("content", "a-1.0.zip", b"content")])
     assert app.get("/packages/a-1.0.zip", headers={"If-Modified-Since": ""}).body == b"content"
