@@ -14,7 +14,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from server.index.listing import Change, Entry
@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 
 ROOM_FOR_METADATA = 256 * 2**20
 """How many bytes of METADATA are kept, of the 1 GiB that the directory's volume may hold; the rest is made anew."""
+ROOM_FOR_PAGES = 640 * 2**20
+"""How many bytes of pages are kept: a pod whose volume outgrows its limit is evicted."""
 INDEX = ""
 """The name of the page that lists the projects; the others have the name of theirs."""
 _SUFFIXES = (".html", ".json")
+_BLOCK = 4096
+"""What a file takes at least, and by how much it grows."""
 # Other names (PEP 508 allows none) would need quoting in the gateway's path; they are made for each request.
 _PLAIN_NAME = re.compile(r"[a-z0-9-]{1,200}")
 _log = logging.getLogger("pages")
@@ -46,33 +50,44 @@ class Pages:
         self._lock = threading.Lock()
         self._moment = 0
         self._stale: dict[str, int] = {}
-        self._mtimes: dict[Path, int] = {}
+        self._times: dict[Path, int] = {}
+        self._sizes: dict[Path, int] = {}
+        self._room = ROOM_FOR_PAGES
         self._stamp = stamp
         self._metadata: dict[str, dict[str, tuple[Stamp, int]]] = {}
-        self._room = ROOM_FOR_METADATA
-        directory.mkdir(parents=True, exist_ok=True)
-        self._newest = max((math.ceil(path.stat().st_mtime) for path in directory.rglob("*.*")), default=0)
-        for path in directory.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-        (directory / "projects").mkdir()
+        self._room_for_metadata = ROOM_FOR_METADATA
+        self._newest = 0
+        self._failing = False
+        self._stuck: set[Path] = set()
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._newest = max((math.ceil(path.stat().st_mtime) for path in directory.rglob("*.*")), default=0)
+            self._stuck = {path for path in directory.iterdir() if not _removed(path)}
+        except OSError as error:
+            # Nothing is kept there, and the gateway asks this server.
+            self._warn(error)
 
     @property
     def moment(self) -> int:
         """The number of the latest change, for `keep`."""
         return self._moment
 
+    def problem(self) -> str | None:
+        """Why readers may be shown what is stale: pages of a volume that lets go of none; None if they may not."""
+        with self._lock:
+            self._stuck = {path for path in self._stuck if not _removed(path)}
+            return "Index pages that are stale cannot be removed" if self._stuck else None
+
     def drop(self, change: Change) -> None:
-        """Remove the pages that a change made stale."""
+        """Remove the pages that a change made stale; for those that cannot be, there is a `problem`."""
         with self._lock:
             self._moment += 1
             for page in (*change.projects, *((INDEX,) if change.names else ())):
                 self._stale[page] = self._moment
                 for path in (self._path(page, suffix) for suffix in _SUFFIXES):
                     if path:
-                        path.unlink(missing_ok=True)
+                        self._room += self._sizes.pop(path, 0)
+                        self._remove(path)
                 self._drop_metadata(page)
 
     def keep(self, page: str, body: str, begun: int, suffix: str = ".html") -> None:
@@ -81,49 +96,72 @@ class Pages:
         Its time of change, in whole seconds, is later than that of any earlier page of this name: the gateway makes
         the page's ETag of the time and the size.
         """
-        if path := self._path(page, suffix):
-            with self._placed(path, body.encode()) as place, self._lock:
-                if self._stale.get(page, 0) <= begun:
-                    place()
+        path, content = self._path(page, suffix), body.encode()
+        if path is None:
+            return
+        size = -(-len(content) // _BLOCK) * _BLOCK
+
+        def is_wanted() -> bool:
+            return self._stale.get(page, 0) <= begun and size <= self._room + self._sizes.get(path, 0)
+
+        def is_kept() -> None:
+            self._room += self._sizes.get(path, 0) - size
+            self._sizes[path] = size
+
+        self._put(path, content, is_wanted, is_kept)
 
     def keep_metadata(self, entry: Entry, content: bytes, stamp: Stamp) -> None:
         """Keep the METADATA of a wheel, read when the wheel had this stamp, for as long as it has."""
-        with self._placed(self._metadata_path(entry.path), content) as place, self._lock:
-            kept = self._metadata.setdefault(entry.project, {})
-            if entry.path not in kept and len(content) <= self._room and self._stamp(entry.path) == stamp:
-                place()
-                self._room -= len(content)
-                kept[entry.path] = stamp, len(content)
+        size = len(content)
+
+        def is_wanted() -> bool:
+            kept = self._metadata.get(entry.project, {})
+            return entry.path not in kept and size <= self._room_for_metadata and self._stamp(entry.path) == stamp
+
+        def is_kept() -> None:
+            self._room_for_metadata -= size
+            self._metadata.setdefault(entry.project, {})[entry.path] = stamp, size
+
+        self._put(self._metadata_path(entry.path), content, is_wanted, is_kept)
 
     def _drop_metadata(self, project: str) -> None:
         kept = self._metadata.get(project, {})
         for path, (stamp, size) in list(kept.items()):
             if self._stamp(path) != stamp:
-                self._metadata_path(path).unlink(missing_ok=True)
-                self._room += size
+                self._remove(self._metadata_path(path))
+                self._room_for_metadata += size
                 del kept[path]
 
-    @contextlib.contextmanager
-    def _placed(self, path: Path, content: bytes) -> Iterator[Callable[[], None]]:
-        """Write a file under another name; what is yielded gives it its own."""
+    def _put(self, path: Path, content: bytes, is_wanted: Callable[[], bool], is_kept: Callable[[], None]) -> None:
+        """Write a file, and give it its name if it is wanted then; both are asked and told under the lock."""
         temporary = self._directory / f".{uuid.uuid4().hex}"
-
-        def place() -> None:
-            changed = max(int(time.time()), self._mtimes.get(path, self._newest) + 1)
-            os.utime(temporary, (changed, changed))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.rename(path)
-            self._mtimes[path] = changed
-
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(content)
-            yield place
+            with self._lock:
+                if is_wanted():
+                    changed = max(int(time.time()), self._times.get(path, self._newest) + 1)
+                    os.utime(temporary, (changed, changed))
+                    temporary.rename(path)
+                    self._times[path] = changed
+                    is_kept()
+            self._failing = False
         except OSError as error:
             # Without the file the gateway asks this server: slower, and as right.
-            _log.warning("the page %s cannot be kept: %s", path.name, error)
+            self._warn(error)
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+    def _remove(self, path: Path) -> None:
+        if not _removed(path):
+            self._stuck.add(path)
+
+    def _warn(self, error: OSError) -> None:
+        # Of a volume that is full every request would say the same.
+        if not self._failing:
+            _log.warning("pages cannot be kept, and are made anew for each request: %s", error)
+        self._failing = True
 
     def _metadata_path(self, path: str) -> Path:
         return self._directory / "metadata" / f"{path}.metadata"
@@ -132,3 +170,17 @@ class Pages:
         if page == INDEX:
             return self._directory / f"index{suffix}"
         return self._directory / "projects" / f"{page}{suffix}" if _PLAIN_NAME.fullmatch(page) else None
+
+
+def _removed(path: Path) -> bool:
+    """Whether there is nothing at a path any more."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return True

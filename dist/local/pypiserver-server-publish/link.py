@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import filecmp
 import logging
 import os
 import uuid
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from server.volume.durable import (
     NOT_WRITABLE,
     UNFINISHED,
+    UnsettledError,
     UnsuitableVolumeError,
     abandoned,
     pass_if_not_writable,
@@ -102,7 +104,7 @@ class _LinkDraft:
         self._file.seek(0)
         return self._file
 
-    def publish(self, name: str) -> Stamp:
+    def publish(self, name: str, *, again: bool = False) -> Stamp:
         """See Draft."""
         stamp = sync(self._file)
         final = self._root / name
@@ -111,13 +113,15 @@ class _LinkDraft:
         except FileExistsError:
             # NFS may repeat a request whose answer was lost; then it was this link (open(2), O_EXCL).
             if self._path.stat().st_nlink != 2:  # noqa: PLR2004 - the hidden name and the final one
-                raise
+                if not (again and filecmp.cmp(self._path, final, shallow=False)):
+                    raise
+                # Not only another sync: one that follows a failed one may succeed without having written anything.
+                self._path.rename(final)
         try:
             sync_directory(self._root)
-        except OSError:
-            with suppress(OSError):
-                final.unlink()
-            raise
+        except OSError as error:
+            # Another pod lists it already, and the gateway sends it: it stays.
+            raise UnsettledError(error.errno, error.strerror, str(final)) from error
         return stamp
 
     def discard(self) -> None:

@@ -27,6 +27,10 @@ class UnsuitableVolumeError(RuntimeError):
     """The volume cannot do what the method of publishing needs."""
 
 
+class UnsettledError(OSError):
+    """A file has its name, which others may have seen, but the name may not survive a loss of power."""
+
+
 def blocks(file: BinaryIO) -> Iterator[bytes]:
     """All that has been written to a file, from its start."""
     file.seek(0)

@@ -113,7 +113,10 @@ class Direct:
 
     def unfinished(self) -> frozenset[str]:
         """See Publisher."""
-        return frozenset(marker.name for marker in abandoned(self._directory, 0) if not _is_complete(marker))
+        marked = (marker.name for marker in abandoned(self._directory, 0) if not _is_complete(marker))
+        with self._lock:
+            # A marker may say "complete", and the volume then refuse to make that durable.
+            return frozenset((*marked, *self._names))
 
 
 class _DirectDraft:
@@ -132,8 +135,9 @@ class _DirectDraft:
         self._file.seek(0)
         return self._file
 
-    def publish(self, name: str) -> Stamp:
-        """See Draft."""
+    def publish(self, name: str, *, again: bool = False) -> Stamp:
+        """See Draft: nothing is seen of a file before it is durable, so that no attempt leaves one behind."""
+        del again
         return self._direct.publish(name, blocks(self._file))
 
     def discard(self) -> None:

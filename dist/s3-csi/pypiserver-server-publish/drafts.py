@@ -21,11 +21,16 @@ class Draft(Protocol):
     def content(self) -> BinaryIO:
         """All that was written, to be read from its start; nothing may be written after."""
 
-    def publish(self, name: str) -> Stamp:
+    def publish(self, name: str, *, again: bool = False) -> Stamp:
         """Put the file into the package directory; when this returns, it survives a loss of power.
+
+        Args:
+            name: Its name there.
+            again: Whether an earlier attempt ended with UnsettledError: then the same content may be there.
 
         Raises:
             FileExistsError: There is a file of this name.
+            UnsettledError: It is there, and may be gone after a loss of power.
             OSError: It cannot be written; nothing of it is left under this name.
         """
 

@@ -85,9 +85,10 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
         digests=digests,
         problem=volume.problem,
     )
+    packages = Packages(root, listing, pages.drop, Claims(root, shared=settings.writers == "many"), attested)
     actions = Actions(
-        uploads=Uploads(publishing, listing.twin, volume.problem),
-        packages=Packages(root, listing, pages.drop, Claims(root, shared=settings.writers == "many"), attested),
+        uploads=Uploads(publishing, packages.twin, volume.problem),
+        packages=packages,
         listing=listing,
         yanks=withdrawn,
         problem=volume.problem,
@@ -110,7 +111,7 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
         Route("GET", "/<project>", browsing.misplaced, Needs.NOTHING),
         Route("GET", "/<project>/", browsing.misplaced, Needs.NOTHING),
         Route("GET", "/health", _health, Needs.NOTHING),
-        Route("GET", "/-/ready", _ready(volume.problem, watch.problem), Needs.NOTHING),
+        Route("GET", "/-/ready", _ready(volume.problem, watch.problem, pages.problem), Needs.NOTHING),
         Route("GET", "/-/metrics", metrics.page, Needs.NOTHING),
         Route("GET", "/-/auth/reader", _verdict(credentials, "reader"), Needs.NOTHING),
         Route("GET", "/-/auth/publisher", _verdict(credentials, "publisher"), Needs.NOTHING),

@@ -90,7 +90,7 @@ class Actions:
     def _publish(self, form: Mapping[str, str]) -> None:
         files = self._uploads.files(form)
         for filename, _ in files:
-            if twin := self._listing.twin(filename):
+            if twin := self._packages.twin(filename):
                 raise existing(twin)
         provenance = self._uploads.provenance(form)
         (filename, draft), *signatures = files

@@ -23,6 +23,7 @@ class OwnFiles:
         `in_place` is for mounted buckets, where a rename copies and deletes: an object is there whole or not at all.
         """
         self.path = root / ".pypiserver" / name
+        self._root = root
         self._unfinished = root / UNFINISHED
         self._in_place = in_place
         self._lock = threading.Lock()
@@ -50,9 +51,9 @@ class OwnFiles:
                 raise
             # In a bucket the file's own fsync brings its name too.
             if durable and not self._in_place:
-                sync_directory(self.path)
-                # The directory itself may be new.
-                sync_directory(self.path.parent)
+                # The directories may be new, made by whatever was not to be durable.
+                for directory in (self.path, self.path.parent, self._root):
+                    sync_directory(directory)
 
     def remove(self, name: str) -> None:
         """Remove a file for good; one that is gone already is not an error.

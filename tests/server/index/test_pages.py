@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+import errno
 import itertools
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import webtest
 
 from server.index.listing import Change
 from server.index.pages import Pages
+from server.pod import application
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    import webtest
+    from collections.abc import Callable
 
     from server.pod.settings import Settings
 
@@ -102,3 +104,69 @@ def test_only_pages_are_kept(app: webtest.TestApp, settings: Settings) -> None:
     assert app.get("/simple/").body == (settings.pages_directory / "index.html").read_bytes()
     app.post("/", {":action": "file_upload"}, upload_files=[("content", "my_pkg-2.0.tar.gz", b"content")])
     assert files(settings.pages_directory) == ["index.html"]
+
+
+def failing(number: int) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
+@pytest.mark.parametrize(
+    "call",
+    [(Path, "write_bytes"), (Path, "mkdir"), (Path, "rename"), (os, "utime")],
+    ids=lambda call: call[1],
+)
+def test_a_volume_of_pages_that_takes_none_harms_no_answer(
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    call: tuple[object, str],
+    number: int,
+) -> None:
+    (settings.packages_directory / "a-1.0.tar.gz").write_bytes(b"content")
+    monkeypatch.setattr(*call, failing(number))
+    app = webtest.TestApp(application.create(settings))
+    for _ in range(3):
+        assert "a-1.0.tar.gz#sha256=" in app.get("/simple/a/").text
+        assert "a/" in app.get("/simple/").text
+    assert files(settings.pages_directory) == []
+    assert app.get("/-/ready").text == "ready\n"
+    assert caplog.text.count("pages cannot be kept") == 1
+    monkeypatch.undo()
+    assert "a-1.0.tar.gz#sha256=" in app.get("/simple/a/").text
+    assert files(settings.pages_directory) == ["projects/a.html"]
+
+
+def test_a_stale_page_that_stays_is_told_until_it_is_gone(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gateway would go on to serve it: nobody may be sent here."""
+    pages = Pages(directory)
+    pages.keep("a", "page", 0)
+    assert pages.problem() is None
+    monkeypatch.setattr(os, "unlink", failing(errno.EROFS))
+    pages.drop(change("a"))
+    assert pages.problem() == "Index pages that are stale cannot be removed"
+    again = Pages(directory)
+    assert again.problem() == "Index pages that are stale cannot be removed"
+    monkeypatch.undo()
+    assert pages.problem() is None
+    assert again.problem() is None
+    assert files(directory) == []
+
+
+def test_no_more_pages_are_kept_than_the_volume_may_hold(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.index.pages.ROOM_FOR_PAGES", 3 * 4096)
+    pages = Pages(directory)
+    for page in "abcd":
+        pages.keep(page, "page", 0)
+    assert files(directory) == ["projects/a.html", "projects/b.html", "projects/c.html"]
+    pages.keep("a", "p" * 4097, 0)
+    assert (directory / "projects/a.html").read_text() == "page"
+    pages.keep("a", "other", 0)
+    assert (directory / "projects/a.html").read_text() == "other"
+    pages.drop(change("b"))
+    pages.keep("d", "page", 0)
+    assert files(directory) == ["projects/a.html", "projects/c.html", "projects/d.html"]

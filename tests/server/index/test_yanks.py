@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -133,3 +135,20 @@ def test_another_pod_sees_it(serve: Serve, method: str) -> None:
         form = {":action": action, "name": "my-pkg", "version": "1.1", "reason": "why"}
         assert requests.post(first.url, data=form, timeout=PATIENCE).ok
         wait_for(lambda expected=expected: expected in page(), action)  # type: ignore[misc]
+
+
+def test_the_directories_of_the_first_withdrawal_last_too(
+    filled: webtest.TestApp, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loss of power would take a directory whose own name is not durable, and what is in it."""
+    synced: list[Path] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert post(filled, "yank", name="my-pkg", version="1.0").status_int == 200
+    own = settings.packages_directory / ".pypiserver"
+    assert synced[1:] == [own / yanks.DIRECTORY, own, settings.packages_directory]

@@ -14,7 +14,7 @@ import pytest
 from server.publish.direct import Direct
 from server.publish.link import Link
 from server.publish.methods import ABANDONED_SECONDS, publisher
-from server.volume.durable import UNFINISHED, UnsuitableVolumeError
+from server.volume.durable import UNFINISHED, UnsettledError, UnsuitableVolumeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,12 +30,12 @@ def method(request: pytest.FixtureRequest, tmp_path: Path) -> Publisher:
     return publisher(request.param, tmp_path)
 
 
-def publish(method: Publisher, body: bytes = b"content", name: str = NAME) -> Stamp:
+def publish(method: Publisher, body: bytes = b"content", name: str = NAME, *, again: bool = False) -> Stamp:
     """Publish a file as a request does."""
     draft = method.draft()
     try:
         draft.write(body)
-        return draft.publish(name)
+        return draft.publish(name, again=again)
     finally:
         draft.discard()
 
@@ -105,28 +105,70 @@ def test_a_draft_can_be_read(method: Publisher) -> None:
     draft.discard()
 
 
-@pytest.mark.parametrize("call", range(1, 5))
-def test_a_full_volume_leaves_nothing(
-    method: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
-) -> None:
-    """Delayed allocation reports it at fsync: fail each of them in turn."""
-    calls = 2 if isinstance(method, Link) else 4
+def failing_fsync(monkeypatch: pytest.MonkeyPatch, call: int, number: int = errno.ENOSPC) -> None:
+    """Let the nth fsync of all fail: delayed allocation reports a full volume there."""
     made: list[int] = []
     real = os.fsync
 
     def fsync(descriptor: int) -> None:
         made.append(descriptor)
         if len(made) == call:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise OSError(number, os.strerror(number))
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    if call <= calls:
-        with pytest.raises(OSError, match="No space left"):
-            publish(method)
-        assert files(tmp_path) == []
-    publish(method)
+
+
+@pytest.mark.parametrize(("method", "call"), [("link", 1), *(("direct", call) for call in range(1, 5))])
+def test_a_full_volume_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, call: int) -> None:
+    publishing = publisher(method, tmp_path)
+    failing_fsync(monkeypatch, call)
+    with pytest.raises(OSError, match="No space left"):
+        publish(publishing)
+    assert files(tmp_path) == []
+    publish(publishing)
     assert files(tmp_path) == [NAME]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_a_file_whose_name_may_not_last_stays_and_can_be_published_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Others have seen it: another pod may list it, and somebody have locked its digest."""
+    link = Link(tmp_path)
+    failing_fsync(monkeypatch, 2, number)
+    with pytest.raises(UnsettledError, match=os.strerror(number)):
+        publish(link, b"first")
+    assert (tmp_path / NAME).read_bytes() == b"first"
+    with pytest.raises(FileExistsError):
+        publish(link, b"first")
+    with pytest.raises(FileExistsError):
+        publish(link, b"other", again=True)
+    seen = (tmp_path / NAME).stat()
+    stamp = publish(link, b"first", again=True)
+    published = (tmp_path / NAME).stat()
+    assert stamp == (published.st_size, published.st_mtime_ns)
+    # A second sync of the same directory entry may be told that all is well when the first was not.
+    assert published.st_ino != seen.st_ino
+    assert (tmp_path / NAME).read_bytes() == b"first"
+    assert files(tmp_path) == [NAME]
+
+
+def test_a_file_that_is_being_written_is_not_to_be_listed_whatever_its_marker_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    direct = Direct(tmp_path)
+    seen: list[frozenset[str]] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        seen.append(direct.unfinished())
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    publish(direct)
+    assert seen == [frozenset({NAME})] * 4
+    assert direct.unfinished() == frozenset()
 
 
 def test_the_file_is_durable_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,9 +64,9 @@ class HashedDraft:
         """See Draft."""
         return self._draft.content()
 
-    def publish(self, name: str) -> Stamp:
+    def publish(self, name: str, *, again: bool = False) -> Stamp:
         """See Draft."""
-        return self._draft.publish(name)
+        return self._draft.publish(name, again=again)
 
     def discard(self) -> None:
         """See Draft."""
