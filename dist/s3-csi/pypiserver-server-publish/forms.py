@@ -148,7 +148,8 @@ def _disposition(head: bytes) -> tuple[str, str | None]:
     text = re.sub(r"\r\n[ \t]+", " ", head.decode("utf-8", "replace"))
     for line in text.split("\r\n"):
         key, _, value = line.partition(":")
-        if key.strip().lower() == "content-disposition" and value.strip().lower().startswith("form-data"):
+        kind = value.partition(";")[0].strip().lower()
+        if (key.strip().lower(), kind) == ("content-disposition", "form-data"):
             found = itertools.islice(_PARAMETER.finditer(value), MOST_PARAMETERS)
             parameters = {each[1].lower(): _unquoted(each) for each in found}
             if "name" in parameters:

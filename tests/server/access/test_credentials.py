@@ -105,6 +105,14 @@ def test_a_malformed_line_is_named_by_its_number_and_skipped(directory: Path, ca
     assert "SECRET" not in caplog.text
 
 
+def test_of_a_user_s_lines_the_first_counts_as_for_apache(directory: Path) -> None:
+    """mod_authn_file and `htpasswd -v` read no further than it."""
+    (directory / "readers").write_text(htpasswd_line("rita", "first") + htpasswd_line("rita", "second"))
+    credentials = Credentials(directory)
+    assert credentials.verdict(header("rita", "first"), "reader") == HTTPStatus.NO_CONTENT
+    assert credentials.verdict(header("rita", "second"), "reader") == HTTPStatus.UNAUTHORIZED
+
+
 def test_files_are_read_again_when_they_change(directory: Path) -> None:
     credentials = Credentials(directory)
     assert credentials.verdict(header("rita", "read"), "reader") == HTTPStatus.NO_CONTENT

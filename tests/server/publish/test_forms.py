@@ -88,6 +88,10 @@ def test_the_names_of_a_part(head: bytes, name: str, filename: str | None) -> No
         (form(HEAD), TYPE, "ends before"),
         (form(b"\r\nx"), TYPE, "without a name"),
         (form(b"Content-Disposition: form-data\r\n\r\nx"), TYPE, "without a name"),
+        # The disposition type must be this one (RFC 7578, 4.2).
+        (form(HEAD.replace(b"form-data", b"attachment") + b"\r\nx"), TYPE, "without a name"),
+        (form(HEAD.replace(b"form-data;", b"form-data-x;") + b"\r\nx"), TYPE, "without a name"),
+        (form(b'Content-Disposition: name="content"\r\n\r\nx'), TYPE, "without a name"),
         (form(b"X: " + b"y" * 9000 + b"\r\n" + HEAD + b"\r\nx"), TYPE, "end of its headers"),
         (form(*[b'Content-Disposition: form-data; name="x"\r\n\r\n'] * 10_001), TYPE, "more than 10000 parts"),
         (form(b'Content-Disposition: form-data; name="x"\r\n\r\n' + bytes(9 * 2**20)), TYPE, "beside its files"),
