@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from programs import PATIENCE
 from server.http.bottle import HTTPError
 from server.http.limits import RESERVED, Limits, Needs
 
@@ -12,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-def test_requests_beyond_the_slots_are_turned_away_and_health_is_not() -> None:
+def test_requests_beyond_the_slots_are_turned_away_and_health_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Nobody waits for a volume that is known not to answer.
+    monkeypatch.setattr("server.http.limits.PATIENCE_SECONDS", 10 * PATIENCE)
     limits = Limits(RESERVED + 2, 1, lambda: "The package volume has not answered for 4 s")
     hanging, release = threading.Semaphore(0), threading.Event()
 
@@ -26,8 +30,10 @@ def test_requests_beyond_the_slots_are_turned_away_and_health_is_not() -> None:
     for thread in threads:
         thread.start()
         hanging.acquire()
+    begun = time.monotonic()
     with pytest.raises(HTTPError) as refused:
         work()
+    assert time.monotonic() - begun < PATIENCE
     assert refused.value.status_code == 503
     assert limits.limited(lambda: "Ok", Needs.NOTHING)() == "Ok"
     assert limits.limited(lambda: "stored", Needs.UPLOAD)() == "stored"

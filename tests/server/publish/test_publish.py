@@ -15,6 +15,7 @@ import requests
 
 from programs import PATIENCE, Server, upload, wait_for
 from server.index import findings
+from server.volume import lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +73,8 @@ def sender(server: Server, body: bytes) -> threading.Thread:
 
 def files(server: Server) -> list[str]:
     found = (path for path in server.packages.rglob("*") if path.is_file())
-    return sorted(path.name for path in found if path.parent.name != findings.DIRECTORY)
+    own = server.packages / lock.FILE
+    return sorted(path.name for path in found if path.parent.name != findings.DIRECTORY and path != own)
 
 
 @METHODS
