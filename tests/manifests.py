@@ -1,5 +1,6 @@
 """Manifests for tests: synthesized from specs, rendered by Kustomize, and put into an order that can be compared."""
 
+import json
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from cdk8s_pypiserver import PyPIServerChart, PyPIServerSpec
 ROOT = Path(__file__).resolve().parent.parent
 DIST = ROOT / "dist"
 OVERLAYS = ROOT / "overlays"
+LARGEST_OBJECT = 150_000
+"""How many bytes an object may have as JSON."""
 
 Manifest = dict[str, Any]
 
@@ -39,6 +42,15 @@ def render(folder: Path) -> list[Manifest]:
     done = run_kustomize(folder)
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))
+
+
+def too_large(manifests: Sequence[Manifest]) -> list[str]:
+    """Return the names of objects that are near what can be applied, with their sizes.
+
+    `kubectl apply` keeps each object in an annotation, which the API server takes up to 262,144 bytes of.
+    """
+    sizes = {manifest["metadata"]["name"]: len(json.dumps(manifest).encode()) for manifest in manifests}
+    return [f"{name}: {size}" for name, size in sizes.items() if size >= LARGEST_OBJECT]
 
 
 def run_kustomize(folder: Path) -> subprocess.CompletedProcess[str]:

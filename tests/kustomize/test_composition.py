@@ -16,7 +16,7 @@ from cdk8s_pypiserver import (
     RegistryIngressSpec,
 )
 from cdk8s_pypiserver.kustomize.patches import patch_between
-from manifests import DIST, by_kind, compose, objects, synthesize
+from manifests import DIST, by_kind, compose, objects, synthesize, too_large
 
 CONCERNS: dict[str, dict[str, Any]] = {
     "ingress": {"ingress": RegistryIngressSpec(host=HOST)},
@@ -73,11 +73,14 @@ def test_chart_and_components_equal_the_construct(chart: str, concerns: tuple[st
     needed = [name for concern in concerns for name in [*NEEDS.get(concern, []), concern]]
     rendered = compose(tmp_path / "overlay", chart, *needed)
     assert objects(rendered) == objects(synthesize(_spec(chart, concerns)))
+    assert too_large(rendered) == []
 
 
 @pytest.mark.parametrize("chart", STORAGE)
 def test_chart_equals_the_construct(chart: str, tmp_path: Path) -> None:
-    assert objects(compose(tmp_path / "overlay", chart)) == objects(synthesize(_spec(chart, ())))
+    rendered = compose(tmp_path / "overlay", chart)
+    assert objects(rendered) == objects(synthesize(_spec(chart, ())))
+    assert too_large(rendered) == []
 
 
 def test_every_patch_for_workloads_meets_one(tmp_path: Path) -> None:
