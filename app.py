@@ -71,10 +71,7 @@ def main() -> None:
     app.add_component("initial-password", without=local, having=password, charts=[local])
     encrypted = having("gateway-tls", PyPIServerSpec(storage=alone, gateway_tls=GatewayTLSSpec()))
     app.add_component("gateway-tls", without=local, having=encrypted, never_with=["ingress"])
-    # The certificate of the component `tls`; the alert about it stays silent where there is none.
-    monitoring = having(
-        "monitoring", PyPIServerSpec(storage=alone, monitoring=MonitoringSpec(certificate="pypiserver-tls"))
-    )
+    monitoring = having("monitoring", PyPIServerSpec(storage=alone, monitoring=MonitoringSpec()))
     app.add_component("monitoring", without=local, having=monitoring)
     # A way to a port that nothing listens at does no harm: so the policy has those of every component.
     exposed = PyPIServerSpec(ingress=RegistryIngressSpec(host=HOST), monitoring=MonitoringSpec())

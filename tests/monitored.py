@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 
 import requests
 
+from cdk8s_pypiserver import MonitoringSocket
+from cdk8s_pypiserver.base.config_files import runtime_files
+from cdk8s_pypiserver.monitoring import expectations
 from cdk8s_pypiserver.monitoring.counting import ENVIRONMENT, arguments
 from gateway_programs import Gateway, Setup
-from programs import PATIENCE, RUNTIME, Server, free_port, installed, wait_for
+from programs import PATIENCE, Server, free_port, installed, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,10 +54,15 @@ def counts(samples: list[Sample], name: str, *labels: str) -> dict[tuple[str, ..
 
 
 class Counter:
-    """The sidecar of the pod: mtail with the shipped program."""
+    """The sidecar of the pod: mtail with the shipped program, and with what a registry expects."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, expected: MonitoringSocket | None = None) -> None:
         self.directory = directory
+        self.programs = directory / "programs"
+        self.programs.mkdir(parents=True)
+        programs = {**runtime_files("monitoring"), **expectations.program("pypiserver", expected or MonitoringSocket())}
+        for name, text in programs.items():
+            (self.programs / name).write_text(text)
         self.port = free_port()
         self.log_port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
@@ -68,7 +76,7 @@ class Counter:
                 [
                     mtail,
                     *arguments(
-                        programs=str(RUNTIME / "monitoring"),
+                        programs=str(self.programs),
                         log_address=f"127.0.0.1:{self.log_port}",
                         port=self.port,
                     ),
@@ -130,9 +138,9 @@ class Monitored:
 
 
 @contextlib.contextmanager
-def monitored(directory: Path, setup: Setup) -> Iterator[Monitored]:
+def monitored(directory: Path, setup: Setup, expected: MonitoringSocket | None = None) -> Iterator[Monitored]:
     """Start the three programs."""
-    with Server(directory / "server") as server, Counter(directory) as counter:
+    with Server(directory / "server") as server, Counter(directory, expected) as counter:
         gateway = Gateway(directory / "gateway", server.port, packages=server.packages, pages=server.pages, setup=setup)
         port = connect(gateway, log_port=counter.log_port, port=counter.port)
         with gateway:

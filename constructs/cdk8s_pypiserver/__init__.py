@@ -19,7 +19,7 @@ from .exposure.service import RegistryServiceSpec, Service
 from .kustomize.app import KustomizeApp
 from .monitoring.alerts import BackupAlertSpec
 from .monitoring.counting import Monitoring, MonitoringSpec
-from .monitoring.socket import MonitoringSocket
+from .monitoring.socket import Alert, MonitoringSocket, Panel
 from .pod.gateway import Gateway, GatewaySpec
 from .pod.server import Server, ServerSpec
 from .pod.template import Pod
@@ -32,6 +32,7 @@ from .storage.s3 import S3Volume, S3VolumeSpec
 from .storage.shared import SharedVolume, SharedVolumeSpec
 
 __all__ = [
+    "Alert",
     "AuthSpec",
     "Availability",
     "AvailabilitySpec",
@@ -58,6 +59,7 @@ __all__ = [
     "Network",
     "NetworkPolicy",
     "NetworkPolicySpec",
+    "Panel",
     "Pod",
     "Problem",
     "PyPIServer",

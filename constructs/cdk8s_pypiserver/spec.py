@@ -14,7 +14,6 @@ from .exposure.gateway_tls import GatewayTLSSpec
 from .exposure.ingress import RegistryIngressSpec
 from .exposure.service import RegistryServiceSpec
 from .monitoring.counting import MonitoringSpec
-from .monitoring.scraping import METRICS_PORT
 from .pod.gateway import GatewaySpec
 from .pod.server import ServerSpec
 from .scaling.availability import MOST_PODS, AvailabilitySpec
@@ -154,7 +153,7 @@ def _volume(spec: PyPIServerSpec) -> Iterator[Problem]:
 
 
 def _ports(spec: PyPIServerSpec) -> Iterator[Problem]:
-    taken = {METRICS_PORT: "the port that is scraped"} if spec.monitoring else {}
+    taken: dict[object, str] = {}
     for field in ("service.port", *(["gateway_tls.port"] if spec.gateway_tls else [])):
         found = spec.problem(field, "")
         if found.value in taken:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from cdk8s_pypiserver import BackupAlertSpec, GatewaySpec
+from cdk8s_pypiserver import GatewaySpec, MonitoringSocket
 from cdk8s_pypiserver.monitoring.alerts import rules
 from cdk8s_pypiserver.monitoring.dashboard import dashboard
 from gateway_programs import Setup
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 pytestmark = needs("mtail")
 
-SETUP = Setup(metrics=True, spec=GatewaySpec(max_upload="10Ki"))
+SETUP = Setup(metrics=True, spec=GatewaySpec(max_upload="1Mi"))
 READER = ("reader", "reader-password")
 PUBLISHER = ("publisher", "publisher-password")
 WHEEL = "demo-1.0-py3-none-any.whl"
 
 # What Prometheus or the relabelling of the monitors adds to each sample.
-OF_THE_TARGET = {"namespace", "job", "pod", "part"}
+OF_THE_TARGET = {"namespace", "job", "pod", "part", "app"}
 RESULTS = ("stored", "conflict", "unauthorized", "refused", "failed")
 
 
@@ -55,7 +55,7 @@ def _visit(registry: Monitored) -> int:
         upload(url, WHEEL, b"wheel", PUBLISHER),
         upload(url, "other-1.0.tar.gz", b"sdist"),
         upload(url, "other-1.0.tar.gz", b"sdist", READER),
-        upload(url, "other-1.0.tar.gz", bytes(20_000), PUBLISHER),
+        upload(url, "other-1.0.tar.gz", bytes(1_100_000), PUBLISHER),
         upload(url, ".other-1.0.tar.gz", b"sdist", PUBLISHER),
         # Neither an upload that is stored nor one that is not.
         requests.post(f"{url}/", data={":action": "submit"}, auth=PUBLISHER, timeout=PATIENCE),
@@ -167,7 +167,8 @@ def test_an_upload_that_the_server_cannot_take_has_failed(registry: Monitored) -
     registry.server.kill()
     assert upload(registry.gateway.url, WHEEL, b"wheel", PUBLISHER).status_code == 503
     registry.wait_until_counted(1)
-    assert registry.requests() == {("publish", "POST", "5xx", "known"): 1}
+    # Nobody has said that the user is one.
+    assert registry.requests() == {("publish", "POST", "5xx", "anonymous"): 1}
     assert _uploads(registry)[("failed",)] == 1
     assert _errors(registry)[("away",)] == 1
 
@@ -247,9 +248,49 @@ def test_no_metric_names_a_user_or_a_path(registry: Monitored) -> None:
     assert "reader" not in text
 
 
-def test_rules_and_dashboard_use_what_is_there(registry: Monitored) -> None:
+def test_what_a_registry_expects_is_told(tmp_path: Path) -> None:
+    expected = MonitoringSocket()
+    expected.watch_certificate("wildcard")
+    # Known by its name.
+    expected.watch_certificate("pypiserver-tls")
+    expected.watch_backup("nightly", max_age_seconds=93_600)
+    expected.watch_backup("weekly", max_age_seconds=691_200)
+    with monitored(tmp_path, SETUP, expected) as registry:
+        found = _expectations(registry)
+        assert found == {("name", "wildcard"): 1, ("cronjob", "nightly"): 93_600, ("cronjob", "weekly"): 691_200}
+        # Nothing that is counted is lost on the way.
+        _visit(registry)
+        registry.wait_until_counted(20)
+
+
+def test_nothing_is_expected_where_nothing_was_said(registry: Monitored) -> None:
+    wait_for(lambda: _uploads(registry), "the counters")
+    assert not [s for s in registry.scrape("/metrics/gateway") if s.name.startswith("pypiserver_expected")]
+
+
+def _expectations(registry: Monitored) -> dict[tuple[str, str], float]:
+    """What it expects, once it has told: the first scrape makes the metrics, for the second."""
+
+    def found() -> dict[tuple[str, str], float]:
+        samples = [s for s in registry.scrape("/metrics/gateway") if s.name.startswith("pypiserver_expected")]
+        return {pair: sample.value for sample in samples for pair in sample.labels.items()}
+
+    wait_for(found, "what is expected")
+    return found()
+
+
+def test_rules_and_dashboard_use_what_is_there(tmp_path: Path) -> None:
+    expected = MonitoringSocket()
+    expected.watch_certificate("wildcard")
+    expected.watch_backup("backup", max_age_seconds=93_600)
+    with monitored(tmp_path, SETUP, expected) as registry:
+        _rules_and_dashboard_use_what_is_there(registry)
+
+
+def _rules_and_dashboard_use_what_is_there(registry: Monitored) -> None:
     _visit(registry)
     registry.wait_until_counted(20)
+    assert _expectations(registry)
     wait_for(lambda: counts(registry.scrape("/metrics/server"), "pypiserver_volume_size_bytes"), "the volume's size")
     # The reader makes them at the first scrape, for the second.
     wait_for(lambda: _errors(registry), "the counters of errors")
@@ -260,7 +301,9 @@ def test_rules_and_dashboard_use_what_is_there(registry: Monitored) -> None:
     there["certmanager_certificate_expiration_timestamp_seconds"] = {"name", "exported_namespace", *OF_THE_TARGET}
     for name in ("kube_cronjob_created", "kube_cronjob_status_last_successful_time"):
         there[name] = {"cronjob", "exported_namespace", *OF_THE_TARGET}
-    groups = rules("pypiserver", "pypiserver-tls", BackupAlertSpec(cron_job="backup"))
+    # A server that counts no bad entries has none to tell of.
+    there.setdefault("pypiserver_volume_problems", OF_THE_TARGET)
+    groups = rules(MonitoringSocket())
     expressions = []
     for rule in (rule for group in groups for rule in group["rules"]):
         expressions.append(rule["expr"])

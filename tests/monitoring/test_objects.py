@@ -1,18 +1,21 @@
 """The objects of the Prometheus operator are what its CustomResourceDefinitions (tests/monitoring/crds) take."""
 
+import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cdk8s
 import jsonschema
 import pytest
 import yaml
 
 from cases import CASES
-from cdk8s_pypiserver import MonitoringSpec, PyPIServerSpec, RegistryServiceSpec
+from cdk8s_pypiserver import Alert, MonitoringSpec, Panel, PyPIServerChart, PyPIServerSpec, RegistryServiceSpec
 from cdk8s_pypiserver.base.config_files import runtime_files
 from cdk8s_pypiserver.monitoring.counting import LOG_ADDRESS, MTAIL_PORT
-from manifests import by_kind, pod_of, synthesize
+from manifests import Manifest, by_kind, pod_of, synthesize
 
 CRDS = Path(__file__).parent / "crds"
 
@@ -65,26 +68,84 @@ def test_an_unknown_field_is_refused() -> None:
         jsonschema.validate(monitor, SCHEMAS["ServiceMonitor"])
 
 
-def test_each_way_of_scraping_finds_the_port() -> None:
-    for scrape in ("service-monitor", "pod-monitor"):
-        spec = PyPIServerSpec(monitoring=MonitoringSpec.model_validate({"scrape": scrape}))
-        manifests = synthesize(spec)
-        kind, field = {
-            "service-monitor": ("ServiceMonitor", "endpoints"),
-            "pod-monitor": ("PodMonitor", "podMetricsEndpoints"),
-        }[scrape]
-        monitor = by_kind(manifests, kind)["spec"]
-        labels = by_kind(manifests, "Deployment")["spec"]["template"]["metadata"]["labels"]
-        assert monitor["selector"]["matchLabels"].items() <= labels.items()
-        assert monitor["selector"]["matchLabels"].items() <= by_kind(manifests, "Service")["metadata"]["labels"].items()
-        assert [endpoint["path"] for endpoint in monitor[field]] == ["/metrics/gateway", "/metrics/server"]
-        assert {endpoint["port"] for endpoint in monitor[field]} == {"metrics"}
-        ports = {
-            port["name"]: port["containerPort"] for c in pod_of(manifests)["containers"] for port in c.get("ports", [])
-        }
-        assert ports == {"http": 8080, "metrics": 9090}
-    annotations = by_kind(synthesize(CASES["monitoring-by-annotations"]), "Deployment")["spec"]["template"]["metadata"]
-    assert annotations["annotations"]["prometheus.io/port"] == "9090"
+def _pod_ports(manifests: Sequence[Manifest]) -> dict[str, int]:
+    containers = pod_of(manifests)["containers"]
+    return {port["name"]: port["containerPort"] for container in containers for port in container.get("ports", [])}
+
+
+def test_a_service_monitor_finds_a_service_of_its_own() -> None:
+    spec = PyPIServerSpec(service=RegistryServiceSpec(port=8000), monitoring=MonitoringSpec())
+    manifests = synthesize(spec)
+    services = {m["metadata"]["name"]: m for m in manifests if m["kind"] == "Service"}
+    assert services.keys() == {"pypiserver", "pypiserver-metrics"}
+    # What others reach has no way to the metrics.
+    assert [port["name"] for port in services["pypiserver"]["spec"]["ports"]] == ["http"]
+    scraped = services["pypiserver-metrics"]
+    assert scraped["spec"]["clusterIP"] == "None"
+    assert [port["targetPort"] for port in scraped["spec"]["ports"]] == ["metrics"]
+    assert _pod_ports(manifests) == {"http": 8080, "metrics": 9090}
+    pods = by_kind(manifests, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert scraped["spec"]["selector"].items() <= pods.items()
+    monitor = by_kind(manifests, "ServiceMonitor")["spec"]
+    selected = monitor["selector"]["matchLabels"].items()
+    assert [name for name, m in services.items() if selected <= m["metadata"]["labels"].items()] == [
+        "pypiserver-metrics"
+    ]
+    assert [(each["port"], each["path"]) for each in monitor["endpoints"]] == [
+        ("metrics", "/metrics/gateway"),
+        ("metrics", "/metrics/server"),
+    ]
+
+
+def test_a_pod_monitor_finds_the_pods() -> None:
+    manifests = synthesize(PyPIServerSpec(monitoring=MonitoringSpec(scrape="pod-monitor")))
+    assert [m["metadata"]["name"] for m in manifests if m["kind"] == "Service"] == ["pypiserver"]
+    monitor = by_kind(manifests, "PodMonitor")["spec"]
+    pods = by_kind(manifests, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert monitor["selector"]["matchLabels"].items() <= pods.items()
+    assert {each["port"] for each in monitor["podMetricsEndpoints"]} <= _pod_ports(manifests).keys()
+
+
+def test_annotations_lead_to_the_port() -> None:
+    template = by_kind(synthesize(CASES["monitoring-by-annotations"]), "Deployment")["spec"]["template"]
+    assert template["metadata"]["annotations"]["prometheus.io/port"] == "9090"
+
+
+def test_a_target_that_a_user_adds_is_scraped() -> None:
+    app = cdk8s.App()
+    chart = PyPIServerChart(app, "chart", PyPIServerSpec(monitoring=MonitoringSpec()))
+    chart.registry.monitoring.add_target("exporter", port="exporter", path="/metrics")
+    with pytest.raises(ValueError, match="target exporter is there already"):
+        chart.registry.monitoring.add_target("exporter")
+    manifests = chart.to_json()
+    endpoint = by_kind(manifests, "ServiceMonitor")["spec"]["endpoints"][-1]
+    assert (endpoint["port"], endpoint["path"]) == ("exporter", "/metrics")
+    assert {"action": "replace", "targetLabel": "part", "replacement": "exporter"} in endpoint["relabelings"]
+    (service,) = (m for m in manifests if m["metadata"]["name"] == "pypiserver-metrics")
+    assert service["spec"]["ports"] == [
+        {"name": "metrics", "port": 9090, "targetPort": "metrics"},
+        {"name": "exporter", "port": 9091, "targetPort": "exporter"},
+    ]
+
+
+def test_what_users_add_is_watched_until_synth() -> None:
+    chart = PyPIServerChart(cdk8s.App(), "chart", PyPIServerSpec(monitoring=MonitoringSpec()))
+    watched = chart.registry.monitoring
+    watched.add_alert(Alert(name="Many", expression="pypiserver_packages > 9", summary="Many", description="Tidy up."))
+    for number in range(4):
+        watched.add_panel(
+            Panel(title=f"Own {number}", queries={"files": f"max(pypiserver_packages{{{Panel.REGISTRY}}})"})
+        )
+    watched.watch_certificate("wildcard")
+    manifests = chart.to_json()
+    assert by_kind(manifests, "PrometheusRule")["spec"]["groups"][-1]["rules"][0]["alert"] == "Many"
+    (shown,) = (m["data"] for m in manifests if m["metadata"]["name"] == "pypiserver-dashboard")
+    places = {p["title"]: p["gridPos"] for p in json.loads(shown["pypiserver.json"])["panels"]}
+    own = [places[f"Own {number}"] for number in range(4)]
+    assert {place["y"] for place in own[:3]} == {own[0]["y"]} != {own[3]["y"]}
+    assert min(place["y"] for place in own) == max(place["y"] for place in places.values()) - 8
+    (programs,) = (m["data"] for m in manifests if "gateway.mtail" in m.get("data", {}))
+    assert '["wildcard"] = 1' in programs["expectations.mtail"]
 
 
 def test_no_client_is_given_a_port_that_the_gateway_sends_to() -> None:
@@ -92,14 +153,6 @@ def test_no_client_is_given_a_port_that_the_gateway_sends_to() -> None:
     assert {str(MTAIL_PORT), LOG_ADDRESS.partition(":")[2]} == set(ports)
     # Where Linux begins by default.
     assert all(int(port) < 32768 for port in ports)
-
-
-def test_the_service_has_the_port_beside_its_own() -> None:
-    spec = PyPIServerSpec(service=RegistryServiceSpec(port=8000), monitoring=MonitoringSpec())
-    assert by_kind(synthesize(spec), "Service")["spec"]["ports"] == [
-        {"name": "http", "port": 8000, "targetPort": "http"},
-        {"name": "metrics", "port": 9090, "targetPort": "metrics"},
-    ]
 
 
 def test_labels_for_the_operator_are_on_its_objects_alone() -> None:

@@ -40,7 +40,7 @@ FLOODED = {SAMPLE: "0.01% 10000;", RATE: "rate=1r/m", f"burst={BURST}": "burst=1
 
 @contextlib.contextmanager
 def _registry(directory: Path, changes: Mapping[str, str]) -> Iterator[tuple[Gateway, Server, Lines]]:
-    setup = Setup(metrics=True, spec=GatewaySpec(max_upload="10Ki"))
+    setup = Setup(metrics=True, spec=GatewaySpec(max_upload="1Mi"))
     with Server(directory / "server") as server, Lines() as lines:
         gateway = Gateway(directory / "gateway", server.port, packages=server.packages, pages=server.pages, setup=setup)
         connect(gateway, log_port=lines.port, port=free_port(), changes=changes)
@@ -121,7 +121,7 @@ def test_each_upload_has_a_line_in_a_flood(tmp_path: Path) -> None:
         assert upload(gateway.url, "other-1.0.tar.gz", b"sdist", PUBLISHER).ok
         assert upload(gateway.url, "other-1.0.tar.gz", b"sdist", PUBLISHER).status_code == 409
         assert upload(gateway.url, ".other-1.0.tar.gz", b"sdist", PUBLISHER).status_code == 400
-        assert upload(gateway.url, "other-2.0.tar.gz", bytes(20_000), PUBLISHER).status_code == 413
+        assert upload(gateway.url, "other-2.0.tar.gz", bytes(1_100_000), PUBLISHER).status_code == 413
         server.kill()
         assert upload(gateway.url, "other-2.0.tar.gz", b"sdist", PUBLISHER).status_code == 503
         assert [(line.weight, line.upload) for line in lines.take(5)] == [

@@ -1,17 +1,18 @@
-"""What is worth a rule: figures that the dashboard and the alerts share, and alerts that somebody can act on."""
+"""What is worth a rule: figures that the dashboard and the alerts share, and alerts that somebody can act on.
 
-from collections.abc import Callable, Mapping, Sequence
+Every rule is about all registries that a Prometheus scrapes, told apart by namespace and job, and names none of them:
+Kustomize could not change a name in an expression. So each registry brings the same rules, and several of them are as
+one, since the series and alerts that they make are the same.
+"""
+
 from typing import Annotated, Any
 
-from constructs import Construct
-
 from cdk8s_pypiserver.base.fields import Form
-from cdk8s_pypiserver.base.identity import Identity
 from cdk8s_pypiserver.base.model import Spec
-from cdk8s_pypiserver.base.objects import KubernetesObject
 
-from . import objectives
-from .scraping import PROMETHEUS_OPERATOR
+from . import expectations, objectives
+from .scraping import APP
+from .socket import Alert, MonitoringSocket
 
 REQUESTS = "namespace_job_route:pypiserver_requests:rate5m"
 LATENCY = "namespace_job_route:pypiserver_request_duration_seconds:p95_5m"
@@ -20,7 +21,11 @@ HOUR_SECONDS = 60 * 60
 DAY_SECONDS = 24 * HOUR_SECONDS
 CERTIFICATE_DAYS = 14
 """How long before its end a certificate is worth an alert: cert-manager renews when a third of its life is left."""
+REMEMBERED = "1d"
+"""How long a registry that is gone is missed: long enough to be noticed, and not for ever if it was taken down."""
 _UNITS = {"h": HOUR_SECONDS, "d": DAY_SECONDS}
+_UP = f'up{{app="{APP}"}}'
+_WHO = "{{ $labels.namespace }}/{{ $labels.job }}"
 
 Age = Annotated[str, Form(r"[1-9][0-9]{0,3}[hd]", "must be whole hours or days such as 26h or 8d", 5)]
 """How old something may be."""
@@ -36,7 +41,8 @@ CronJobName = Annotated[
 """Name of a CronJob."""
 
 
-def _age_seconds(age: str) -> int:
+def age_seconds(age: str) -> int:
+    """Return an age such as `26h` or `8d` in seconds."""
     return int(age[:-1]) * _UNITS[age[-1]]
 
 
@@ -50,55 +56,30 @@ class BackupAlertSpec(Spec):
     one that takes longer."""
 
 
-def rules(
-    job: str,
-    certificates: Sequence[str] = (),
-    backup: BackupAlertSpec | None = None,
-    further: Sequence[Mapping[str, Any]] = (),
-) -> list[dict[str, Any]]:
-    """Return the groups of rules of a registry, whose name is the `job` of its targets.
-
-    Args:
-        job: Whose name it is.
-        certificates: Names of cert-manager's Certificates in the registry's namespace.
-        backup: The backup to watch; None for no alert about one.
-        further: Alerting rules of other concerns.
-    """
-    alerts = [
-        *_alerts(job),
-        *_objectives(job),
-        *(_certificate(job, name) for name in certificates),
-        *(_backup(job, backup) if backup else []),
-        *further,
-    ]
-    return [
-        {"name": f"{job}.records", "rules": [*_records(job), *objectives.records(job)]},
-        {"name": f"{job}.alerts", "rules": alerts},
-    ]
+def rules(socket: MonitoringSocket) -> list[dict[str, Any]]:
+    """Return the groups of rules: the same for every registry, and last what concerns and users added to this one."""
+    alerts = [*_answering(), *_volume(), *_publishing(), *_objectives(), *_certificate(), *_backup()]
+    # One group, since its rules are evaluated one after another: alerts go by the records of the same moment.
+    shipped = [*_records(), *objectives.records(), *map(_rule, alerts)]
+    groups = [{"name": "pypiserver", "rules": shipped}]
+    if socket.alerts:
+        groups.append({"name": "pypiserver-further", "rules": [_rule(alert) for alert in socket.alerts]})
+    return groups
 
 
-def prometheus_rule(
-    scope: Construct,
-    *,
-    identity: Identity,
-    labels: Mapping[str, str],
-    groups: Callable[[], list[dict[str, Any]]],
-) -> KubernetesObject:
-    """Make the PrometheusRule."""
-    return KubernetesObject(
-        scope,
-        "rules",
-        api_version=PROMETHEUS_OPERATOR,
-        kind="PrometheusRule",
-        identity=identity,
-        labels=labels,
-        content=lambda: {"spec": {"groups": groups()}},
-    )
+def _rule(alert: Alert) -> dict[str, Any]:
+    return {
+        "alert": alert.name,
+        "expr": alert.expression,
+        "for": alert.duration,
+        "labels": {**alert.labels, "severity": alert.severity},
+        "annotations": {"summary": alert.summary, "description": alert.description},
+    }
 
 
-def _records(job: str) -> list[dict[str, Any]]:
+def _records() -> list[dict[str, Any]]:
     def rate(metric: str, window: str, labels: str) -> str:
-        return f'sum by (namespace, job, {labels}) (rate({metric}{{job="{job}"}}[{window}]))'
+        return f"sum by (namespace, job, {labels}) (rate({metric}[{window}]))"
 
     buckets = rate("pypiserver_request_duration_seconds_bucket", "5m", "route, le")
     return [
@@ -108,64 +89,84 @@ def _records(job: str) -> list[dict[str, Any]]:
     ]
 
 
-def _alerts(job: str) -> list[dict[str, Any]]:
-    own = f'{{job="{job}"}}'
-    failed, stored = (
-        f'sum by (namespace, job) ({UPLOADS}{{job="{job}", result="{result}"}})' for result in ("failed", "stored")
-    )
-    free = f"pypiserver_volume_free_bytes{own} / pypiserver_volume_size_bytes{own}"
+def _answering() -> list[Alert]:
     return [
-        _alert(
-            "PyPIServerAbsent",
-            f"absent(pypiserver_volume_answers{own})",
-            minutes=5,
+        Alert(
+            name="PyPIServerAbsent",
+            # `absent` is content with any registry that is there, and cannot say which one is not.
+            expression=f"max by (namespace, job) (max_over_time({_UP}[{REMEMBERED}])) "
+            "unless max by (namespace, job) (pypiserver_volume_answers)",
             severity="critical",
-            summary=f"No pod of the registry {job} answers",
-            description="There is no pod, or no server in one, that answers a scrape.",
+            summary=f"No pod of the registry {_WHO} answers",
+            description=f"There is no pod, or no server in one, that answers a scrape; there was within {REMEMBERED}, "
+            "or there is a pod.",
         ),
-        _alert(
-            "PyPIServerTargetDown",
-            f"up{own} == 0",
-            minutes=10,
-            severity="warning",
-            summary="The {{ $labels.part }} of {{ $labels.pod }} cannot be scraped",
+        Alert(
+            name="PyPIServerNeverScraped",
+            expression=f"absent_over_time({_UP}[{REMEMBERED}])",
+            duration="15m",
+            summary="Prometheus knows rules about registries and scrapes none",
+            description="Its serviceMonitorSelector or podMonitorSelector asks for a label that the monitor object "
+            "lacks, or a network policy keeps it from the pods.",
+        ),
+        Alert(
+            name="PyPIServerTargetDown",
+            expression=f"min by (namespace, job, pod, part) ({_UP}) == 0",
+            duration="10m",
+            summary=f"The {{{{ $labels.part }}}} of {{{{ $labels.pod }}}} ({_WHO}) cannot be scraped",
             description="It has not answered for ten minutes; see the log of its container.",
-        ),
-        _alert(
-            "PyPIServerVolumeNotAnswering",
-            f"pypiserver_volume_answers{own} == 0",
-            minutes=2,
-            severity="critical",
-            summary="The package volume of {{ $labels.pod }} does not answer",
-            description="The pod is not ready meanwhile; its log and /ready say what the volume does.",
-        ),
-        _alert(
-            "PyPIServerVolumeNearlyFull",
-            f"{free} < 0.1",
-            minutes=15,
-            severity="warning",
-            summary="The package volume has {{ $value | humanizePercentage }} left",
-            description="Uploads are refused once it is full; reads go on. Enlarge the volume.",
-        ),
-        _alert(
-            "PyPIServerPublishingFails",
-            f"{failed} > 0 unless {stored} >= {failed}",
-            minutes=5,
-            severity="critical",
-            summary="More uploads fail than are stored",
-            description="They were allowed and well formed; the server's log says what the volume refused.",
         ),
     ]
 
 
-def _objectives(job: str) -> list[dict[str, Any]]:
+def _volume() -> list[Alert]:
     return [
-        _alert(
-            objective.alert,
-            f'{objective.recorded(burn.short)}{{job="{job}"}} > {burn.limit} '
-            f'and {objective.recorded(burn.long)}{{job="{job}"}} > {burn.limit} '
-            f"and {objective.missed.format(job=job, window=burn.long)} >= {objectives.FEWEST}",
-            minutes=2,
+        Alert(
+            name="PyPIServerVolumeNotAnswering",
+            expression="min by (namespace, job, pod) (pypiserver_volume_answers) == 0",
+            duration="2m",
+            severity="critical",
+            summary=f"The package volume of {{{{ $labels.pod }}}} ({_WHO}) does not answer",
+            description="The pod is not ready meanwhile; its log and /ready say what the volume does.",
+        ),
+        Alert(
+            name="PyPIServerVolumeProblems",
+            expression="max by (namespace, job) (pypiserver_volume_problems) > 0",
+            duration="15m",
+            summary=f"{{{{ $value }}}} entries on the package volume of {_WHO} cannot be read",
+            description="The server's log names each of them; all others are served.",
+        ),
+        Alert(
+            name="PyPIServerVolumeNearlyFull",
+            expression="min by (namespace, job) (pypiserver_volume_free_bytes / pypiserver_volume_size_bytes) < 0.1",
+            duration="15m",
+            summary=f"The package volume of {_WHO} has {{{{ $value | humanizePercentage }}}} left",
+            description="Uploads are refused once it is full; reads go on. Enlarge the volume.",
+        ),
+    ]
+
+
+def _publishing() -> list[Alert]:
+    failed, stored = (f'sum by (namespace, job) ({UPLOADS}{{result="{result}"}})' for result in ("failed", "stored"))
+    return [
+        Alert(
+            name="PyPIServerPublishingFails",
+            expression=f"{failed} > 0 unless {stored} >= {failed}",
+            severity="critical",
+            summary=f"More uploads to {_WHO} fail than are stored",
+            description="They were allowed and well formed; the server's log says what the volume refused.",
+        )
+    ]
+
+
+def _objectives() -> list[Alert]:
+    return [
+        Alert(
+            name=objective.alert,
+            expression=f"{objective.recorded(burn.short)} > {burn.limit} "
+            f"and {objective.recorded(burn.long)} > {burn.limit} "
+            f"and {objective.missed.format(window=burn.long)} >= {objectives.FEWEST}",
+            duration="2m",
             severity=burn.severity,
             summary=objective.summary,
             description=objective.description,
@@ -175,61 +176,56 @@ def _objectives(job: str) -> list[dict[str, Any]]:
     ]
 
 
-def _certificate(job: str, name: str) -> dict[str, Any]:
+def _certificate() -> list[Alert]:
     # One that was never issued ends at 0.
-    end = _of_namespaces(f'certmanager_certificate_expiration_timestamp_seconds{{name="{name}"}} > 0')
-    return _alert(
-        "PyPIServerCertificateExpires",
-        f'{end} - time() < {CERTIFICATE_DAYS * DAY_SECONDS} and on (namespace) up{{job="{job}"}}',
-        minutes=60,
-        severity="warning",
-        summary=f"The certificate {name} ends in {{{{ $value | humanizeDuration }}}}",
-        description="cert-manager should have renewed it by now: kubectl describe certificate says what is in the way.",
+    end = _of_namespaces("certmanager_certificate_expiration_timestamp_seconds > 0", "name")
+    # Called <registry> or <registry>-tls; a nameSuffix of Kustomize comes behind that.
+    usual = (
+        f'label_replace(label_replace({end}, "job", "$1", "name", "(.+?)(?:-tls)?"), "job", "$1$2", "name", '
+        f'"(.+)-tls(-.+)") and on (namespace, job) {_UP}'
     )
+    named = f"{end} * on (namespace, name) group_right () max by (namespace, job, name) ({expectations.CERTIFICATE})"
+    return [
+        Alert(
+            name="PyPIServerCertificateExpires",
+            expression=f"({usual} or {named}) - time() < {CERTIFICATE_DAYS * DAY_SECONDS}",
+            duration="60m",
+            summary=f"The certificate {{{{ $labels.name }}}} of {_WHO} ends in {{{{ $value | humanizeDuration }}}}",
+            description="cert-manager should have renewed it by now: kubectl describe certificate says what is in the "
+            "way.",
+        )
+    ]
 
 
-def _backup(job: str, spec: BackupAlertSpec) -> list[dict[str, Any]]:
-    name = spec.cron_job
+def _backup() -> list[Alert]:
     succeeded, created = (
-        _of_namespaces(f'{metric}{{cronjob="{name}"}}')
+        _of_namespaces(metric, "cronjob")
         for metric in ("kube_cronjob_status_last_successful_time", "kube_cronjob_created")
     )
+    expected = f"max by (namespace, job, cronjob) ({expectations.BACKUP})"
     return [
-        _alert(
-            "PyPIServerBackupTooOld",
+        Alert(
+            name="PyPIServerBackupTooOld",
             # Of a CronJob that has never succeeded there is only when it was made.
-            f'time() - ({succeeded} or {created}) > {_age_seconds(spec.max_age)} and on (namespace) up{{job="{job}"}}',
-            minutes=5,
-            severity="warning",
-            summary=f"The CronJob {name} last made a backup {{{{ $value | humanizeDuration }}}} ago, or never did",
-            description=f"It should succeed at least every {spec.max_age}: see the log of its last Job.",
+            expression=f"(time() - ({succeeded} or {created})) > on (namespace, cronjob) group_right () {expected}",
+            summary=f"The CronJob {{{{ $labels.cronjob }}}} last made a backup of {_WHO} "
+            "{{ $value | humanizeDuration }} ago, or never did",
+            description="See the log of its last Job.",
         ),
-        _alert(
-            "PyPIServerBackupAbsent",
-            f'max by (namespace) (up{{job="{job}"}}) unless on (namespace) {created}',
-            minutes=15,
-            severity="warning",
-            summary=f"There is no CronJob {name} that makes backups",
+        Alert(
+            name="PyPIServerBackupAbsent",
+            expression=f"{expected} unless on (namespace, cronjob) {created}",
+            duration="15m",
+            summary=f"There is no CronJob {{{{ $labels.cronjob }}}} that makes backups of {_WHO}",
             description="It was deleted or renamed, or Prometheus does not scrape kube-state-metrics.",
         ),
     ]
 
 
-def _of_namespaces(expression: str) -> str:
-    """Return the highest value of each namespace that an exporter tells about.
+def _of_namespaces(expression: str, label: str) -> str:
+    """Return the highest value of each object that an exporter tells about; `label` is its name.
 
     Where it is scraped without honorLabels, `namespace` is its own and `exported_namespace` that of the object.
     """
-    return f'max by (namespace) (label_replace({expression}, "namespace", "$1", "exported_namespace", "(.+)"))'
-
-
-def _alert(  # noqa: PLR0913
-    name: str, expression: str, *, minutes: int, severity: str, summary: str, description: str
-) -> dict[str, Any]:
-    return {
-        "alert": name,
-        "expr": expression,
-        "for": f"{minutes}m",
-        "labels": {"severity": severity},
-        "annotations": {"summary": summary, "description": description},
-    }
+    relabelled = f'label_replace({expression}, "namespace", "$1", "exported_namespace", "(.+)")'
+    return f"max by (namespace, {label}) ({relabelled})"

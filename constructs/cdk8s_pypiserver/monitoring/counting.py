@@ -1,7 +1,7 @@
 """What Prometheus and Grafana get: counters of every request, how to scrape them, alerts and a dashboard."""
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from constructs import Construct
 from pydantic import Field
@@ -14,7 +14,7 @@ from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
 from cdk8s_pypiserver.base.problems import Problem
 from cdk8s_pypiserver.pod.hardening import hardened, http_probe, mount, requirements, variables
 
-from . import alerts, dashboard, scraping
+from . import alerts, dashboard, expectations, scraping
 from .alerts import BackupAlertSpec
 from .scraping import METRICS_PORT, METRICS_PORT_NAME
 
@@ -77,8 +77,8 @@ class MonitoringSpec(Spec):
     rules: bool = True
     """Whether there is a PrometheusRule with alerts; the operator's, so not with annotations."""
     certificate: Name | None = None
-    """Certificate of cert-manager whose end is watched by an alert; by default that which `ingress.tls` or
-    `gateway.tls` asks for."""
+    """A further Certificate of cert-manager whose end is watched by an alert, besides those that the spec asks for and
+    those called `<name>` and `<name>-tls`."""
     backup: BackupAlertSpec | None = None
     """Backup whose age is watched by an alert; None for no such alert."""
     dashboard: bool = True
@@ -91,7 +91,8 @@ class MonitoringSpec(Spec):
         yield from super().conflicts()
         if self.rules and self.scrape == "annotations":
             reason = (
-                "must be False with scrape (annotations): without a monitor object nobody says which job they are about"
+                "must be False with scrape (annotations): without a monitor object nobody gives the targets the labels "
+                "that the rules go by"
             )
             yield self.problem("rules", reason)
         for field, value in (("certificate", self.certificate), ("backup", self.backup and self.backup.cron_job)):
@@ -99,11 +100,31 @@ class MonitoringSpec(Spec):
                 yield self.problem("rules", f"must be True with {field} ({value}): an alert about it is a rule")
 
 
+class Programs(ConfigFiles):
+    """The ConfigMap of the programs that count; one of them tells what is to be watched when it is written."""
+
+    def __init__(self, sockets: "Sockets", scope: Construct, id_: str) -> None:
+        """Make the ConfigMap."""
+        self._sockets = sockets
+        shipped = runtime_files("monitoring")
+        super().__init__(scope, id_, identity=sockets.identity, suffix="monitoring", files=shipped)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The programs by name, as they are now."""
+        return {**self._files, **expectations.program(self._sockets.identity.name, self._sockets.monitoring)}
+
+    @files.setter
+    def files(self, files: dict[str, str]) -> None:
+        self._files = files
+
+
 class Monitoring(Construct):
     """The counting container, and the objects around it.
 
     Attributes:
-        files: ConfigMap of the program that counts.
+        files: ConfigMap of the programs that count.
+        service: The Service that is scraped, or None where no ServiceMonitor looks for it.
         monitor: The ServiceMonitor or PodMonitor, or None where annotations say it.
         rules: The PrometheusRule or None.
         dashboard: The ConfigMap of the dashboard or None.
@@ -115,35 +136,48 @@ class Monitoring(Construct):
         self.spec = spec
         self._sockets = sockets
         identity, watched = sockets.identity, sockets.monitoring
-        self.files = ConfigFiles(
-            self, "Default", identity=identity, suffix="monitoring", files=runtime_files("monitoring")
-        )
+        self.files = Programs(sockets, self, "Default")
         sockets.pod.add_late_container(CONTAINER, self.container)
         sockets.pod.add_late_volume(FILES_VOLUME, lambda: self.files.volume(FILES_VOLUME))
         sockets.gateway.add_file("http", "metrics", runtime_files("gateway")["http-metrics.conf"])
-        sockets.gateway.add_port(METRICS_PORT_NAME, METRICS_PORT, service_port=METRICS_PORT)
+        sockets.gateway.add_port(METRICS_PORT_NAME, METRICS_PORT)
         sockets.network.allow_from(spec.scrapers, ports=[METRICS_PORT_NAME])
+        if spec.certificate:
+            watched.watch_certificate(spec.certificate)
+        if spec.backup:
+            watched.watch_backup(spec.backup.cron_job, max_age_seconds=alerts.age_seconds(spec.backup.max_age))
+        self.service: KubernetesObject | None = None
         self.monitor: KubernetesObject | None = None
+        self.rules: KubernetesObject | None = None
+        self.dashboard: KubernetesObject | None = None
         if spec.scrape == "annotations":
             for key, value in scraping.annotations().items():
                 sockets.pod.add_annotation(key, value)
+        elif spec.scrape == "pod-monitor":
+            self.monitor = self._operated("monitor", "PodMonitor", lambda: self._monitor("PodMonitor"))
         else:
-            self.monitor = scraping.monitor(
+            self.service = KubernetesObject(
                 self,
-                kind="ServiceMonitor" if spec.scrape == "service-monitor" else "PodMonitor",
+                "service",
+                kind="Service",
                 identity=identity,
-                labels=spec.object_labels,
-                interval_seconds=spec.interval_seconds,
-                targets=watched.targets,
+                suffix=scraping.SUFFIX,
+                labels=scraping.SCRAPED,
+                content=lambda: {"spec": scraping.service(identity, watched.targets)},
             )
-        self.rules = (
-            alerts.prometheus_rule(self, identity=identity, labels=spec.object_labels, groups=self._groups)
-            if spec.rules
-            else None
-        )
-        self.dashboard = (
-            dashboard.config_map(self, identity=identity, further=lambda: watched.panels) if spec.dashboard else None
-        )
+            self.monitor = self._operated("monitor", "ServiceMonitor", lambda: self._monitor("ServiceMonitor"))
+        if spec.rules:
+            self.rules = self._operated("rules", "PrometheusRule", lambda: {"groups": alerts.rules(watched)})
+        if spec.dashboard:
+            self.dashboard = KubernetesObject(
+                self,
+                "dashboard",
+                kind="ConfigMap",
+                identity=identity,
+                suffix=dashboard.SUFFIX,
+                labels=dashboard.LABEL,
+                content=lambda: {"data": dashboard.files(identity.name, watched.panels)},
+            )
 
     def container(self) -> Manifest:
         """Return the container; the port that is scraped is the gateway's."""
@@ -158,7 +192,22 @@ class Monitoring(Construct):
             "volumeMounts": [mount(FILES_VOLUME, FILES_DIRECTORY, read_only=True)],
         }
 
-    def _groups(self) -> list[dict[str, Any]]:
-        watched = self._sockets.monitoring
-        certificates = [self.spec.certificate] if self.spec.certificate else watched.certificates
-        return alerts.rules(self._sockets.identity.name, certificates, self.spec.backup, watched.alerts)
+    def _operated(self, id_: str, kind: str, spec: Callable[[], Manifest]) -> KubernetesObject:
+        """Make an object of the Prometheus operator."""
+        return KubernetesObject(
+            self,
+            id_,
+            api_version=scraping.PROMETHEUS_OPERATOR,
+            kind=kind,
+            identity=self._sockets.identity,
+            labels=self.spec.object_labels,
+            content=lambda: {"spec": spec()},
+        )
+
+    def _monitor(self, kind: Literal["ServiceMonitor", "PodMonitor"]) -> Manifest:
+        return scraping.monitor(
+            kind,
+            identity=self._sockets.identity,
+            interval_seconds=self.spec.interval_seconds,
+            targets=self._sockets.monitoring.targets,
+        )

@@ -1,47 +1,39 @@
 """The Grafana dashboard of a registry, found by Grafana's sidecar through its label."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-from constructs import Construct
-
-from cdk8s_pypiserver.base.identity import Identity
-from cdk8s_pypiserver.base.objects import KubernetesObject
 
 from .alerts import LATENCY, REQUESTS, UPLOADS
 from .objectives import ERRORS, PAGE_SECONDS, SLOW_PAGES
+from .socket import Panel
 
 SUFFIX = "dashboard"
 LABEL = {"grafana_dashboard": "1"}
 """What the sidecar of Grafana's Helm chart looks for (its sidecar.dashboards.label)."""
 
-Panel = dict[str, Any]
-
-_OWN = '{namespace="$namespace", job="$job"}'
+_OWN = f"{{{Panel.REGISTRY}}}"
 _COLUMNS = 24
+_FURTHER_IN_A_ROW = 3
 _GREEN, _YELLOW, _RED = "green", "yellow", "red"
 
 
-def config_map(
-    scope: Construct, *, identity: Identity, further: Callable[[], Sequence[Mapping[str, Any]]]
-) -> KubernetesObject:
-    """Make the ConfigMap; `further` returns the panels of other concerns."""
-
-    def content() -> dict[str, Any]:
-        text = json.dumps(dashboard(identity.name, further()), indent=1) + "\n"
-        return {"data": {f"{identity.name}.json": text}}
-
-    return KubernetesObject(
-        scope, "dashboard", kind="ConfigMap", identity=identity, suffix=SUFFIX, labels=LABEL, content=content
-    )
+def files(name: str, further: Sequence[Panel] = ()) -> dict[str, str]:
+    """Return the file of the dashboard by its name, which Grafana's sidecar keeps."""
+    return {f"{name}.json": json.dumps(dashboard(name, further), indent=1) + "\n"}
 
 
-def dashboard(name: str, further: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """Return the dashboard as Grafana keeps it; `name` is the registry that it shows first.
+def dashboard(name: str, further: Sequence[Panel] = ()) -> dict[str, Any]:
+    """Return the dashboard as Grafana keeps it.
 
     The first row says whether all is well, in green or red; what is below it tells why not.
+
+    Args:
+        name: The registry that is shown first, if it is still called so; others can be chosen.
+        further: Panels to show below the usual ones.
     """
+    rows: list[tuple[Sequence[Panel], int]] = [(_state(), 4), (_traffic(), 8), (_publishing(), 8), (_inside(), 8)]
+    rows += [(further[first : first + _FURTHER_IN_A_ROW], 8) for first in range(0, len(further), _FURTHER_IN_A_ROW)]
     return {
         "uid": f"pypiserver-{name}"[:40],
         "title": f"PyPI: {name}",
@@ -53,58 +45,51 @@ def dashboard(name: str, further: Sequence[Mapping[str, Any]] = ()) -> dict[str,
         "templating": {
             "list": [
                 {"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Source"},
-                _variable("namespace", "label_values(pypiserver_volume_answers, namespace)"),
-                _variable("job", 'label_values(pypiserver_volume_answers{namespace="$namespace"}, job)', name),
+                # First, since the name is known here and the namespace is not.
+                _variable("job", "label_values(pypiserver_volume_answers, job)", name),
+                _variable("namespace", 'label_values(pypiserver_volume_answers{job="$job"}, namespace)'),
             ]
         },
-        "panels": _placed(
-            [
-                (_state(), 4),
-                (_traffic(), 8),
-                (_publishing(), 8),
-                (_inside(), 8),
-                # Three beside each other, as above.
-                *(([dict(panel) for panel in further[at : at + 3]], 8) for at in range(0, len(further), 3)),
-            ]
-        ),
+        "panels": _placed(rows),
     }
 
 
 def _state() -> list[Panel]:
     free = f"min(pypiserver_volume_free_bytes{_OWN} / pypiserver_volume_size_bytes{_OWN})"
     return [
-        _state_panel("Answers", "percentunit", f"avg(up{_OWN})", {None: _RED, 0.5: _YELLOW, 1: _GREEN}),
-        _state_panel("Volume answers", "percentunit", f"avg(pypiserver_volume_answers{_OWN})", {None: _RED, 1: _GREEN}),
-        _state_panel(
+        _figure("Answers", "percentunit", f"avg(up{_OWN})", {None: _RED, 0.5: _YELLOW, 1: _GREEN}),
+        _figure("Volume answers", "percentunit", f"avg(pypiserver_volume_answers{_OWN})", {None: _RED, 1: _GREEN}),
+        _figure("Entries not readable", "short", _max("volume_problems"), {None: _GREEN, 1: _RED}),
+        _figure(
             "Requests that fail",
             "percentunit",
             f"{ERRORS.recorded('5m')}{_OWN}",
             {None: _GREEN, 0.01: _YELLOW, 0.1: _RED},
         ),
-        _state_panel(
+        _figure(
             f"Pages slower than {PAGE_SECONDS} s",
             "percentunit",
             f"{SLOW_PAGES.recorded('5m')}{_OWN}",
             {None: _GREEN, 0.01: _YELLOW, 0.1: _RED},
         ),
-        _state_panel("Volume free", "percentunit", free, {None: _RED, 0.1: _YELLOW, 0.2: _GREEN}),
-        _state_panel("Last publish, ago", "s", f"time() - {_max('last_publish_timestamp_seconds')}", {None: _GREEN}),
+        _figure("Volume free", "percentunit", free, {None: _RED, 0.1: _YELLOW, 0.2: _GREEN}),
+        _figure("Last publish, ago", "s", f"time() - {_max('last_publish_timestamp_seconds')}", {None: _GREEN}),
     ]
 
 
 def _traffic() -> list[Panel]:
     return [
-        _panel("Requests", "reqps", {"{{route}}": f"{REQUESTS}{_OWN}"}),
-        _panel("Answers", "reqps", {"{{status}} {{user}}": _rate("pypiserver_requests_total", "status, user")}),
-        _panel("Time of 95 in 100 requests", "s", {"{{route}}": f"{LATENCY}{_OWN}"}),
+        _curves("Requests", "reqps", {"{{route}}": f"{REQUESTS}{_OWN}"}),
+        _curves("Answers", "reqps", {"{{status}} {{user}}": _rate("pypiserver_requests_total", "status, user")}),
+        _curves("Time of 95 in 100 requests", "s", {"{{route}}": f"{LATENCY}{_OWN}"}),
     ]
 
 
 def _publishing() -> list[Panel]:
     return [
-        _panel("Uploads", "reqps", {"{{result}}": f"{UPLOADS}{_OWN}"}),
-        _panel("Files and projects", "short", {"files": _max("packages"), "projects": _max("projects")}),
-        _panel(
+        _curves("Uploads", "reqps", {"{{result}}": f"{UPLOADS}{_OWN}"}),
+        _curves("Files and projects", "short", {"files": _max("packages"), "projects": _max("projects")}),
+        _curves(
             "Volume",
             "bytes",
             {
@@ -118,24 +103,19 @@ def _publishing() -> list[Panel]:
 
 def _inside() -> list[Panel]:
     return [
-        _panel("Why requests fail", "reqps", {"{{reason}}": _rate("pypiserver_errors_total", "reason")}),
-        _panel("Mean time in the server", "s", {"{{route}}": _mean("pypiserver_server_duration_seconds")}),
-        _panel("Verdicts about credentials", "reqps", {"{{result}}": _rate("pypiserver_verdicts_total", "result")}),
-        _panel("Sent", "Bps", {"{{route}}": _rate("pypiserver_sent_bytes_total", "route")}),
+        _curves("Why requests fail", "reqps", {"{{reason}}": _rate("pypiserver_errors_total", "reason")}),
+        _curves("Mean time in the server", "s", {"{{route}}": _mean("pypiserver_server_duration_seconds")}),
+        _curves("Verdicts about credentials", "reqps", {"{{result}}": _rate("pypiserver_verdicts_total", "result")}),
+        _curves("Sent", "Bps", {"{{route}}": _rate("pypiserver_sent_bytes_total", "route")}),
     ]
 
 
-def _placed(rows: list[tuple[list[Panel], int]]) -> list[Panel]:
-    """Number the panels, and give each row's the same width."""
-    top = 0
-    placed: list[Panel] = []
-    for panels, height in rows:
-        width = _COLUMNS // len(panels)
-        for column, panel in enumerate(panels):
-            place = {"x": column * width, "y": top, "w": width, "h": height}
-            placed.append({**panel, "id": len(placed) + 1, "gridPos": place})
-        top += height
-    return placed
+def _curves(title: str, unit: str, queries: Mapping[str, str]) -> Panel:
+    return Panel(title=title, unit=unit, queries=queries)
+
+
+def _figure(title: str, unit: str, query: str, colours: Mapping[float | None, str]) -> Panel:
+    return Panel(title=title, unit=unit, queries={"": query}, colours=colours)
 
 
 def _rate(metric: str, labels: str) -> str:
@@ -151,26 +131,44 @@ def _max(metric: str) -> str:
     return f"max(pypiserver_{metric}{_OWN})"
 
 
-def _panel(title: str, unit: str, queries: dict[str, str], kind: str = "timeseries") -> Panel:
+def _placed(rows: Sequence[tuple[Sequence[Panel], int]]) -> list[dict[str, Any]]:
+    """Number the panels, and give each row's the same width."""
+    top = 0
+    placed: list[dict[str, Any]] = []
+    for panels, height in rows:
+        width = _COLUMNS // len(panels)
+        for column, panel in enumerate(panels):
+            place = {"x": column * width, "y": top, "w": width, "h": height}
+            placed.append({**_drawn(panel), "id": len(placed) + 1, "gridPos": place})
+        top += height
+    return placed
+
+
+def _drawn(panel: Panel) -> dict[str, Any]:
+    """Return a panel as Grafana keeps it."""
     source = {"type": "prometheus", "uid": "$datasource"}
-    return {
-        "title": title,
-        "type": kind,
+    defaults: dict[str, Any] = {"unit": panel.unit, "min": 0}
+    drawn: dict[str, Any] = {
+        "title": panel.title,
+        "type": "stat" if panel.colours else "timeseries",
         "datasource": source,
-        "fieldConfig": {"defaults": {"unit": unit, "min": 0}, "overrides": []},
+        "fieldConfig": {"defaults": defaults, "overrides": []},
         "targets": [
-            {"refId": chr(ord("A") + number), "datasource": source, "expr": expression, "legendFormat": legend}
-            for number, (legend, expression) in enumerate(queries.items())
+            {"refId": _reference(number), "datasource": source, "expr": expression, "legendFormat": legend}
+            for number, (legend, expression) in enumerate(panel.queries.items())
         ],
     }
+    if panel.colours:
+        steps = [{"value": value, "color": colour} for value, colour in panel.colours.items()]
+        defaults["thresholds"] = {"mode": "absolute", "steps": steps}
+        drawn["options"] = {"colorMode": "background", "graphMode": "none"}
+    return drawn
 
 
-def _state_panel(title: str, unit: str, query: str, colours: dict[float | None, str]) -> Panel:
-    """One figure on a coloured ground; `colours` says from which value on which."""
-    panel = _panel(title, unit, {"": query}, "stat")
-    steps = [{"value": value, "color": colour} for value, colour in colours.items()]
-    panel["fieldConfig"]["defaults"]["thresholds"] = {"mode": "absolute", "steps": steps}
-    return {**panel, "options": {"colorMode": "background", "graphMode": "none"}}
+def _reference(number: int) -> str:
+    """Return A to Z, AA, AB …: how Grafana names the queries of a panel."""
+    letter = chr(ord("A") + number % 26)
+    return letter if number < 26 else _reference(number // 26 - 1) + letter  # noqa: PLR2004 - the letters there are
 
 
 def _variable(name: str, query: str, value: str | None = None) -> dict[str, Any]:

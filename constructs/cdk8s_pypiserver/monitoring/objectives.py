@@ -41,7 +41,7 @@ class Objective:
     record: str
     alert: str
     missed: str
-    """Counters of what misses it; {job} is the registry, {window} the range."""
+    """Counters of what misses it; {window} is the range."""
     all: str
     """Counters of all requests that it is about."""
     summary: str
@@ -52,29 +52,35 @@ class Objective:
         return f"{self.record}:ratio_rate{window}"
 
 
-_PAGES = 'job="{job}", route=~"index|project"'
+def _sum(metric: str, *matchers: str) -> str:
+    # Doubled, since the window is still to be put in.
+    selected = f"{{{{{', '.join(matchers)}}}}}" if matchers else ""
+    return f"sum by (namespace, job) (increase({metric}{selected}[{{window}}]))"
+
+
+_PAGES = 'route=~"index|project"'
 _DURATION = "pypiserver_request_duration_seconds"
 ERRORS = Objective(
     "namespace_job:pypiserver_errors",
     "PyPIServerErrors",
-    'sum by (namespace, job) (increase(pypiserver_requests_total{{job="{job}", status="5xx"}}[{window}]))',
-    'sum by (namespace, job) (increase(pypiserver_requests_total{{job="{job}"}}[{window}]))',
-    "{{ $value | humanizePercentage }} of the requests fail",
+    _sum("pypiserver_requests_total", 'status="5xx"'),
+    _sum("pypiserver_requests_total"),
+    "{{ $value | humanizePercentage }} of the requests to {{ $labels.namespace }}/{{ $labels.job }} fail",
     "Their status is 500 or above; pypiserver_errors_total has the reasons, the gateway's log has each of them.",
 )
 SLOW_PAGES = Objective(
     "namespace_job:pypiserver_slow_pages",
     "PyPIServerSlow",
-    f"(sum by (namespace, job) (increase({_DURATION}_count{{{{{_PAGES}}}}}[{{window}}])) - "
-    f'sum by (namespace, job) (increase({_DURATION}_bucket{{{{{_PAGES}, le="{PAGE_SECONDS}"}}}}[{{window}}])))',
-    f"sum by (namespace, job) (increase({_DURATION}_count{{{{{_PAGES}}}}}[{{window}}]))",
-    f"{{{{ $value | humanizePercentage }}}} of the index pages take longer than {PAGE_SECONDS} s",
+    f"({_sum(f'{_DURATION}_count', _PAGES)} - " + _sum(f"{_DURATION}_bucket", _PAGES, f'le="{PAGE_SECONDS}"') + ")",
+    _sum(f"{_DURATION}_count", _PAGES),
+    "{{ $value | humanizePercentage }} of the index pages of {{ $labels.namespace }}/{{ $labels.job }} take longer "
+    f"than {PAGE_SECONDS} s",
     "The gateway's log tells where the time goes: upstream_duration is the server's part.",
 )
 OBJECTIVES = (ERRORS, SLOW_PAGES)
 
 
-def records(job: str) -> list[dict[str, Any]]:
+def records() -> list[dict[str, Any]]:
     """Return the rules that record how many requests miss an objective, for each window."""
     return [
         {
@@ -85,7 +91,5 @@ def records(job: str) -> list[dict[str, Any]]:
         for objective in OBJECTIVES
         for burn in BURNS
         for window in (burn.short, burn.long)
-        for missed, total in [
-            (objective.missed.format(job=job, window=window), objective.all.format(job=job, window=window))
-        ]
+        for missed, total in [(objective.missed.format(window=window), objective.all.format(window=window))]
     ]
