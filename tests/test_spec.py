@@ -146,6 +146,7 @@ OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
 # Where the manifests say a value in other words.
 SHOWN_AS: dict[tuple[type[Spec], str], str] = {
     (ServerSpec, "allow_removal"): "yes",
+    (BackupAlertSpec, "max_age"): "691200",
     (AuthSpec, "anonymous_reads"): "needs no credentials",
     (AuthSpec, "initial_password"): "yes",
     (IngressCertificateSpec, "issuer_kind"): "cert-manager.io/issuer",
@@ -522,22 +523,13 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
     ),
     "rules without a job": (
         lambda: MonitoringSpec(scrape="annotations"),
-        ["rules (True) must be False with scrape (annotations): without a monitor object nobody says"],
+        ["rules (True) must be False with scrape (annotations): without a monitor object nobody gives the targets"],
     ),
     "alerts without rules": (
         lambda: MonitoringSpec(rules=False, certificate="wildcard", backup=BackupAlertSpec(cron_job="backup")),
         [
             "rules (False) must be True with certificate (wildcard): an alert about it is a rule",
             "rules (False) must be True with backup (backup): an alert about it is a rule",
-        ],
-    ),
-    "ports that are scraped": (
-        lambda: PyPIServerSpec(
-            service=RegistryServiceSpec(port=9090), gateway_tls=GatewayTLSSpec(port=9090), monitoring=MonitoringSpec()
-        ),
-        [
-            "service.port (9090) must be another one: the port that is scraped has it",
-            "gateway_tls.port (9090) must be another one: the port that is scraped has it",
         ],
     ),
     "HTTPS on the port of HTTP": (

@@ -115,8 +115,8 @@ def test_each_of_two_registries_in_one_namespace_is_its_own_job(tmp_path: Path) 
             {"a-pypiserver": "a-pypiserver", "b-pypiserver": "b-pypiserver"},
         ),
         (
-            [{"nameSuffix": "-a"}, {"nameSuffix": "-metrics"}],
-            {"pypiserver-a": "pypiserver-a", "pypiserver-metrics": "pypiserver-metrics"},
+            [{"nameSuffix": "-a"}, {"nameSuffix": "-b"}],
+            {"pypiserver-a": "pypiserver-a", "pypiserver-b": "pypiserver-b"},
         ),
     ],
     ids=["namePrefix", "nameSuffix"],
