@@ -14,6 +14,7 @@ from cdk8s_pypiserver import (
     GatewayTLSSpec,
     KustomizeApp,
     MonitoringSpec,
+    NetworkPolicySpec,
     PyPIServerChart,
     PyPIServerSpec,
     RegistryIngressSpec,
@@ -31,8 +32,8 @@ COUNTED: dict[str, Any] = {"monitoring": MonitoringSpec(certificate="team-pypise
 COMPOSITIONS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
     "local": (
         "local",
-        ("ingress", "tls", "initial-password", "monitoring"),
-        {**SECURED, **COUNTED, "auth": AuthSpec(initial_password=True)},
+        ("ingress", "tls", "initial-password", "monitoring", "network-policy"),
+        {**SECURED, **COUNTED, "auth": AuthSpec(initial_password=True), "network_policy": NetworkPolicySpec()},
     ),
     "shared": ("shared", ("ha", "ingress", "tls"), {**SECURED, "availability": AvailabilitySpec()}),
     "s3-csi": (
@@ -108,7 +109,7 @@ def test_two_registries_in_one_namespace_have_nothing_in_common(together: bool, 
     layers = []
     for name in ("a", "b"):
         charts = [DIST / "shared", *([DIST / "shared-volume"] if together else [])]
-        components = [DIST / "components" / each for each in ("ha", "ingress", "tls", "monitoring")]
+        components = [DIST / "components" / each for each in ("ha", "ingress", "tls", "monitoring", "network-policy")]
         layers.append(kustomization(tmp_path / name, resources=charts, components=components, namePrefix=f"{name}-"))
     manifests = render(kustomization(tmp_path / "both", resources=layers, namespace="team", nameSuffix="-1"))
     for name in ("a-pypiserver-1", "b-pypiserver-1"):
