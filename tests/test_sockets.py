@@ -16,6 +16,8 @@ from cdk8s_pypiserver import (
 )
 from manifests import by_kind, pod_of
 
+HARDENED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
 
 class _Late(PyPIServer):
     """A subclass whose additions need what it makes only after its parent is ready."""
@@ -30,9 +32,10 @@ class _Late(PyPIServer):
 def test_what_is_added_to_a_finished_registry_is_in_the_objects() -> None:
     chart = PyPIServerChart(cdk8s.App(), "chart", registry_class=_Late, namespace="team-a")
     registry = chart.registry
-    registry.pod.add_container(k8s.Container(name="typed", image="a", resources=k8s.ResourceRequirements()))
-    registry.pod.add_container({"name": "plain", "image": "b"})
-    registry.pod.add_init_container({"name": "first", "image": "c"})
+    typed = k8s.SecurityContext(allow_privilege_escalation=False, capabilities=k8s.Capabilities(drop=["ALL"]))
+    registry.pod.add_container(k8s.Container(name="typed", image="a", security_context=typed))
+    registry.pod.add_container({"name": "plain", "image": "b", "securityContext": HARDENED})
+    registry.pod.add_init_container({"name": "first", "image": "c", "securityContext": HARDENED})
     registry.pod.add_volume({"name": "mine", "emptyDir": {"sizeLimit": "1Mi"}})
     registry.pod.add_annotation("example.org/note", "later")
     registry.pod.set({"nodeSelector": {"disk": "ssd"}, "securityContext": {"runAsUser": 7}})

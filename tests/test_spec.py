@@ -22,12 +22,16 @@ from cdk8s_pypiserver import (
     MonitoringSpec,
     NamespaceSpec,
     NetworkPolicySpec,
+    PodOptionsSpec,
+    ProbeSpec,
     PyPIServerSpec,
     RegistryIngressSpec,
     RegistryServiceSpec,
     Resources,
+    RolloutSpec,
     S3VolumeSpec,
     ServerSpec,
+    ServiceAccountSpec,
     SharedVolumeSpec,
     Spec,
     SpecError,
@@ -48,9 +52,65 @@ ISOLATED = PyPIServerSpec(
 BALANCED = PyPIServerSpec(service=RegistryServiceSpec(type="LoadBalancer"))
 CERTIFIED = PyPIServerSpec(gateway_tls=OWN_CA)
 
+# Those of the fields of all containers.
+OF_A_CONTAINER: dict[str, Any] = {
+    "image_pull_policy": "Always",
+    "env": [{"name": "PROXY", "valueFrom": {"configMapKeyRef": {"name": "proxies", "key": "https"}}}],
+    "env_from": [{"secretRef": {"name": "site-settings"}}],
+    "volume_mounts": [{"name": "packages", "mountPath": "/mnt/more", "readOnly": True}],
+    "security_context": {"runAsUser": 4711, "seLinuxOptions": {"level": "s0:c1"}},
+}
+CONTAINERS = ((ServerSpec, LOCAL), (GatewaySpec, LOCAL), (MonitoringSpec, MONITORED))
+A_CONTAINER = {
+    "name": "mine",
+    "image": "a:1",
+    "securityContext": {"allowPrivilegeEscalation": True, "capabilities": {"drop": []}},
+}
+
 # For every field of every spec: a registry, and another value of the field in it.
 OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
     (PyPIServerSpec, "name"): (LOCAL, "other"),
+    **{
+        (container, field): (registry, value)
+        for container, registry in CONTAINERS
+        for field, value in OF_A_CONTAINER.items()
+    },
+    (ProbeSpec, "period_seconds"): (LOCAL, 77),
+    (ProbeSpec, "timeout_seconds"): (LOCAL, 77),
+    (ProbeSpec, "failure_threshold"): (LOCAL, 77),
+    (ProbeSpec, "initial_delay_seconds"): (LOCAL, 77),
+    (PodOptionsSpec, "node_selector"): (LOCAL, {"disk": "ssd"}),
+    (PodOptionsSpec, "tolerations"): (LOCAL, [{"key": "example.org/batch", "operator": "Exists"}]),
+    (PodOptionsSpec, "affinity"): (
+        LOCAL,
+        {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "example.org/rack"}]}},
+    ),
+    (PodOptionsSpec, "topology_spread_constraints"): (
+        SHARED,
+        [{"maxSkew": 2, "topologyKey": "example.org/rack", "whenUnsatisfiable": "DoNotSchedule"}],
+    ),
+    (PodOptionsSpec, "priority_class"): (LOCAL, "important"),
+    (PodOptionsSpec, "runtime_class"): (LOCAL, "gvisor"),
+    (PodOptionsSpec, "scheduler_name"): (LOCAL, "other-scheduler"),
+    (PodOptionsSpec, "dns_policy"): (LOCAL, "Default"),
+    (PodOptionsSpec, "dns_config"): (LOCAL, {"options": [{"name": "ndots", "value": "2"}]}),
+    (PodOptionsSpec, "host_aliases"): (LOCAL, [{"ip": "192.0.2.1", "hostnames": ["ldap.example.org"]}]),
+    (PodOptionsSpec, "image_pull_secrets"): (LOCAL, ["mirror"]),
+    (PodOptionsSpec, "labels"): (LOCAL, {"example.org/team": "a"}),
+    (PodOptionsSpec, "annotations"): (LOCAL, {"example.org/team": "b"}),
+    (PodOptionsSpec, "containers"): (LOCAL, [A_CONTAINER]),
+    (PodOptionsSpec, "init_containers"): (LOCAL, [A_CONTAINER]),
+    (PodOptionsSpec, "volumes"): (LOCAL, [{"name": "mine", "configMap": {"name": "settings"}}]),
+    (PodOptionsSpec, "security_context"): (LOCAL, {"supplementalGroups": [4712]}),
+    (RolloutSpec, "max_surge"): (FIXED, "77%"),
+    (RolloutSpec, "max_unavailable"): (FIXED, 77),
+    (RolloutSpec, "revision_history_limit"): (LOCAL, 77),
+    (RolloutSpec, "progress_deadline_seconds"): (LOCAL, 77),
+    (RolloutSpec, "min_ready_seconds"): (LOCAL, 77),
+    (ServiceAccountSpec, "existing"): (LOCAL, "other"),
+    (ServiceAccountSpec, "annotations"): (LOCAL, {"example.org/role": "packages"}),
+    (Resources, "ephemeral_storage_request"): (LOCAL, "7Gi"),
+    (Resources, "ephemeral_storage_limit"): (LOCAL, "7Gi"),
     (PyPIServerSpec, "replicas"): (FIXED, 2),
     (PyPIServerSpec, "user_id"): (LOCAL, 1234),
     (PyPIServerSpec, "termination_grace_seconds"): (LOCAL, 60),
@@ -145,6 +205,7 @@ OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
 
 # Where the manifests say a value in other words.
 SHOWN_AS: dict[tuple[type[Spec], str], str] = {
+    (PodOptionsSpec, "topology_spread_constraints"): "example.org/rack",
     (ServerSpec, "allow_removal"): "yes",
     (BackupAlertSpec, "max_age"): "691200",
     (AuthSpec, "anonymous_reads"): "needs no credentials",
@@ -242,6 +303,51 @@ def test_every_field_is_described() -> None:
 
 # For every field that is neither a switch nor a choice: a value that cannot work, and the reason.
 WRONG_VALUES: dict[tuple[type[Spec], str], tuple[Any, str]] = {
+    **{
+        (container, field): wrong
+        for container in (ServerSpec, GatewaySpec, MonitoringSpec)
+        for field, wrong in {
+            "env": ([{"name": "A", "valeu": "b"}], "is no field here; did you mean value?"),
+            "env_from": ([{"secretRef": "users"}], "must be a mapping"),
+            "volume_mounts": ([{"name": "a", "mountPath": True}], "must be text"),
+            "security_context": ({"runAsUser": "root"}, "must be a whole number"),
+        }.items()
+    },
+    (ProbeSpec, "period_seconds"): (0, "must be at least 1"),
+    (ProbeSpec, "timeout_seconds"): (86401, "must be at most 86400"),
+    (ProbeSpec, "failure_threshold"): (0, "must be at least 1"),
+    (ProbeSpec, "initial_delay_seconds"): (-1, "must be at least 0"),
+    (PodOptionsSpec, "node_selector"): ({"disk": "a b"}, "must be letters, digits"),
+    (PodOptionsSpec, "tolerations"): ([{"tolerationSeconds": "5"}], "must be a whole number"),
+    (PodOptionsSpec, "affinity"): ({"nodeAffinity": {"requiredX": 1}}, "is no field here; there are preferredDuring"),
+    (PodOptionsSpec, "topology_spread_constraints"): (
+        [{"maxSkew": 1, "topologyKey": "zone"}],
+        "is missing",
+    ),
+    (PodOptionsSpec, "priority_class"): ("Important", "must be a name of lower-case letters"),
+    (PodOptionsSpec, "runtime_class"): ("a_b", "must be a name of lower-case letters"),
+    (PodOptionsSpec, "scheduler_name"): ("", "must not be empty"),
+    (PodOptionsSpec, "dns_config"): ({"nameservers": "192.0.2.1"}, "must be a list"),
+    (PodOptionsSpec, "host_aliases"): ([{"ip": 1}], "must be text"),
+    (PodOptionsSpec, "image_pull_secrets"): (["a/b"], "must be a name of lower-case letters"),
+    (PodOptionsSpec, "labels"): ({"app.kubernetes.io/instance": "b"}, "the objects find each other by it"),
+    (PodOptionsSpec, "annotations"): ({"a b": "c"}, "must be an annotation key"),
+    (PodOptionsSpec, "containers"): ([{"image": "a"}], "is missing"),
+    (PodOptionsSpec, "init_containers"): (
+        [{"name": "a", "restartPolicy": "Always"}],
+        "is not in Kubernetes 1.25, the oldest that is supported; on a later one",
+    ),
+    (PodOptionsSpec, "volumes"): ([{"name": "a", "emptyDir": {"size": "1Mi"}}], "did you mean sizeLimit?"),
+    (PodOptionsSpec, "security_context"): ({"fsGroup": None, "runAsUser": 0.5}, "must be a whole number"),
+    (RolloutSpec, "max_surge"): ("101%", "must be a percentage such as 50%"),
+    (RolloutSpec, "max_unavailable"): (1001, "must be at most 1000"),
+    (RolloutSpec, "revision_history_limit"): (-1, "must be at least 0"),
+    (RolloutSpec, "progress_deadline_seconds"): (0, "must be at least 1"),
+    (RolloutSpec, "min_ready_seconds"): (-1, "must be at least 0"),
+    (ServiceAccountSpec, "existing"): ("a_b", "must be a name of lower-case letters"),
+    (ServiceAccountSpec, "annotations"): ({"a b": "c"}, "must be an annotation key"),
+    (Resources, "ephemeral_storage_request"): ("512m", "is 512Mi meant?"),
+    (Resources, "ephemeral_storage_limit"): ("4", "must be at least 1Mi"),
     (PyPIServerSpec, "name"): ("4711-pypi", "must begin with a letter, as the name of a Service has to"),
     (PyPIServerSpec, "replicas"): (10**9, "must be at most 1000"),
     (PyPIServerSpec, "user_id"): (2**31, "must be at most 2147483647"),
@@ -434,6 +540,39 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
     "pods on a volume of one node": (
         lambda: PyPIServerSpec(replicas=2),
         ["replicas (2) must be 0 or 1 on storage of kind local: the volume is one node's"],
+    ),
+    "pods that take over one by one on a volume of one node": (
+        lambda: PyPIServerSpec(rollout=RolloutSpec(max_surge=2, max_unavailable="10%")),
+        [
+            "rollout.max_surge (2) cannot be had on storage of kind local, where the old pod ends first: the volume is",
+            "rollout.max_unavailable ('10%') cannot be had on storage of kind local, where the old pod ends first",
+        ],
+    ),
+    "rollouts that never end": (
+        lambda: RolloutSpec(max_surge="0%", min_ready_seconds=600),
+        [
+            "max_surge ('0%') must be more than 0 with max_unavailable (0)",
+            "min_ready_seconds (600) must be below progress_deadline_seconds (600)",
+        ],
+    ),
+    "annotations of an account that is there already": (
+        lambda: ServiceAccountSpec(existing="other", annotations={"a": "b"}),
+        ["annotations (given) cannot be had with existing (other): it is used as it is"],
+    ),
+    "no name servers": (
+        lambda: PodOptionsSpec(dns_policy="None"),
+        ["dns_config.nameservers is missing with dns_policy"],
+    ),
+    "what is there twice": (
+        lambda: PodOptionsSpec(containers=[A_CONTAINER, A_CONTAINER], volumes=[{"name": "a"}, {"name": "a"}]),
+        ["containers[1].name ('mine') is there twice", "volumes[1].name ('a') is there twice"],
+    ),
+    "variables and mounts that are there twice": (
+        lambda: ServerSpec(
+            env=[{"name": "A"}, {"name": "A"}],
+            volume_mounts=[{"name": "a", "mountPath": "/a"}, {"name": "b", "mountPath": "/a"}],
+        ),
+        ["env[1].name ('A') is there twice", "volume_mounts[1].mountPath ('/a') is there twice"],
     ),
     "pods on a bucket": (
         lambda: PyPIServerSpec(storage=S3VolumeSpec(bucket="packages"), replicas=3),

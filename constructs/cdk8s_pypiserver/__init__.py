@@ -20,8 +20,12 @@ from .kustomize.app import KustomizeApp
 from .monitoring.alerts import BackupAlertSpec
 from .monitoring.counting import Monitoring, MonitoringSpec
 from .monitoring.socket import Alert, MonitoringSocket, Panel
+from .pod.container import ContainerSpec, ProbeSpec
 from .pod.gateway import Gateway, GatewaySpec
+from .pod.options import PodOptionsSpec
+from .pod.rollout import RolloutSpec
 from .pod.server import Server, ServerSpec
+from .pod.service_account import ServiceAccountSpec
 from .pod.template import Pod
 from .registry import PyPIServer, PyPIServerChart, VolumeChart
 from .scaling.availability import Availability, AvailabilitySpec
@@ -37,6 +41,7 @@ __all__ = [
     "Availability",
     "AvailabilitySpec",
     "BackupAlertSpec",
+    "ContainerSpec",
     "Credentials",
     "Gateway",
     "GatewayCertificateSpec",
@@ -61,6 +66,8 @@ __all__ = [
     "NetworkPolicySpec",
     "Panel",
     "Pod",
+    "PodOptionsSpec",
+    "ProbeSpec",
     "Problem",
     "PyPIServer",
     "PyPIServerChart",
@@ -68,11 +75,13 @@ __all__ = [
     "RegistryIngressSpec",
     "RegistryServiceSpec",
     "Resources",
+    "RolloutSpec",
     "S3Volume",
     "S3VolumeSpec",
     "Server",
     "ServerSpec",
     "Service",
+    "ServiceAccountSpec",
     "SharedVolume",
     "SharedVolumeSpec",
     "Spec",

@@ -14,6 +14,7 @@ from .exposure.gateway_tls import GatewayTLS
 from .exposure.ingress import Ingress
 from .exposure.service import Service
 from .monitoring.counting import Monitoring
+from .pod.service_account import service_account
 from .scaling.availability import Availability
 from .sockets import Sockets
 from .spec import PyPIServerSpec
@@ -36,7 +37,7 @@ class PyPIServer(Sockets):
         spec: The spec.
         storage: The volume.
         credentials: Where users and passwords come from.
-        service_account: The ServiceAccount; no token is ever mounted.
+        service_account: The ServiceAccount, whose token is never mounted; None where one is there already.
         deployment: The Deployment.
         service: The Service.
         ingress: The Ingress or None.
@@ -64,13 +65,7 @@ class PyPIServer(Sockets):
             grace_seconds=spec.termination_grace_seconds,
         )
         self.spec = spec
-        self.service_account = KubernetesObject(
-            self,
-            "service-account",
-            kind="ServiceAccount",
-            identity=self.identity,
-            content=lambda: {"automountServiceAccountToken": False},
-        )
+        self.service_account = service_account(self, spec.service_account)
         self.deployment = KubernetesObject(
             self,
             "Default",
@@ -91,6 +86,8 @@ class PyPIServer(Sockets):
             NetworkPolicy(self, "network-policy", spec=spec.network_policy) if spec.network_policy else None
         )
         self.metrics = Monitoring(self, "monitoring", spec=spec.monitoring) if spec.monitoring else None
+        # Last, so that it is the user's container that is refused if it has the name of one of these.
+        spec.pod.apply(self.pod)
 
     @classmethod
     def from_local_volume(
@@ -133,10 +130,9 @@ class PyPIServer(Sockets):
 
     def _deployment(self) -> Manifest:
         rolling = self.spec.storage.several_pods_refused is None
-        rolled = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
         return {
             "replicas": None if self.spec.availability else 1 if self.spec.replicas is None else self.spec.replicas,
-            "strategy": rolled if rolling else {"type": "Recreate"},
+            **self.spec.rollout.fields(rolling=rolling),
             "selector": {"matchLabels": self.identity.selector},
             "template": self.pod.template(),
         }

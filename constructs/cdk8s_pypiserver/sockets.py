@@ -55,7 +55,7 @@ class Sockets(Construct):
             gateway=self.gateway,
             grace_seconds=grace_seconds,
         )
-        self._checks: list[Callable[[], Iterable[str]]] = []
+        self._checks: list[Callable[[], Iterable[str]]] = [self.pod.problems]
         self.node.add_validation(_Validation(self.problems))
 
     def add_label(self, key: str, value: str) -> None:

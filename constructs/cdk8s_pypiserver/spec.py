@@ -15,7 +15,10 @@ from .exposure.ingress import RegistryIngressSpec
 from .exposure.service import RegistryServiceSpec
 from .monitoring.counting import MonitoringSpec
 from .pod.gateway import GatewaySpec
+from .pod.options import PodOptionsSpec
+from .pod.rollout import RolloutSpec
 from .pod.server import ServerSpec
+from .pod.service_account import ServiceAccountSpec
 from .scaling.availability import MOST_PODS, AvailabilitySpec
 from .storage.local import LocalVolumeSpec
 from .storage.s3 import S3VolumeSpec
@@ -62,6 +65,12 @@ class PyPIServerSpec(Spec):
     """The container that stores packages and makes the index."""
     gateway: GatewaySpec = GatewaySpec()
     """The container that clients talk to."""
+    pod: PodOptionsSpec = PodOptionsSpec()
+    """Where the pods run, and what of the users' own runs in them."""
+    rollout: RolloutSpec = RolloutSpec()
+    """How a new version replaces the old one."""
+    service_account: ServiceAccountSpec = ServiceAccountSpec()
+    """Who the pods are to the cluster and the cloud."""
     auth: AuthSpec = AuthSpec()
     """Who may read and publish."""
     service: RegistryServiceSpec = RegistryServiceSpec()
@@ -104,6 +113,10 @@ def _pods(spec: PyPIServerSpec) -> Iterator[Problem]:
         yield spec.problem("replicas", "must be left out with availability, whose autoscaler counts the pods")
     elif one_pod and (spec.replicas or 0) > 1:
         yield spec.problem("replicas", f"must be 0 or 1 on storage of kind {mode}: {one_pod}; use shared storage")
+    for field in ("max_surge", "max_unavailable"):
+        if one_pod and getattr(spec.rollout, field) is not None:
+            reason = f"cannot be had on storage of kind {mode}, where the old pod ends first: {one_pod}"
+            yield spec.problem(f"rollout.{field}", reason)
     if not spec.availability:
         return
     if one_pod:

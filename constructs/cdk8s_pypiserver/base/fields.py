@@ -277,6 +277,12 @@ AnnotationKey = Annotated[str, _ANNOTATION_KEY]
 Peer = Annotated[Mapping[str, Any], AfterValidator(_known_peer)]
 """A NetworkPolicyPeer in plain fields."""
 
+PodCount = (
+    Annotated[int, Field(ge=0, le=1000)]
+    | Annotated[str, Form(r"(?:100|[1-9]?[0-9])%", "must be a percentage such as 50%", 4)]
+)
+"""A number of pods, or a percentage of all there are."""
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 """A TCP port."""
 

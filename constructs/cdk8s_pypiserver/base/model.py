@@ -180,11 +180,16 @@ class Resources(Spec):
     """CPU the container may use at most; none by default, since throttling slows every request."""
     memory_limit: Bytes | None = "256Mi"
     """Memory at which the container is killed."""
+    ephemeral_storage_request: Bytes | None = None
+    """Room on the node's disk that the scheduler sets aside, for scratch space and logs."""
+    ephemeral_storage_limit: Bytes | None = None
+    """Room on the node's disk at which the pod is evicted."""
 
     def conflicts(self) -> Iterator[Problem]:
         """Yield requests above their limits, which the API server refuses."""
         yield from super().conflicts()
-        for request, limit in (("cpu_request", "cpu_limit"), ("memory_request", "memory_limit")):
+        for what in ("cpu", "memory", "ephemeral_storage"):
+            request, limit = f"{what}_request", f"{what}_limit"
             asked, most = getattr(self, request), getattr(self, limit)
             if asked and most and quantity(asked) > quantity(most):
                 yield self.problem(request, f"must not be above {limit} ({most})")

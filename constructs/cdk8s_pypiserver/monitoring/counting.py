@@ -9,9 +9,10 @@ from pydantic import Field
 from cdk8s_pypiserver.base import images
 from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
 from cdk8s_pypiserver.base.fields import Image, Labels, Name, Peer
-from cdk8s_pypiserver.base.model import Resources, Spec
+from cdk8s_pypiserver.base.model import Resources
 from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
 from cdk8s_pypiserver.base.problems import Problem
+from cdk8s_pypiserver.pod.container import ContainerSpec
 from cdk8s_pypiserver.pod.hardening import hardened, http_probe, mount, requirements, variables
 
 from . import alerts, dashboard, expectations, scraping
@@ -51,7 +52,7 @@ def arguments(*, programs: str, log_address: str, port: int) -> list[str]:
     ]
 
 
-class MonitoringSpec(Spec):
+class MonitoringSpec(ContainerSpec):
     """Counters, and what makes use of them."""
 
     image: Image = images.METRICS
@@ -181,7 +182,7 @@ class Monitoring(Construct):
 
     def container(self) -> Manifest:
         """Return the container; the port that is scraped is the gateway's."""
-        return {
+        container = {
             "name": CONTAINER,
             "image": self.spec.image,
             "args": arguments(programs=FILES_DIRECTORY, log_address=LOG_ADDRESS, port=MTAIL_PORT),
@@ -191,6 +192,7 @@ class Monitoring(Construct):
             "livenessProbe": http_probe("/metrics/gateway", METRICS_PORT, period=30, timeout=5, failures=3),
             "volumeMounts": [mount(FILES_VOLUME, FILES_DIRECTORY, read_only=True)],
         }
+        return self.spec.applied(container)
 
     def _operated(self, id_: str, kind: str, spec: Callable[[], Manifest]) -> KubernetesObject:
         """Make an object of the Prometheus operator."""

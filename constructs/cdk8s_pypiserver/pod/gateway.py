@@ -11,9 +11,10 @@ from cdk8s_pypiserver.base import images
 from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
 from cdk8s_pypiserver.base.fields import Address, Bytes, Image, UploadSize
 from cdk8s_pypiserver.base.identity import Identity
-from cdk8s_pypiserver.base.model import Resources, Spec
+from cdk8s_pypiserver.base.model import Resources
 from cdk8s_pypiserver.base.objects import Manifest
 
+from .container import ContainerSpec, ProbeSpec
 from .hardening import (
     PACKAGES_DIRECTORY,
     PACKAGES_VOLUME,
@@ -47,7 +48,7 @@ where something is published."""
 _OF_A_CONCERN = re.compile(rf"(?:{'|'.join(get_args(Place))})-.*\.conf")
 
 
-class GatewaySpec(Spec):
+class GatewaySpec(ContainerSpec):
     """The container in front of the server."""
 
     image: Image = images.GATEWAY
@@ -67,6 +68,8 @@ class GatewaySpec(Spec):
     """Least severity of what nginx itself logs; the log of requests does not depend on it."""
     resources: Resources = Resources(cpu_request="50m", memory_request="32Mi")
     """Requests and limits."""
+    readiness: ProbeSpec = ProbeSpec()
+    """When the pod gets requests."""
 
 
 class Port(NamedTuple):
@@ -133,7 +136,7 @@ class Gateway(ConfigFiles):
 
     def container(self) -> Manifest:
         """Return the container as it is now."""
-        return {
+        container = {
             "name": CONTAINER,
             "image": self.spec.image,
             "command": ["/bin/sh", f"{FILES_DIRECTORY}/start.sh"],
@@ -143,11 +146,12 @@ class Gateway(ConfigFiles):
             "resources": requirements(self.spec.resources),
             # A volume that hangs takes nginx with it, and no restart would help: so only the port is asked.
             "livenessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 10},
-            "readinessProbe": http_probe("/ready", PORT, period=3, timeout=5, failures=2),
+            "readinessProbe": self.spec.readiness.applied(http_probe("/ready", PORT, period=3, timeout=5, failures=2)),
             # The image's stop signal is SIGQUIT, on which nginx finishes what it has begun.
             "lifecycle": before_stop(f"sleep {DRAIN_SECONDS}"),
             "volumeMounts": self._mounts,
         }
+        return self.spec.applied(container)
 
 
 def basic_files() -> dict[str, str]:

@@ -23,14 +23,13 @@ def hardened() -> Manifest:
 
 def requirements(resources: Resources) -> Manifest:
     """Return requests and limits, without those that are None."""
-    return {
-        "requests": _given(resources.cpu_request, resources.memory_request),
-        "limits": _given(resources.cpu_limit, resources.memory_limit),
-    }
+    return {kind: _given(resources, kind.removesuffix("s")) for kind in ("requests", "limits")}
 
 
-def _given(cpu: str | None, memory: str | None) -> dict[str, str] | None:
-    return {name: value for name, value in (("cpu", cpu), ("memory", memory)) if value} or None
+def _given(resources: Resources, kind: str) -> dict[str, str] | None:
+    names = ("cpu", "memory", "ephemeral-storage")
+    values = {name: getattr(resources, f"{name.replace('-', '_')}_{kind}") for name in names}
+    return {name: value for name, value in values.items() if value} or None
 
 
 def variables(values: Mapping[str, str]) -> list[Manifest]:

@@ -10,9 +10,10 @@ from cdk8s_pypiserver.base import images
 from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files, runtime_folders
 from cdk8s_pypiserver.base.fields import Argument, Bytes, Image
 from cdk8s_pypiserver.base.identity import Identity
-from cdk8s_pypiserver.base.model import Resources, Spec
+from cdk8s_pypiserver.base.model import Resources
 from cdk8s_pypiserver.base.objects import Manifest
 
+from .container import ContainerSpec, ProbeSpec
 from .gateway import HTTPS_PORT, Gateway
 from .gateway import PORT as GATEWAY_PORT
 from .hardening import (
@@ -35,7 +36,7 @@ FILES_DIRECTORY = "/etc/pypiserver/server"
 SCRATCH_VOLUME = "server-tmp"
 
 
-class ServerSpec(Spec):
+class ServerSpec(ContainerSpec):
     """The container that stores packages and makes the index pages."""
 
     image: Image = images.SERVER
@@ -57,6 +58,8 @@ class ServerSpec(Spec):
     the volume as it comes. A bound, not a reservation."""
     resources: Resources = Resources(memory_limit="1Gi")
     """Requests and limits."""
+    startup: ProbeSpec = ProbeSpec()
+    """When a start counts as failed: by default after five minutes, in which a large volume is listed."""
 
 
 class Server(Construct):
@@ -133,7 +136,7 @@ class Server(Construct):
 
     def container(self) -> Manifest:
         """Return the container as it is now."""
-        return {
+        container = {
             "name": CONTAINER,
             "image": self.spec.image,
             "command": ["gunicorn", "--config", f"{FILES_DIRECTORY}/pod/gunicorn.conf.py"],
@@ -142,11 +145,14 @@ class Server(Construct):
             "securityContext": hardened(),
             "resources": requirements(self.spec.resources),
             # Through the gateway, since this container listens on loopback only; a start may list a large volume.
-            "startupProbe": http_probe("/health", GATEWAY_PORT, period=2, timeout=5, failures=150),
+            "startupProbe": self.spec.startup.applied(
+                http_probe("/health", GATEWAY_PORT, period=2, timeout=5, failures=150)
+            ),
             "livenessProbe": http_probe("/health", GATEWAY_PORT, period=10, timeout=5, failures=6),
             "lifecycle": self._stop_after_the_gateway(),
             "volumeMounts": self._mounts,
         }
+        return self.spec.applied(container)
 
     def _stop_after_the_gateway(self) -> Manifest:
         """Requests that the gateway has accepted still need the server: it goes last.

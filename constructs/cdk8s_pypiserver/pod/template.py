@@ -1,6 +1,6 @@
 """The pod template, open until synth: concerns, subclasses and users add to it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cdk8s_pypiserver.base.fields import check_annotation, check_label
@@ -85,11 +85,11 @@ class Pod:
         """Put a label on the pods alone.
 
         Raises:
-            ValueError: the label is one of those that select the pods, or Kubernetes would refuse it.
+            ValueError: the label is one of those that every object has, or Kubernetes would refuse it.
         """
         check_label(key, value)
-        if key in self._identity.selector:
-            raise ValueError(f"label {key} ({value}) cannot be changed: the Service finds the pods by it")
+        if key in Identity(self._identity.name).labels:
+            raise ValueError(f"label {key} ({value}) cannot be changed: the objects find each other by it")
         self._labels[key] = value
 
     def set_default(self, fields: Mapping[str, Any]) -> None:
@@ -107,9 +107,26 @@ class Pod:
         """Return the containers as they are now, init containers last."""
         return [_made(part) for part in (*self._containers.values(), *self._init_containers.values())]
 
+    def problems(self) -> Iterator[str]:
+        """Yield why Kubernetes would not take the pods as they are now, or would never start them."""
+        volumes = {_made(volume).get("name") for volume in self._volumes.values()}
+        for container in self.containers():
+            name = f"container {container['name']}"
+            if not container.get("image"):
+                yield f"{name}: image (None) must be set"
+            places: set[str] = set()
+            for mount in container.get("volumeMounts") or ():
+                volume, path = mount.get("name"), mount.get("mountPath")
+                if volume not in volumes:
+                    yield f"{name}: volumeMounts.name ({volume}) must be a volume of the pod: {_listed(volumes)}"
+                if path in places:
+                    yield f"{name}: volumeMounts.mountPath ({path}) must be another one: a volume is mounted there"
+                places.add(path)
+            yield from _security_left_open(name, container.get("securityContext") or {})
+
     def template(self) -> Manifest:
         """Return the pod template as it is now."""
-        annotations = {**self._annotations, **self._identity.annotations}
+        annotations = {**self._identity.annotations, **self._annotations}
         parts = {
             "containers": self._containers,
             "initContainers": self._init_containers,
@@ -117,7 +134,7 @@ class Pod:
         }
         spec = {field: [_made(part) for part in of.values()] for field, of in parts.items() if of}
         return {
-            "metadata": {"labels": {**self._labels, **self._identity.labels}, "annotations": annotations},
+            "metadata": {"labels": {**self._identity.labels, **self._labels}, "annotations": annotations},
             "spec": {**merged(self._defaults, self._overrides), **spec},
         }
 
@@ -131,6 +148,23 @@ class Pod:
         if name in taken:
             raise ValueError(f"{what} {name} is there already; give this one another name")
         to[name] = part
+
+
+def _security_left_open(name: str, context: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what Pod Security "restricted" wants said of each container; what is said is the user's affair."""
+    for field, said, wanted in (
+        ("allowPrivilegeEscalation", context.get("allowPrivilegeEscalation"), "false"),
+        ("capabilities.drop", (context.get("capabilities") or {}).get("drop"), "[ALL]"),
+    ):
+        if said is None:
+            yield (
+                f"{name}: securityContext.{field} (None) must be set: without {wanted} Pod Security 'restricted' lets "
+                "no pod start; where the namespace allows it, say otherwise"
+            )
+
+
+def _listed(names: Iterable[Any]) -> str:
+    return ", ".join(sorted(map(str, names)))
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Manifest:

@@ -1,0 +1,90 @@
+"""What users of any chart set on a container: environment, mounts, probes, hardening, how the image is pulled."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cdk8s_pypiserver.base.model import Spec
+from cdk8s_pypiserver.base.objects import Manifest
+from cdk8s_pypiserver.base.problems import Problem
+from cdk8s_pypiserver.base.raw import EnvFromSource, EnvVar, SecurityContext, VolumeMount
+
+from .template import merged
+
+Seconds = Annotated[int, Field(ge=1, le=86400)]
+
+
+class ProbeSpec(Spec):
+    """How often a container is asked whether it lives; what is None is the container's own."""
+
+    period_seconds: Seconds | None = None
+    """Seconds between two probes."""
+    timeout_seconds: Seconds | None = None
+    """Seconds in which the answer must come."""
+    failure_threshold: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """Failures in a row that count."""
+    initial_delay_seconds: Annotated[int, Field(ge=0, le=86400)] | None = None
+    """Seconds from the start of the container to the first probe."""
+
+    def applied(self, probe: Manifest) -> Manifest:
+        """Return a probe with these times."""
+        times = {
+            "periodSeconds": self.period_seconds,
+            "timeoutSeconds": self.timeout_seconds,
+            "failureThreshold": self.failure_threshold,
+            "initialDelaySeconds": self.initial_delay_seconds,
+        }
+        return {**probe, **{field: value for field, value in times.items() if value is not None}}
+
+
+class ContainerSpec(Spec):
+    """What the specs of all containers have."""
+
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
+    """When the image is pulled; if nothing is said, Kubernetes pulls a tag `latest` always and others once a node."""
+    env: Sequence[EnvVar] = ()
+    """Further variables of the environment, as Kubernetes writes them (`value` or `valueFrom`); one of a name that the
+    container has already takes its place."""
+    env_from: Sequence[EnvFromSource] = ()
+    """ConfigMaps and Secrets whose keys become variables; those that the container has already count more."""
+    volume_mounts: Sequence[VolumeMount] = ()
+    """Further mounts of volumes of the pod (PodOptionsSpec.volumes)."""
+    liveness: ProbeSpec = ProbeSpec()
+    """When the container is started anew."""
+    security_context: SecurityContext | None = None
+    """What differs from the hardening that the container has (no privileges, no capabilities, read-only root)."""
+
+    def conflicts(self) -> Iterator[Problem]:
+        """Yield variables and mounts that are there twice, which Kubernetes refuses or takes the last of."""
+        yield from super().conflicts()
+        yield from repeated("env", "name", self.env)
+        yield from repeated("volume_mounts", "mountPath", self.volume_mounts)
+
+    def applied(self, container: Manifest) -> Manifest:
+        """Return a container with what this says of it, the times of its probes but for the liveness probe's."""
+        own = {variable["name"] for variable in self.env}
+        return {
+            **container,
+            "imagePullPolicy": self.image_pull_policy,
+            "env": [*(each for each in container["env"] if each["name"] not in own), *self.env],
+            "envFrom": list(self.env_from) or None,
+            "securityContext": merged(container["securityContext"], self.security_context or {}),
+            "livenessProbe": self.liveness.applied(container["livenessProbe"]),
+            "volumeMounts": [*container["volumeMounts"], *self.volume_mounts],
+        }
+
+
+def repeated(field: str, key: str, values: Sequence[Mapping[str, object]]) -> Iterator[Problem]:
+    """Yield a problem for each of these values whose key an earlier one has.
+
+    Args:
+        field: The field of the spec that holds the values.
+        key: The key by which Kubernetes tells them apart.
+        values: The values.
+    """
+    seen = set()
+    for index, value in enumerate(values):
+        if value[key] in seen:
+            yield Problem((field, index, key), value[key], "is there twice")
+        seen.add(value[key])
