@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def test_requests_beyond_the_slots_are_turned_away_and_health_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     # Nobody waits for a volume that is known not to answer.
-    monkeypatch.setattr("server.http.limits.PATIENCE_SECONDS", 10 * PATIENCE)
+    monkeypatch.setattr("server.http.limits.PATIENCE_SECONDS", 2 * PATIENCE)
     limits = Limits(RESERVED + 2, 1, lambda: "The package volume has not answered for 4 s")
     hanging, release = threading.Semaphore(0), threading.Event()
 

@@ -33,6 +33,19 @@ def test_what_is_no_package_is_not_listed() -> None:
     assert listing.totals().files == 0
 
 
+def test_a_walk_knows_nothing_of_what_was_published_meanwhile() -> None:
+    """Its stamp may be that of an earlier file of the name, or of one that was not whole yet."""
+    listing = Listing()
+    listing.add("", "a-1.0.zip", STAMP, "sha256=0")
+    before = listing.moment()
+    listing.remove("a-1.0.zip")
+    listing.add("", "a-1.0.zip", Stamp(2, 2), "sha256=1")
+    assert listing.replace("", {"a-1.0.zip"}, {"a-1.0.zip": STAMP}, before).projects == frozenset()
+    entry = listing.at("a-1.0.zip")
+    assert entry
+    assert (entry.stamp, entry.digest) == (Stamp(2, 2), "sha256=1")
+
+
 def test_removing_the_last_file_removes_the_project() -> None:
     listing = Listing()
     listing.add("", "a-1.0.tar.gz", STAMP)

@@ -43,6 +43,19 @@ def shown(app: webtest.TestApp) -> dict[str, object]:
     }
 
 
+@pytest.mark.parametrize("action", ["yank", "unyank"])
+def test_the_kept_pages_go_before_the_answer(filled: webtest.TestApp, settings: Settings, action: str) -> None:
+    if action == "unyank":
+        post(filled, "yank", name="my-pkg", version="1.0")
+    for path in ("/simple/", "/simple/my-pkg/"):
+        filled.get(path)
+    kept = settings.pages_directory / "projects/my-pkg.html"
+    assert kept.exists()
+    assert post(filled, action, name="my-pkg", version="1.0").status_int == 200
+    assert not kept.exists(), "the gateway would show it"
+    assert (settings.pages_directory / "index.html").exists(), "it says nothing of versions"
+
+
 @pytest.mark.parametrize("name", ["my-pkg", "My.Pkg", "MY__PKG"])
 @pytest.mark.parametrize("version", ["1.0", "1", "v1.0.0"])
 def test_a_version_is_withdrawn_and_brought_back(filled: webtest.TestApp, name: str, version: str) -> None:
