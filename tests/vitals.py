@@ -23,9 +23,14 @@ def memory(pids: frozenset[int]) -> int:
     return sum(_private(Path(f"/proc/{pid}/smaps_rollup").read_text()) for pid in pids)
 
 
+KEPT = ("gateway/", ".pypiserver/in-use", ".pypiserver/volume")
+"""What is there as long as a program runs: nginx's files in the scratch space, and the server's own on the volume."""
+
+
 def files(directory: Path) -> frozenset[str]:
-    """The paths of all files below a directory."""
-    return frozenset(str(path.relative_to(directory)) for path in directory.rglob("*") if not path.is_dir())
+    """The paths of all files below a directory, but for those that are kept while programs run."""
+    paths = (str(path.relative_to(directory)) for path in directory.rglob("*") if not path.is_dir())
+    return frozenset(path for path in paths if not path.startswith(KEPT))
 
 
 def _private(rollup: str) -> int:

@@ -28,6 +28,7 @@ def hook(gateway: Gateway) -> Iterator[subprocess.Popen[bytes]]:
     *shell, script = server["lifecycle"]["preStop"]["exec"]["command"]
     replacements = {
         "/run/pypiserver/gateway.pid": str(gateway.pid_file),
+        "/run/pypiserver/stopping": str(gateway.directory / "stopping"),
         f"{8080:04X}": f"{gateway.port:04X}",
         "sleep 1": "sleep 0.1",
     }
