@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from cdk8s_pypiserver import GatewaySpec
-from manifests import OVERLAYS, ROOT, Manifest, by_kind, pod_of, render, too_large
+from manifests import OVERLAYS, ROOT, Manifest, by_kind, compose, pod_of, render, too_large
 from schemas import problems
 
 NAMES = sorted(path.name for path in OVERLAYS.iterdir())
@@ -89,6 +89,12 @@ def test_another_instance_label_on_the_objects_changes_nothing(name: str) -> Non
         selector = manifest["spec"]["selector"]
         pod = by_kind(manifests, "Deployment")["spec"]["template"]["metadata"]["labels"]
         assert selector.get("matchLabels", selector).items() <= pod.items()
+
+
+def test_what_is_scraped_is_found_by_labels_that_argo_cd_leaves_alone(tmp_path: Path) -> None:
+    """A ServiceMonitor selects Services by their own labels, a PodMonitor pods by theirs."""
+    monitor = by_kind(compose(tmp_path / "overlay", "local", "monitoring"), "ServiceMonitor")["spec"]
+    assert "app.kubernetes.io/instance" not in monitor["selector"]["matchLabels"]
 
 
 @pytest.mark.parametrize("name", [name for name in FOLDERS if (OVERLAYS / name / "site.env").exists()])
