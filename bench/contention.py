@@ -44,7 +44,13 @@ def measure(scale: Scale) -> Section:
             (server.packages / name).write_bytes(name.encode().ljust(WHEEL_BYTES))
         with (
             server,
-            Gateway(directory / "gateway", server.port, packages=server.packages, pages=server.pages) as gateway,
+            Gateway(
+                directory / "gateway",
+                server.port,
+                verdicts_port=server.verdicts_port,
+                packages=server.packages,
+                pages=server.pages,
+            ) as gateway,
         ):
             for project in range(PROJECTS):
                 for path in (readers.page_path(project), readers.wheel_path(project)):

@@ -98,7 +98,9 @@ def measure(scale: Scale) -> Section:
 def _gateway(home: Path, server: Server, counter: Counter | None) -> Gateway:
     """A gateway whose requests are counted if there is a counter."""
     setup = Setup(anonymous=True, metrics=counter is not None)
-    gateway = Gateway(home, server.port, packages=server.packages, pages=server.pages, setup=setup)
+    gateway = Gateway(
+        home, server.port, verdicts_port=server.verdicts_port, packages=server.packages, pages=server.pages, setup=setup
+    )
     if counter:
         connect(gateway, log_port=counter.log_port, port=counter.port)
     return gateway

@@ -84,7 +84,12 @@ def _servers(directory: Path, packages: Path, tree: Tree) -> Iterator[dict[str, 
     with (
         Server(directory / "server", {"PACKAGES_DIRECTORY": str(packages)}) as server,
         Gateway(
-            directory / "gateway", server.port, packages=packages, pages=server.pages, setup=Setup(anonymous=True)
+            directory / "gateway",
+            server.port,
+            verdicts_port=server.verdicts_port,
+            packages=packages,
+            pages=server.pages,
+            setup=Setup(anonymous=True),
         ) as gateway,
         seed(directory, packages, passwords, "update") as url,
     ):

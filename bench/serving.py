@@ -93,7 +93,14 @@ def measure(scale: Scale) -> Section:
 
         def gateway(name: str, setup: Setup) -> str:
             home = directory / name
-            started = Gateway(home, server.port, packages=packages, pages=server.pages, setup=setup)
+            started = Gateway(
+                home,
+                server.port,
+                verdicts_port=server.verdicts_port,
+                packages=packages,
+                pages=server.pages,
+                setup=setup,
+            )
             return stack.enter_context(started).url
 
         urls = {

@@ -97,9 +97,17 @@ class Gateway:
     replace is not there. With IPv6 the ports are the same, on the loopback address.
     """
 
-    def __init__(
-        self, directory: Path, server_port: int, *, packages: Path, pages: Path, setup: Setup = SHIPPED
+    def __init__(  # noqa: PLR0913 - a gateway has as much around it
+        self,
+        directory: Path,
+        server_port: int,
+        *,
+        verdicts_port: int | None = None,
+        packages: Path,
+        pages: Path,
+        setup: Setup = SHIPPED,
     ) -> None:
+        """Come before a server's two ports, which of a recorder are one."""
         self.directory = directory
         self.configuration = directory / "conf"
         self.pid_file = directory / "gateway.pid"
@@ -130,6 +138,7 @@ class Gateway:
             "/etc/pypiserver/tls;": f"{self.certificates};",
             "_path /tmp/": f"_path {self.temporary}/",
             "127.0.0.1:8081": f"127.0.0.1:{server_port}",
+            "127.0.0.1:8082": f"127.0.0.1:{verdicts_port or server_port}",
             "listen 8080": f"listen 127.0.0.1:{self.port}",
             "listen [::]:8080": f"listen [::1]:{self.port}",
             "listen [::]:8443": f"listen [::1]:{self.https_port}",
@@ -582,6 +591,13 @@ def registry(directory: Path, setup: Setup = SHIPPED) -> Iterator[Registry]:
     home = directory / "gateway"
     with (
         Server(directory / "server") as server,
-        Gateway(home, server.port, packages=server.packages, pages=server.pages, setup=setup) as gateway,
+        Gateway(
+            home,
+            server.port,
+            verdicts_port=server.verdicts_port,
+            packages=server.packages,
+            pages=server.pages,
+            setup=setup,
+        ) as gateway,
     ):
         yield Registry(gateway, server)

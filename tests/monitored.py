@@ -141,7 +141,14 @@ class Monitored:
 def monitored(directory: Path, setup: Setup, expected: MonitoringSocket | None = None) -> Iterator[Monitored]:
     """Start the three programs."""
     with Server(directory / "server") as server, Counter(directory, expected) as counter:
-        gateway = Gateway(directory / "gateway", server.port, packages=server.packages, pages=server.pages, setup=setup)
+        gateway = Gateway(
+            directory / "gateway",
+            server.port,
+            verdicts_port=server.verdicts_port,
+            packages=server.packages,
+            pages=server.pages,
+            setup=setup,
+        )
         port = connect(gateway, log_port=counter.log_port, port=counter.port)
         with gateway:
             yield Monitored(gateway, server, counter, f"http://127.0.0.1:{port}")

@@ -93,6 +93,7 @@ class Server:
             each.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.verdicts_port = free_port()
         self.arguments = ["--bind", f"127.0.0.1:{self.port}"]
         self.environment = {
             "PATH": os.environ["PATH"],
@@ -102,6 +103,7 @@ class Server:
             "PACKAGES_DIRECTORY": str(self.packages),
             "PAGES_DIRECTORY": str(self.pages),
             "CREDENTIALS_DIRECTORY": str(self.credentials),
+            "VERDICTS_PORT": str(self.verdicts_port),
             **(environment or {}),
         }
         self.packages = Path(self.environment["PACKAGES_DIRECTORY"])

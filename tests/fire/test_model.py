@@ -97,7 +97,9 @@ def registry_with_removal(directory: Path) -> Iterator[Registry]:
     home = directory / "gateway"
     with (
         Server(directory / "server", {"ALLOW_REMOVAL": "yes"}) as server,
-        Gateway(home, server.port, packages=server.packages, pages=server.pages) as gateway,
+        Gateway(
+            home, server.port, verdicts_port=server.verdicts_port, packages=server.packages, pages=server.pages
+        ) as gateway,
     ):
         yield Registry(gateway, server)
 

@@ -209,8 +209,15 @@ def test_packages_of_a_volume_that_can_hang_are_opened_by_the_server_alone(runni
     assert running.upload(wheel).status_code == 200
     nothing, path = tmp_path / "nothing", f"/packages/{wheel.name}"
     setup = Setup(slow_volume=True)
-    port = running.server.port
-    with Gateway(tmp_path / "slow", port, packages=nothing, pages=running.server.pages, setup=setup) as gateway:
+    server = running.server
+    with Gateway(
+        tmp_path / "slow",
+        server.port,
+        verdicts_port=server.verdicts_port,
+        packages=nothing,
+        pages=server.pages,
+        setup=setup,
+    ) as gateway:
         whole = gateway.get(path, *READER)
         assert (whole.status_code, whole.content) == (200, wheel.read_bytes())
         assert whole.headers["Cache-Control"] == "private, max-age=31536000"
@@ -240,6 +247,7 @@ def remote_registry(directory: Path, files: Mapping[str, bytes]) -> Iterator[tup
         gateway = Gateway(
             directory,
             server.port,
+            verdicts_port=server.verdicts_port,
             packages=directory / "nothing",
             pages=server.pages,
             setup=Setup(slow_volume=True),

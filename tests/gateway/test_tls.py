@@ -34,7 +34,14 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def shared(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Registry]:
     directory = tmp_path_factory.mktemp("registry")
     with Server(directory / "server") as server:
-        gateway = Gateway(directory / "gateway", server.port, packages=server.packages, pages=server.pages, setup=SETUP)
+        gateway = Gateway(
+            directory / "gateway",
+            server.port,
+            verdicts_port=server.verdicts_port,
+            packages=server.packages,
+            pages=server.pages,
+            setup=SETUP,
+        )
         put(gateway.certificates, authority.issue())
         with gateway:
             yield Registry(gateway, server)

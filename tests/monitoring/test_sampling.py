@@ -42,7 +42,14 @@ FLOODED = {SAMPLE: "0.01% 10000;", RATE: "rate=1r/m", f"burst={BURST}": "burst=1
 def _registry(directory: Path, changes: Mapping[str, str]) -> Iterator[tuple[Gateway, Server, Lines]]:
     setup = Setup(metrics=True, spec=GatewaySpec(max_upload="1Mi"))
     with Server(directory / "server") as server, Lines() as lines:
-        gateway = Gateway(directory / "gateway", server.port, packages=server.packages, pages=server.pages, setup=setup)
+        gateway = Gateway(
+            directory / "gateway",
+            server.port,
+            verdicts_port=server.verdicts_port,
+            packages=server.packages,
+            pages=server.pages,
+            setup=setup,
+        )
         connect(gateway, log_port=lines.port, port=free_port(), changes=changes)
         with gateway:
             assert upload(gateway.url, WHEEL, b"wheel", PUBLISHER).ok

@@ -8,14 +8,13 @@ import logging
 import re
 import secrets
 import threading
+from collections import OrderedDict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal
 
 import bcrypt
 from passlib.context import CryptContext
 from passlib.hash import ldap_sha1
-
-from server.access.turns import Turns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +26,8 @@ BCRYPT_READS = 72
 """How many bytes of a password bcrypt reads; its library from version 5 on refuses longer ones, htpasswd does not."""
 OTHERS = CryptContext(["sha256_crypt", "sha512_crypt", "apr_md5_crypt", "ldap_sha1"])
 """The other schemes of Apache's htpasswd, without those that hardly hide the password: crypt() and plain text."""
+WRONG = 20_000
+"""How many wrong passwords are remembered, as digests: some megabytes."""
 _log = logging.getLogger("credentials")
 
 
@@ -88,10 +89,12 @@ class Credentials:
         self._readers = PasswordFile(directory / "readers")
         self._publishers = PasswordFile(directory / "publishers")
         self._initial = {"publisher": ldap_sha1.hash(initial)} if initial else {}
-        self._turns = Turns()
+        self._lock = threading.Lock()
         self._key = secrets.token_bytes(32)
         # Of each hash the password that was right, as a digest: it need not be checked again, nor wait for its turn.
         self._right: dict[str, bytes] = {}
+        # The latest that were wrong: a client that tries one again and again costs one check.
+        self._wrong: OrderedDict[bytes, None] = OrderedDict()
 
     @property
     def mounted(self) -> bool:
@@ -102,40 +105,82 @@ class Credentials:
         """The hashes of those who may publish."""
         return self._initial if self._initial and not self.mounted else self._publishers.hashes()
 
-    def verdict(self, header: str | None, role: Role) -> HTTPStatus:
-        """What an Authorization header allows.
-
-        Returns:
-            204 if the user has the role (publishers may read), 403 if a reader asks for more, 401 otherwise.
-
-        Raises:
-            HTTPError: 503, too many passwords are being checked.
-        """
+    def asked(self, header: str | None, role: Role) -> Asked:
+        """The question whether an Authorization header has the credentials of someone with a role."""
         user, password = _parse(header)
         if user is None:
-            return HTTPStatus.UNAUTHORIZED
+            return Asked(self, "", b"", [])
         publishers, readers = self.publishers(), self._readers.hashes()
         found = []
         if user in publishers:
             found.append((publishers[user], HTTPStatus.NO_CONTENT))
         if user in readers:
             found.append((readers[user], HTTPStatus.NO_CONTENT if role == "reader" else HTTPStatus.FORBIDDEN))
-        known = hmac.digest(self._key, password, "sha256")
-        # Only the first: the second counts if the first is another password's.
-        if found and hmac.compare_digest(self._right.get(found[0][0], b""), known):
-            return found[0][1]
-        with self._turns.of(user if found else ""):
-            for digest, status in found:
-                if verify(password, digest):
-                    current = {*publishers.values(), *readers.values()}
-                    self._right = {each: right for each, right in self._right.items() if each in current}
-                    self._right[digest] = known
-                    return status
-            if not found:
-                # As slow as a wrong password: the time must not tell which users there are.
-                for digest in list(publishers.values())[:1]:
-                    verify(password, digest)
-        return HTTPStatus.UNAUTHORIZED
+        return Asked(self, user, password, found)
+
+    def remembers(self, password: bytes, digest: str) -> bool | None:
+        """Whether a password is that of a hash, None if it was not checked lately."""
+        known = self._short(password, digest)
+        if hmac.compare_digest(self._right.get(digest, b""), known):
+            return True
+        return False if known in self._wrong else None
+
+    def check(self, password: bytes, digest: str) -> bool:
+        """Whether a password is that of a hash; it takes up to a quarter of a second, and is remembered."""
+        right, known = verify(password, digest), self._short(password, digest)
+        with self._lock:
+            if right:
+                current = {*self.publishers().values(), *self._readers.hashes().values()}
+                self._right = {each: short for each, short in self._right.items() if each in current}
+                self._right[digest] = known
+            else:
+                self._wrong[known] = None
+                if len(self._wrong) > WRONG:
+                    self._wrong.popitem(last=False)
+        return right
+
+    def _short(self, password: bytes, digest: str) -> bytes:
+        return hmac.digest(self._key, digest.encode() + b"\0" + password, "sha256")
+
+
+class Asked:
+    """A question about credentials: what is known about them at once, and what is to be found out.
+
+    Attributes:
+        user: The user's name; empty if the header has none.
+        exists: Whether there is such a user.
+    """
+
+    def __init__(
+        self, credentials: Credentials, user: str, password: bytes, found: list[tuple[str, HTTPStatus]]
+    ) -> None:
+        """Ask about a user's password; `found` has the hashes to try, and what each gives the right to."""
+        self.user = user
+        self.exists = bool(found)
+        self._credentials = credentials
+        self._password = password
+        self._found = found
+
+    def known(self) -> HTTPStatus | None:
+        """The verdict as far as it needs no check: 204, 403 if a reader asks for more, 401; else None."""
+        if not self.user:
+            return HTTPStatus.UNAUTHORIZED
+        for digest, status in self._found:
+            right = self._credentials.remembers(self._password, digest)
+            if right is None:
+                return None
+            if right:
+                return status
+        return HTTPStatus.UNAUTHORIZED if self._found else None
+
+    def check(self) -> bool:
+        """Find out whether the password is right, so that `known` knows."""
+        if not self._found:
+            # As slow as a wrong password: the time must not tell which users there are.
+            for digest in list(self._credentials.publishers().values())[:1]:
+                verify(self._password, digest)
+            return False
+        return any(self._credentials.check(self._password, digest) for digest, _ in self._found)
 
 
 def verify(password: bytes, digest: str) -> bool:

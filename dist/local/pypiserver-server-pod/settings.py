@@ -44,6 +44,8 @@ class Settings:
     volume_wait_seconds: float = 120.0
     """How long to wait for another pod that uses a volume for one. Longer than Linux's NFS server keeps the locks of a
     client that is lost (90 s)."""
+    verdicts_port: int = 8082
+    """The port on loopback where the gateway asks about credentials."""
     threads: int = 64
     """How many requests are worked on at the same time, beside uploads."""
     concurrent_uploads: int = 20
@@ -73,6 +75,7 @@ class Settings:
             initial_password=_choice(read, "INITIAL_PASSWORD", ("no", "yes")) == "yes",
             ready_timeout_seconds=_positive(read, "READY_TIMEOUT_SECONDS", cls.ready_timeout_seconds),
             volume_wait_seconds=_positive(read, "VOLUME_WAIT_SECONDS", cls.volume_wait_seconds),
+            verdicts_port=int(_positive(read, "VERDICTS_PORT", cls.verdicts_port, least=1)),
             threads=int(_positive(read, "THREADS", cls.threads, least=6)),
             concurrent_uploads=int(_positive(read, "CONCURRENT_UPLOADS", cls.concurrent_uploads, least=1)),
         )

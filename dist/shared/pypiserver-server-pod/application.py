@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from server.access.credentials import Credentials
-from server.http.bottle import HTTPError, request, response
+from server.http.bottle import response
 from server.http.errors import unavailable
 from server.http.limits import Limits, Needs
 from server.http.routes import Route, application
@@ -23,7 +21,6 @@ from server.index.provenance import Provenance
 from server.index.records import Records
 from server.index.watch import Watch
 from server.index.yanks import Yanks
-from server.pod import start
 from server.pod.metrics import Metrics
 from server.pod.settings import Settings
 from server.publish.actions import Actions
@@ -36,10 +33,6 @@ from server.volume.own_files import OwnFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from server.access.credentials import Role
-
-CHALLENGE = 'Basic realm="pypiserver"'
 
 
 def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle has no types
@@ -95,7 +88,6 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
         removal=settings.allow_removal,
     )
     metrics = Metrics(root, listing, volume.problem)
-    credentials = Credentials(settings.credentials_directory, start.initial_password(settings))
 
     routes = (
         Route("POST", "/", actions.post, Needs.UPLOAD),
@@ -113,8 +105,6 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
         Route("GET", "/health", _health, Needs.NOTHING),
         Route("GET", "/-/ready", _ready(volume.problem, watch.problem, pages.problem), Needs.NOTHING),
         Route("GET", "/-/metrics", metrics.page, Needs.NOTHING),
-        Route("GET", "/-/auth/reader", _verdict(credentials, "reader"), Needs.NOTHING),
-        Route("GET", "/-/auth/publisher", _verdict(credentials, "publisher"), Needs.NOTHING),
     )
     app = application(routes, Limits(settings.threads, settings.concurrent_uploads, volume.problem))
     volume.start()
@@ -137,16 +127,3 @@ def _ready(*problems: Callable[[], str | None]) -> Callable[[], str]:
         return "ready\n"
 
     return ready
-
-
-def _verdict(credentials: Credentials, role: Role) -> Callable[[], str]:
-    def verdict() -> str:
-        status = credentials.verdict(request.get_header("Authorization"), role)
-        if status == HTTPStatus.UNAUTHORIZED:
-            raise HTTPError(status, "A user and a password are needed", www_authenticate=CHALLENGE)
-        if status == HTTPStatus.FORBIDDEN:
-            raise HTTPError(status, "This user may read, but not publish or remove")
-        response.status = int(status)
-        return ""
-
-    return verdict

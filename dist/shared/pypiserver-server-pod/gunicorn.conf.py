@@ -7,6 +7,8 @@ from pathlib import Path
 DIRECTORY = str(Path(__file__).absolute().parents[2])
 sys.path.insert(0, DIRECTORY)
 
+from server.access.credentials import Credentials  # noqa: E402
+from server.access.verdicts import Verdicts  # noqa: E402
 from server.pod import start  # noqa: E402 - found through the line above
 from server.pod.settings import SettingError, Settings  # noqa: E402
 from server.volume.lock import VolumeInUseError, VolumeLock  # noqa: E402
@@ -38,7 +40,12 @@ control_socket_disable = True
 
 
 def post_worker_init(worker: object) -> None:
-    """Let the next pod in as soon as this one is told to end, which its preStop hook says by a file."""
+    """Answer the gateway's questions about credentials, beside the worker's requests.
+
+    Also let the next pod in as soon as this one is told to end, which its preStop hook says by a file.
+    """
     del worker
+    credentials = Credentials(_settings.credentials_directory, start.initial_password(_settings))
+    Verdicts(credentials).start(_settings.verdicts_port)
     if _settings.writers == "one":
         _lock.release_when(_settings.pages_directory.parent / "stopping")

@@ -108,7 +108,7 @@ def test_the_initial_password_is_made_once_and_gives_way_to_the_secret(bare: Ser
     path = bare.packages / ".pypiserver/initial-password"
 
     def ask(user: str, password: str) -> int:
-        url = f"{bare.url}/-/auth/publisher"
+        url = f"http://127.0.0.1:{bare.verdicts_port}/-/auth/publisher"
         return requests.get(url, auth=(user, password), timeout=PATIENCE).status_code
 
     with bare:

@@ -1,0 +1,176 @@
+"""Whose password is checked next."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from server.access import checks
+from server.access.checks import AT_ONCE, WAITING, BusyError, Checks, client_of
+
+
+class Bench:
+    """Checks that end when the test says so."""
+
+    def __init__(self) -> None:
+        self.checks = Checks()
+        self.begun: list[str] = []
+        self.go = threading.Semaphore(0)
+
+    def ask(self, address: str, user: str, name: str, *, right: bool = False) -> asyncio.Task[bool]:
+        def check() -> bool:
+            self.begun.append(name)
+            self.go.acquire()
+            return right
+
+        return asyncio.get_running_loop().create_task(self.checks.right(address, user, check))
+
+    async def occupy(self) -> list[asyncio.Task[bool]]:
+        """Keep all threads busy."""
+        tasks = [self.ask(f"203.0.113.{number}", "busy", "busy") for number in range(AT_ONCE)]
+        await self.until(len, AT_ONCE)
+        self.begun.clear()
+        return tasks
+
+    async def until(self, measure: object, number: int) -> None:
+        for _ in range(2000):
+            if measure(self.begun) == number:  # type: ignore[operator]
+                return
+            await asyncio.sleep(0.005)
+        raise AssertionError(f"waited in vain: {self.begun}")
+
+    async def order(self, tasks: list[asyncio.Task[bool]]) -> list[str]:
+        for _ in range(len(tasks) + AT_ONCE):
+            self.go.release()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return self.begun
+
+
+def test_who_has_tried_less_goes_first() -> None:
+    async def run() -> None:
+        bench = Bench()
+        tasks = await bench.occupy()
+        for guess in range(20):
+            tasks.append(bench.ask(f"192.0.2.{guess % 5}", "alice", f"guess-{guess}"))
+        tasks.append(bench.ask("198.51.100.1", "alice", "alice", right=True))
+        await asyncio.sleep(0)
+        assert (await bench.order(tasks))[0] == "alice"
+
+    asyncio.run(run())
+
+
+def test_behind_one_address_the_user_whom_no_flood_tries_goes_first() -> None:
+    async def run() -> None:
+        bench = Bench()
+        tasks = await bench.occupy()
+        tasks += [bench.ask("192.0.2.1", f"user-{number % 10}", f"{number}") for number in range(30)]
+        tasks.append(bench.ask("192.0.2.1", "alice", "alice", right=True))
+        await asyncio.sleep(0)
+        assert (await bench.order(tasks))[0] == "alice"
+
+    asyncio.run(run())
+
+
+def test_so_does_one_behind_the_address_of_a_flood() -> None:
+    async def run() -> None:
+        bench = Bench()
+        for _ in range(checks.FEW + 1):
+            bench.checks.count_wrong("192.0.2.1")
+        assert not bench.checks.at_leisure("192.0.2.1")
+        tasks = [bench.ask("192.0.2.1", f"user-{number % 4}", f"{number}") for number in range(50)]
+        # One of the two threads is kept for others.
+        await bench.until(len, checks.GUESSERS_AT_ONCE)
+        begun = len(bench.begun)
+        tasks.append(bench.ask("192.0.2.1", "alice", "alice", right=True))
+        await asyncio.sleep(0)
+        order = await bench.order(tasks)
+        assert order[begun] == "alice"
+        # Those who found no place were told so at once.
+        assert len(order) == checks.GUESSERS_AT_ONCE + checks.GUESSERS_WAITING
+
+    asyncio.run(run())
+
+
+def test_a_flood_leaves_a_thread_to_others() -> None:
+    async def run() -> None:
+        bench = Bench()
+        for _ in range(checks.FEW + 1):
+            bench.checks.count_wrong("192.0.2.1")
+        tasks = [bench.ask("192.0.2.1", "alice", "guess") for _ in range(4)]
+        await bench.until(len, checks.GUESSERS_AT_ONCE)
+        tasks.append(bench.ask("198.51.100.1", "alice", "alice", right=True))
+        await bench.until(len, checks.GUESSERS_AT_ONCE + 1)
+        assert bench.begun[-1] == "alice"
+        await bench.order(tasks)
+
+    asyncio.run(run())
+
+
+def test_a_flood_of_waiting_guesses_gives_way_to_the_next_client() -> None:
+    async def run() -> None:
+        bench = Bench()
+        tasks = await bench.occupy()
+        flood = [bench.ask("192.0.2.1", "alice", f"guess-{number}") for number in range(WAITING)]
+        await asyncio.sleep(0)
+        alice = bench.ask("198.51.100.1", "alice", "alice", right=True)
+        await asyncio.sleep(0.01)
+        refused = [task for task in flood if task.done() and isinstance(task.exception(), BusyError)]
+        assert len(refused) == 1
+        await bench.order([*tasks, *flood, alice])
+        assert alice.result() is True
+
+    asyncio.run(run())
+
+
+def test_nobody_waits_for_longer_than_a_client_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "PATIENCE_SECONDS", 0.05)
+
+    async def run() -> None:
+        bench = Bench()
+        tasks = await bench.occupy()
+        with pytest.raises(BusyError):
+            await bench.ask("192.0.2.1", "alice", "late")
+        assert "late" not in await bench.order(tasks)
+
+    asyncio.run(run())
+
+
+def test_right_passwords_are_no_tries() -> None:
+    async def run() -> None:
+        bench = Bench()
+        for number in range(5):
+            task = bench.ask("192.0.2.1", "alice", f"{number}", right=True)
+            bench.go.release()
+            assert await task
+        bench.begun.clear()
+        tasks = await bench.occupy()
+        tasks.append(bench.ask("198.51.100.1", "bob", "once", right=False))
+        tasks.append(bench.ask("198.51.100.1", "bob", "twice", right=False))
+        tasks.append(bench.ask("192.0.2.1", "alice", "alice", right=True))
+        await asyncio.sleep(0)
+        assert (await bench.order(tasks))[0] == "alice"
+
+    asyncio.run(run())
+
+
+def test_a_check_that_fails_frees_its_thread() -> None:
+    async def run() -> None:
+        made = Checks()
+
+        def fail() -> bool:
+            raise RuntimeError
+
+        for _ in range(AT_ONCE + 1):
+            with pytest.raises(RuntimeError):
+                await made.right("192.0.2.1", "alice", fail)
+        assert await made.right("192.0.2.1", "alice", lambda: True)
+
+    asyncio.run(run())
+
+
+def test_a_customer_of_version_6_is_one_client() -> None:
+    assert client_of("2001:db8::1") == client_of("2001:db8::ffff:1") != client_of("2001:db8:0:1::1")
+    assert client_of("192.0.2.1") != client_of("192.0.2.2")
+    assert client_of("nonsense:") == "nonsense:"
