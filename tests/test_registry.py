@@ -44,6 +44,13 @@ def test_no_token_and_no_service_links(manifests: list[Manifest]) -> None:
     assert pod_of(manifests)["enableServiceLinks"] is False
 
 
+def test_no_variable_is_empty(manifests: list[Manifest]) -> None:
+    """The API server drops an empty value: each apply would change the Deployment anew."""
+    assert all(
+        variable.get("value") != "" for container in pod_of(manifests)["containers"] for variable in container["env"]
+    )
+
+
 def test_no_manifest_holds_a_secret(manifests: list[Manifest]) -> None:
     assert "Secret" not in {manifest["kind"] for manifest in manifests}
 

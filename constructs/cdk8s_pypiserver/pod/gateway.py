@@ -165,5 +165,6 @@ def environment(spec: GatewaySpec) -> dict[str, str]:
         "CONCURRENT_UPLOADS": str(spec.concurrent_uploads),
         "LOG_LEVEL": spec.log_level,
         "MAX_UPLOAD": spec.max_upload,
-        "TRUSTED_PROXIES": " ".join(spec.trusted_proxies),
+        # The API server drops an empty value, and kubectl apply would find a difference every time.
+        **({"TRUSTED_PROXIES": " ".join(spec.trusted_proxies)} if spec.trusted_proxies else {}),
     }
