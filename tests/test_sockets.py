@@ -138,9 +138,9 @@ def test_what_cannot_join_the_pod_is_refused(add: object, message: str) -> None:
 
 def test_an_autoscaler_wants_a_request_of_every_container(tmp_path: object) -> None:
     app = cdk8s.App(outdir=str(tmp_path))
-    spec = PyPIServerSpec(storage=SharedVolumeSpec(), availability=AvailabilitySpec())
+    spec = PyPIServerSpec(storage=SharedVolumeSpec(), availability=AvailabilitySpec(cpu_percent=70))
     registry = PyPIServerChart(app, "chart", spec).registry
-    registry.pod.add_container({"name": "mine", "image": "a"})
+    registry.pod.add_container({"name": "mine", "image": "a", "securityContext": HARDENED})
     with pytest.raises(RuntimeError, match=r"container mine: resources.requests.cpu \(None\) must be set with avail"):
         app.synth()
 

@@ -185,6 +185,10 @@ OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
     (AvailabilitySpec, "min_replicas"): (SHARED, 3),
     (AvailabilitySpec, "max_replicas"): (SHARED, 9),
     (AvailabilitySpec, "cpu_percent"): (SHARED, 50),
+    (AvailabilitySpec, "cpu_use"): (SHARED, "777m"),
+    (AvailabilitySpec, "memory_use"): (SHARED, "777Mi"),
+    (AvailabilitySpec, "behavior"): (SHARED, {"scaleDown": {"stabilizationWindowSeconds": 777}}),
+    (AvailabilitySpec, "max_unavailable"): (SHARED, "77%"),
     (AvailabilitySpec, "min_available"): (
         PyPIServerSpec(storage=SharedVolumeSpec(), availability=AvailabilitySpec(min_replicas=4)),
         2,
@@ -398,7 +402,11 @@ WRONG_VALUES: dict[tuple[type[Spec], str], tuple[Any, str]] = {
     (AvailabilitySpec, "min_replicas"): (1, "must be at least 2"),
     (AvailabilitySpec, "max_replicas"): (10**9, "must be at most 1000"),
     (AvailabilitySpec, "cpu_percent"): (0, "must be at least 1"),
-    (AvailabilitySpec, "min_available"): (0, "must be at least 1"),
+    (AvailabilitySpec, "cpu_use"): ("100Mi", "must be cores such as 2, 0.5 or 250m"),
+    (AvailabilitySpec, "memory_use"): ("512m", "is 512Mi meant?"),
+    (AvailabilitySpec, "behavior"): ({"scaleUp": {"policies": [{"type": "Pods", "value": 1}]}}, "is missing"),
+    (AvailabilitySpec, "min_available"): (0, "must be more than 0: otherwise all pods may be evicted at once"),
+    (AvailabilitySpec, "max_unavailable"): (0, "must be more than 0: otherwise no pod may be evicted at rest"),
     **{
         (mode, field): wrong
         for mode in (LocalVolumeSpec, SharedVolumeSpec, S3VolumeSpec)
@@ -593,14 +601,14 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
     "autoscaler without requests": (
         lambda: PyPIServerSpec(
             storage=SharedVolumeSpec(),
-            availability=AvailabilitySpec(),
+            availability=AvailabilitySpec(cpu_percent=70),
             server=ServerSpec(resources=Resources(cpu_request=None)),
             gateway=GatewaySpec(resources=Resources(cpu_request=None, cpu_limit="1")),
             monitoring=MonitoringSpec(resources=Resources(cpu_request=None)),
         ),
         [
-            "server.resources.cpu_request (None) must be set with availability: the autoscaler measures",
-            "monitoring.resources.cpu_request (None) must be set with availability: the autoscaler measures",
+            "server.resources.cpu_request (None) must be set with availability.cpu_percent: the autoscaler measures",
+            "monitoring.resources.cpu_request (None) must be set with availability.cpu_percent: the autoscaler",
         ],
     ),
     "autoscaler that shrinks, budget that keeps nodes from being drained": (
@@ -609,6 +617,18 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
             "max_replicas (3) must not be below min_replicas (4)",
             "min_available (4) must be below min_replicas (4): otherwise no pod may be evicted",
         ],
+    ),
+    "a budget and an autoscaler that say a thing twice": (
+        lambda: AvailabilitySpec(cpu_use="1", cpu_percent=70, min_available="10%", max_unavailable=1),
+        [
+            "cpu_use ('1') must be left out with cpu_percent (70), which says the same",
+            "min_available ('10%') must be left out with max_unavailable (1)",
+        ],
+    ),
+    "a budget in percent that keeps nodes from being drained": (
+        # Kubernetes rounds up: two of two.
+        lambda: AvailabilitySpec(min_available="51%"),
+        ["min_available ('51%') must be below min_replicas (2): otherwise no pod may be evicted"],
     ),
     "requests above limits": (
         lambda: Resources(cpu_request="1.5", cpu_limit="1400m", memory_request="1Gi", memory_limit="1G"),

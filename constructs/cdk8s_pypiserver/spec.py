@@ -122,13 +122,15 @@ def _pods(spec: PyPIServerSpec) -> Iterator[Problem]:
     if one_pod:
         reason = f"cannot be had on storage of kind {mode}: {one_pod}; use shared storage"
         yield spec.problem("availability", reason)
+    if not spec.availability.cpu_percent:
+        return
     concerns = {"server": spec.server, "gateway": spec.gateway, "monitoring": spec.monitoring}
     for field, concern in concerns.items():
         # A limit alone is the request too.
         if concern and not (concern.resources.cpu_request or concern.resources.cpu_limit):
             yield spec.problem(
                 f"{field}.resources.cpu_request",
-                "must be set with availability: the autoscaler measures CPU use against the requests of all containers",
+                "must be set with availability.cpu_percent: the autoscaler measures against all containers' requests",
             )
 
 
