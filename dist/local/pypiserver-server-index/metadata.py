@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+from server.http.bottle import HTTPError
 from server.http.errors import RefusedError, unavailable
 from server.index import archives
 from server.index.listing import Core
@@ -67,6 +68,19 @@ class Metadata:
                 if entry.core is None:
                     entry.core = _core(entry.name, self.content(entry))
         return entry.core
+
+    def readable(self, entry: Entry) -> Core | None:
+        """What the index says about a listed file, None if it cannot be found out now.
+
+        Raises:
+            HTTPError: 503, the volume as a whole does not answer.
+        """
+        try:
+            return self.of(entry)
+        except HTTPError:
+            if problem := self._problem():
+                raise unavailable(problem) from None
+            return None
 
     def content(self, entry: Entry) -> bytes | None:
         """METADATA or PKG-INFO as it is in the file; None if there is none, or the file is broken or gone.

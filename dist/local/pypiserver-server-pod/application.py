@@ -30,6 +30,7 @@ from server.publish.packages import Packages
 from server.publish.uploads import Uploads
 from server.volume.health import Volume
 from server.volume.own_files import OwnFiles
+from server.volume.problems import Problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,15 +52,16 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
     publishing = publisher(settings.publish_method, root)
     publishing.clean(0 if settings.writers == "one" else ABANDONED_SECONDS)
 
-    listing = Listing()
+    listing, problems = Listing(), Problems()
     pages = Pages(settings.pages_directory, listing.stamp)
-    withdrawn = Yanks(OwnFiles(root, yanks.DIRECTORY, in_place=in_place), pages.drop)
+    withdrawn = Yanks(OwnFiles(root, yanks.DIRECTORY, in_place=in_place), pages.drop, problems)
     attested = Provenance(OwnFiles(root, provenance.DIRECTORY, in_place=in_place), pages.drop)
     watch = Watch(
         root,
         listing,
         (withdrawn, attested),
         pages.drop,
+        problems,
         unfinished=publishing.unfinished,
         times_tell=not in_place,
         rescan_seconds=settings.rescan_seconds,
@@ -67,7 +69,7 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
     watch.rescan()
     found = Findings(OwnFiles(root, findings.DIRECTORY, in_place=in_place), listing)
     metadata = Metadata(root, volume.problem, found.recall, pages.keep_metadata)
-    digests = Digests(root, volume.problem, listing.know, found.recall)
+    digests = Digests(root, volume.problem, listing.know, found.recall, problems)
     records = Records(digests, metadata, withdrawn, attested, volume.problem)
     pages_of = Browsing(listing, records, pages, found)
     downloads = Downloads(
@@ -87,7 +89,7 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
         problem=volume.problem,
         removal=settings.allow_removal,
     )
-    metrics = Metrics(root, listing, volume.problem)
+    metrics = Metrics(root, listing, problems, volume.problem)
 
     routes = (
         Route("POST", "/", actions.post, Needs.UPLOAD),

@@ -8,7 +8,7 @@ import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from server.volume.durable import UNFINISHED, sync_directory
+from server.volume.durable import UNFINISHED, make_directory, sync_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ class OwnFiles:
         temporary = final if self._in_place else self._unfinished / uuid.uuid4().hex
         with self._lock:
             for directory in (self.path, temporary.parent):
-                directory.mkdir(parents=True, exist_ok=True)
+                make_directory(directory)
             try:
                 _write(temporary, content, durable=durable)
                 if not self._in_place:

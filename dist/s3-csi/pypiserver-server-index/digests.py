@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from server.http.errors import unavailable
 from server.volume.content import CHUNK, Stamp
+from server.volume.problems import CONTENTS, Problems, why
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,11 +30,14 @@ class Digests:
         problem: Callable[[], str | None],
         know: Callable[[Entry, Stamp, str], None],
         recall: Callable[[Entry], None] = lambda _: None,
+        problems: Problems | None = None,
     ) -> None:
         """Read below `root`, unless `problem` says that it does not answer.
 
-        `know` remembers a digest in its entry; `recall` may know what was read by an earlier process.
+        `know` remembers a digest in its entry; `recall` may know what was read by an earlier process; `problems` is
+        told of files that cannot be read.
         """
+        self._problems = problems or Problems()
         self._root = root
         self._problem = problem
         self._recall = recall
@@ -41,10 +45,10 @@ class Digests:
         self._locks = [threading.Lock() for _ in range(_LOCKS)]
 
     def of(self, entry: Entry) -> str | None:
-        """The digest of a listed file, remembered in its entry; None if the file is gone.
+        """The digest of a listed file, remembered in its entry; None if the file is gone or cannot be read.
 
         Raises:
-            HTTPError: 503, the volume cannot be read.
+            HTTPError: 503, the volume as a whole cannot be read.
         """
         if entry.digest is None:
             with self._locks[hash(entry.path) % _LOCKS]:
@@ -61,10 +65,24 @@ class Digests:
             try:
                 stamp, digest = self._read(entry)
             except FileNotFoundError:
+                self._problems.remove(CONTENTS, entry.path)
                 return
             except OSError as error:
-                raise unavailable(f"{entry.path} cannot be read: {error.strerror or error}") from error
+                if not self._answers():
+                    raise unavailable(f"{entry.path} cannot be read: {why(error)}") from error
+                self._problems.add(CONTENTS, entry.path, why(error))
+                return
+            self._problems.remove(CONTENTS, entry.path)
         self._know(entry, stamp, digest)
+
+    def _answers(self) -> bool:
+        """Whether it is that file alone."""
+        try:
+            with os.scandir(self._root) as entries:
+                next(entries, None)
+        except OSError:
+            return False
+        return True
 
     def _read(self, entry: Entry) -> tuple[Stamp, str]:
         digest = hashlib.new(ALGORITHM)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from server.index.listing import Listing
+    from server.volume.problems import Problems
 
 PAUSE_SECONDS = 15.0
 """How long the thread rests between two looks at the volume's free space."""
@@ -23,8 +24,12 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class Metrics:
     """The page of metrics."""
 
-    def __init__(self, root: Path, listing: Listing, problem: Callable[[], str | None]) -> None:
-        """Tell about `listing` and the volume of `root`, of which `problem` says why it does not answer."""
+    def __init__(self, root: Path, listing: Listing, problems: Problems, problem: Callable[[], str | None]) -> None:
+        """Tell about `listing` and the volume of `root`.
+
+        `problems` are those of its entries, and `problem` says why it does not answer.
+        """
+        self._problems = problems
         self._root = root
         self._listing = listing
         self._problem = problem
@@ -60,6 +65,8 @@ class Metrics:
             yield "pypiserver_last_publish_timestamp_seconds", "When the newest listed file was written.", newest
         answers = self._problem() is None
         yield "pypiserver_volume_answers", "Whether the package volume answers in time.", answers
+        problems = self._problems.count()
+        yield "pypiserver_volume_problems", "Entries of the package volume that cannot be read.", problems
         # A volume that does not answer has an unknown size: no figure is better than an old one.
         if answers and (space := self._space):
             yield "pypiserver_volume_size_bytes", "Size of the file system of the package volume.", space[0]

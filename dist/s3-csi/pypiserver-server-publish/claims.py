@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from server.index.identity import identity
-from server.volume.durable import abandoned
+from server.volume.durable import abandoned, make_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +72,7 @@ class Claims:
         self._clean()
         # Its own name could be too long for one.
         path = self._directory / hashlib.sha256(claimed.encode()).hexdigest()
-        self._directory.mkdir(parents=True, exist_ok=True)
+        make_directory(self._directory)
         while (file := _created(path)) is None:
             self._end(path, filename)
         with os.fdopen(file, "wb") as claim:
@@ -112,9 +112,10 @@ class Claims:
         if time.monotonic() - self._cleaned < KEPT_SECONDS:
             return
         self._cleaned = time.monotonic()
-        for path in abandoned(self._directory, KEPT_SECONDS):
-            with suppress(OSError):
-                path.unlink()
+        with suppress(OSError):
+            for path in abandoned(self._directory, KEPT_SECONDS):
+                with suppress(OSError):
+                    path.unlink()
 
 
 def exists(name: str) -> FileExistsError:

@@ -10,7 +10,17 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
-from server.volume.durable import UNFINISHED, abandoned, blocks, pass_if_not_writable, sync, sync_directory
+from server.volume.content import content
+from server.volume.durable import (
+    UNFINISHED,
+    abandoned,
+    blocks,
+    make_directory,
+    pass_if_not_writable,
+    sync,
+    sync_directory,
+    tolerating,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,24 +47,25 @@ class Direct:
         self._directory = root / UNFINISHED
         self._lock = threading.Lock()
         self._names: set[str] = set()
+        self._marked: frozenset[str] = frozenset()
 
     def draft(self) -> Draft:
         """See Publisher."""
         return _DirectDraft(self)
 
-    def publish(self, name: str, content: Iterable[bytes]) -> Stamp:
+    def publish(self, name: str, body: Iterable[bytes]) -> Stamp:
         """Put a file into the package directory; see Draft."""
         final, marker = self._root / name, self._directory / name
         with self._alone(name):
             # Before the marker: one found at the start must never belong to a file that was published earlier.
             if os.path.lexists(final):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
-            self._directory.mkdir(parents=True, exist_ok=True)
+            make_directory(self._directory)
             self._mark(marker)
             try:
                 # Its own fsync brings a file's name into a bucket too. One of the root would wait for every other
                 # upload: GeeseFS takes it for one of each file of the mount (SyncTree, core/goofys.go).
-                stamp = _write(final, content)
+                stamp = _write(final, body)
                 _complete(marker)
             except FileExistsError:
                 # Another pod's: it is not ours to remove.
@@ -104,19 +115,23 @@ class Direct:
 
     def clean(self, abandoned_seconds: float) -> None:
         """See Publisher."""
-        for marker in abandoned(self._directory, abandoned_seconds):
-            if not _is_complete(marker):
-                (self._root / marker.name).unlink(missing_ok=True)
-                sync_directory(self._root)
-                _log.info("removed the unfinished upload %s", marker.name)
-            marker.unlink(missing_ok=True)
+        with tolerating(self._directory):
+            for marker in abandoned(self._directory, abandoned_seconds):
+                with tolerating(marker):
+                    if not _is_complete(marker):
+                        (self._root / marker.name).unlink(missing_ok=True)
+                        sync_directory(self._root)
+                        _log.info("removed the unfinished upload %s", marker.name)
+                    marker.unlink(missing_ok=True)
 
     def unfinished(self) -> frozenset[str]:
         """See Publisher."""
-        marked = (marker.name for marker in abandoned(self._directory, 0) if not _is_complete(marker))
+        # Where the markers cannot be listed, those stay that were there: nobody else makes any.
+        with suppress(OSError):
+            self._marked = frozenset(marker.name for marker in abandoned(self._directory, 0) if _hides(marker))
         with self._lock:
             # A marker may say "complete", and the volume then refuse to make that durable.
-            return frozenset((*marked, *self._names))
+            return self._marked | self._names
 
 
 class _DirectDraft:
@@ -146,9 +161,9 @@ class _DirectDraft:
             self._file.close()
 
 
-def _write(path: Path, content: Iterable[bytes]) -> Stamp:
+def _write(path: Path, body: Iterable[bytes]) -> Stamp:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
-        file.writelines(content)
+        file.writelines(body)
         return sync(file)
 
 
@@ -163,7 +178,20 @@ def _complete(marker: Path) -> None:
 
 
 def _is_complete(marker: Path) -> bool:
+    """Whether the file of a marker is whole.
+
+    Raises:
+        OSError: The marker cannot be read, or is none.
+    """
     try:
-        return marker.read_bytes() == _COMPLETE
+        return content(marker, 100) == _COMPLETE
     except FileNotFoundError:
         return True
+
+
+def _hides(marker: Path) -> bool:
+    try:
+        return not _is_complete(marker)
+    except OSError:
+        # What it says is not known; a directory is no marker.
+        return not marker.is_dir()

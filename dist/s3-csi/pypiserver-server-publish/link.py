@@ -17,9 +17,11 @@ from server.volume.durable import (
     UnsettledError,
     UnsuitableVolumeError,
     abandoned,
+    make_directory,
     pass_if_not_writable,
     sync,
     sync_directory,
+    tolerating,
 )
 
 if TYPE_CHECKING:
@@ -69,13 +71,14 @@ class Link:
 
     def clean(self, abandoned_seconds: float) -> None:
         """See Publisher."""
-        for path in abandoned(self._directory, abandoned_seconds):
-            # A pod that is to end finishes what it has begun, while its successor has started already.
-            if _is_in_use(path):
-                continue
-            with suppress(FileNotFoundError):
-                path.unlink()
-            _log.info("removed the unfinished upload %s", path.name)
+        with tolerating(self._directory):
+            for path in abandoned(self._directory, abandoned_seconds):
+                # A pod that is to end finishes what it has begun, while its successor has started already.
+                if _is_in_use(path):
+                    continue
+                with tolerating(path):
+                    path.unlink(missing_ok=True)
+                    _log.info("removed the unfinished upload %s", path.name)
 
     def unfinished(self) -> frozenset[str]:
         """See Publisher: none has its name yet."""
@@ -88,7 +91,7 @@ class _LinkDraft:
     def __init__(self, root: Path) -> None:
         self._root = root
         directory = root / UNFINISHED
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
         self._path = directory / uuid.uuid4().hex
         self._file = os.fdopen(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644), "w+b")
         # Says that it is in use, as long as this process lives; not every file system has locks.

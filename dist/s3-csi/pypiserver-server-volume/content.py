@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CHUNK = 2**20
 """How many bytes are read at a time."""
@@ -18,3 +24,18 @@ class Stamp(NamedTuple):
 
     size: int
     mtime_ns: int
+
+
+def content(path: Path, most: int) -> bytes:
+    """All that is in a small file.
+
+    Raises:
+        OSError: It cannot be read: it is none (a pipe would hold its reader up for ever), or larger than `most`.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "It is no file", str(path))
+        if status.st_size > most:
+            raise OSError(errno.EFBIG, f"It has more than {most} bytes", str(path))
+        return file.read(most)

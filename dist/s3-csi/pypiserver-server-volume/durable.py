@@ -6,7 +6,7 @@ import errno
 import logging
 import os
 import time
-from contextlib import suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from server.volume.content import CHUNK, Stamp
@@ -20,6 +20,10 @@ UNFINISHED = ".pypiserver/unfinished"
 """Where unfinished files are, in the package directory: pypiserver, like this server, lists no dot names."""
 NOT_WRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EDQUOT})
 """The errors of a volume that is full or read-only."""
+_IN_THE_WAY = frozenset(
+    {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EPERM, errno.EIO, errno.ESTALE}
+)
+"""The errors of one entry, where the server's own directory should be."""
 _log = logging.getLogger("writing")
 
 
@@ -63,24 +67,55 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def make_directory(directory: Path) -> None:
+    """Make a directory of the server's own, and those above it, if they are not there.
+
+    Raises:
+        OSError: It cannot be made; never FileExistsError, which says that a package is there.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory)) from error
+
+
 def abandoned(directory: Path, seconds: float) -> Iterator[Path]:
-    """The files of a directory that have not been written to for this many seconds."""
+    """The files of a directory that have not been written to for this many seconds.
+
+    Raises:
+        OSError: The directory cannot be listed.
+    """
     try:
         paths = list(directory.iterdir())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     for path in paths:
-        with suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime >= seconds:
-                yield path
+        # One that cannot be asked is not known to be abandoned.
+        try:
+            age = time.time() - path.stat().st_mtime
+        except OSError:
+            continue
+        if age >= seconds:
+            yield path
+
+
+@contextmanager
+def tolerating(what: Path) -> Iterator[None]:
+    """Go on though something on the volume cannot be tidied up: it is read-only, or an entry is broken."""
+    try:
+        yield
+    except OSError as error:
+        _log.warning("%a cannot be tidied up: %s", str(what), error.strerror or error)
 
 
 def pass_if_not_writable(error: OSError) -> None:
-    """Accept a volume that is full or read-only: reads work, and uploads are refused one by one.
+    """Accept a volume that is full or read-only, or has something else where the server's own directory should be.
+
+    Reads work, and uploads are refused one by one.
 
     Raises:
         UnsuitableVolumeError: It is something else.
     """
-    if error.errno not in NOT_WRITABLE:
+    if error.errno not in NOT_WRITABLE | _IN_THE_WAY:
         raise UnsuitableVolumeError(f"the package volume cannot be used: {error}") from error
     _log.warning("the package volume cannot be written to (%s): uploads will be refused", error.strerror)

@@ -96,10 +96,12 @@ class Records:
         for entry in ordered:
             digest = self._digests.of(entry)
             if digest is None:
-                # Somebody has just removed it.
+                # Somebody has just removed it, or it cannot be read, so that nobody could install it: a link without a
+                # digest would let clients choose it and fail. The page is not kept, which asks again the next time.
+                complete = False
                 continue
-            core = entry.core
-            if core is None and self._problem():
+            core = entry.core or (None if self._problem() else self._metadata.readable(entry))
+            if core is None:
                 core, complete = Core(None, None), False
             files.append(
                 File(
@@ -108,7 +110,7 @@ class Records:
                     version(entry.name),
                     entry.stamp,
                     digest,
-                    core or self._metadata.of(entry),
+                    core,
                     self._yanks.reason(entry),
                     entry.name in self._provenance,
                     f"{entry.path}{SIGNATURE}" in paths,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from server.http.bottle import HTTPError
 from server.index.digests import Digests
 from server.index.listing import Listing
 from server.volume.content import Stamp
+from server.volume.problems import CONTENTS, Problems
 
 if TYPE_CHECKING:
     from server.index.listing import Entry
@@ -75,6 +77,11 @@ def test_a_volume_that_fails_is_unavailable(tmp_path: Path, monkeypatch: pytest.
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(Path, "open", broken)
+    # It is that file alone.
+    problems = Problems()
+    assert Digests(tmp_path, none, know, problems=problems).of(entry) is None
+    assert problems.of(CONTENTS) == {"a-1.0.tar.gz": "Input/output error"}
+    monkeypatch.setattr(os, "scandir", broken)
     with pytest.raises(HTTPError) as refused:
         Digests(tmp_path, none, know).of(entry)
     assert refused.value.body == "a-1.0.tar.gz cannot be read: Input/output error"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 
 STAMP = Stamp(7, 10**18)
+NO_DIGESTS: tuple[object, ...] = (1, "1", None, {}, [], 'sha256="<script>', "sha256")
 CORE = Core("metadata's digest", ">=3")
 
 
@@ -74,7 +76,24 @@ def test_it_counts_for_the_same_path_size_and_time_only(kept: Path) -> None:
     assert recalled(kept, name="b-1.0.tar.gz") == (None, None)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"a-1.0.tar.gz": 1}', '{"a-1.0.tar.gz": [7]}', "\0", '"text"'])
+def row(digest: object, core: object) -> str:
+    return json.dumps({"a-1.0.tar.gz": [*STAMP, digest, core]})
+
+
+@pytest.mark.parametrize("core", [1, "ab", [1, 2], ["digest"], [None, None, None], {"metadata": None}, [[], {}]])
+def test_what_is_wrong_about_the_inside_is_ignored(kept: Path, core: object) -> None:
+    (kept / ".pypiserver" / findings.DIRECTORY / "a.json").write_text(row("sha256=1", core))
+    assert recalled(kept) == ("sha256=1", None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", '{"a-1.0.tar.gz": 1}', '{"a-1.0.tar.gz": [7]}', "\0", '"text"'),
+        pytest.param("[" * 100_000, id="deep"),
+        *(row(digest, None) for digest in NO_DIGESTS),
+    ],
+)
 def test_what_is_no_such_file_is_ignored(kept: Path, text: str) -> None:
     (kept / ".pypiserver" / findings.DIRECTORY / "a.json").write_text(text)
     assert recalled(kept) == (None, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from contextlib import suppress
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from server.index.listing import Core
-from server.volume.content import Stamp
+from server.volume.content import Stamp, content
 
 if TYPE_CHECKING:
     from server.index.listing import Entry, Listing
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 DIRECTORY = "facts-1"
 """The name of the hidden directory; another number for another form of the files."""
+LARGEST = 64 * 2**20
+"""How many bytes such a file may have: of a project of some hundred thousand files."""
+_DIGEST = re.compile(r"[a-z0-9_]+=[0-9a-f]+")
 PAUSE_SECONDS = 1.0
 """How long the thread rests between two rounds: a project whose files arrive in a row is written down once."""
 
@@ -39,13 +43,12 @@ class Findings:
 
     def recall(self, entry: Entry) -> None:
         """Tell an entry what an earlier process found out about its file."""
-        row: Any = self._read(entry.project).get(entry.path)
-        with suppress(ValueError, TypeError):
+        match self._read(entry.project).get(entry.path):
             # A row of another form, or none at all, is as good as no row.
-            size, mtime_ns, digest, core = row
-            if entry.stamp == Stamp(size, mtime_ns):
-                entry.digest = entry.digest or digest
-                entry.core = entry.core or (Core(*core) if core else None)
+            case [int(size), int(mtime_ns), str(digest), core] if entry.stamp == Stamp(size, mtime_ns):
+                if _DIGEST.fullmatch(digest):
+                    entry.digest = entry.digest or digest
+                    entry.core = entry.core or _core(core)
 
     def start(self) -> None:
         """Begin to write down what is to be kept, until the process ends."""
@@ -94,12 +97,12 @@ class Findings:
             # The files of a project are asked about one after another.
             last = self._last
             if last[:2] != (project, seen):
-                text = path.read_text("utf-8")
+                text = content(path, LARGEST).decode()
                 rows = json.loads(text)
                 last = (project, seen, rows if isinstance(rows, dict) else {})
                 self._last = last
                 self._kept[project] = hash(text)
-        except (OSError, ValueError):
+        except (OSError, RecursionError, ValueError):
             return {}
         return last[2]
 
@@ -107,6 +110,13 @@ class Findings:
 def _text(entries: list[Entry]) -> str:
     known = (entry for entry in entries if entry.digest is not None)
     return json.dumps({entry.path: [*entry.stamp, entry.digest, entry.core] for entry in known}, separators=(",", ":"))
+
+
+def _core(row: object) -> Core | None:
+    match row:
+        case [(str() | None) as metadata, (str() | None) as requires_python]:
+            return Core(metadata, requires_python)
+    return None
 
 
 def _name(project: str) -> str:

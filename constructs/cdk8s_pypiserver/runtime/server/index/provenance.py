@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from server.index.listing import Change
 from server.index.names import name_and_version, normalised
-from server.volume.content import SETTLED_NS
+from server.volume.content import SETTLED_NS, content
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 DIRECTORY = "provenance"
 """The name of the hidden directory."""
+LARGEST = 2**20
+"""How many bytes an object may have that somebody has written there."""
 SUFFIX = ".provenance"
 """What the address of a file's provenance object ends in."""
 
@@ -45,11 +47,11 @@ class Provenance:
         if filename not in self._names:
             return None
         try:
-            return (self._files.path / filename).read_bytes()
+            return content(self._files.path / filename, LARGEST)
         except FileNotFoundError:
             return None
 
-    def keep(self, filename: str, content: bytes | None) -> None:
+    def keep(self, filename: str, provenance: bytes | None) -> None:
         """Keep the object of a file that is about to be published; none removes what an earlier file has left.
 
         When this returns, it survives a loss of power.
@@ -58,8 +60,8 @@ class Provenance:
             OSError: The volume did not take it.
         """
         with self._lock:
-            if content is not None:
-                self._files.put(filename, content, durable=True)
+            if provenance is not None:
+                self._files.put(filename, provenance, durable=True)
                 self._names |= {filename}
             elif filename in self._names:
                 self._files.remove(filename)

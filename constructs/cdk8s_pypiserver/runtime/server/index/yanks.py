@@ -11,7 +11,8 @@ from packaging.utils import canonicalize_version
 
 from server.index.listing import Change
 from server.index.names import version
-from server.volume.content import SETTLED_NS, Stamp
+from server.volume.content import SETTLED_NS, Stamp, content
+from server.volume.problems import Problems, why
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 DIRECTORY = "yanked"
 """The name of the hidden directory."""
+LARGEST = 2**16
+"""How many bytes a reason may have that somebody has written there."""
 
 
 class _Record(NamedTuple):
@@ -34,9 +37,13 @@ class Yanks:
     So two pods never write the same file for two versions, and a file without its content still says the main thing.
     """
 
-    def __init__(self, files: OwnFiles, stale: Callable[[Change], None]) -> None:
-        """Keep records in `files`; `stale` is told what changes before the change is acknowledged."""
+    def __init__(self, files: OwnFiles, stale: Callable[[Change], None], problems: Problems | None = None) -> None:
+        """Keep records in `files`; `stale` is told what changes before the change is acknowledged.
+
+        `problems` is told of records that cannot be read.
+        """
         self._files = files
+        self._problems = problems or Problems()
         self._stale = stale
         self._lock = threading.Lock()
         self._records: dict[str, _Record] = {}
@@ -98,23 +105,33 @@ class Yanks:
     def _rescan(self) -> None:
         begun = time.time_ns()
         changed = self._changed()
-        records = {}
-        for name, stamp in self._found():
-            record = self._records.get(name)
-            if record is None or record.stamp != stamp:
-                record = self._read(name)
-            if record:
-                records[name] = record
-        self._replace(records)
+        problems: dict[str, str] = {}
+        found = {name: self._found(name, problems) for name in self._names()}
+        self._replace({name: record for name, record in found.items() if record})
+        self._problems.replace(f".pypiserver/{DIRECTORY}", problems)
         self._time = changed if begun - changed > SETTLED_NS else None
+
+    def _found(self, name: str, problems: dict[str, str]) -> _Record | None:
+        """The record of a name that is listed; one that cannot be read still says that a version is withdrawn."""
+        known = self._records.get(name)
+        path = self._files.path / name
+        try:
+            status = path.stat()
+            if known and known.stamp == (status.st_size, status.st_mtime_ns):
+                return known
+            return self._read(name)
+        except OSError as error:
+            problems[f".pypiserver/{DIRECTORY}/{name}"] = why(error)
+            return None if path.is_dir() else known or _Record(Stamp(-1, -1), "")
 
     def _read(self, name: str) -> _Record | None:
         path = self._files.path / name
         try:
             status = path.stat()
-            return _Record(Stamp(status.st_size, status.st_mtime_ns), path.read_text("utf-8", "replace"))
+            text = content(path, LARGEST).decode("utf-8", "replace")
         except FileNotFoundError:
             return None
+        return _Record(Stamp(status.st_size, status.st_mtime_ns), text)
 
     def _replace(self, records: dict[str, _Record]) -> None:
         before, self._records = self._records, records
@@ -128,20 +145,11 @@ class Yanks:
         except FileNotFoundError:
             return 0
 
-    def _found(self) -> list[tuple[str, Stamp]]:
-        found = []
+    def _names(self) -> list[str]:
         try:
-            paths = list(self._files.path.iterdir())
+            return [path.name for path in self._files.path.iterdir() if "@" in path.name]
         except FileNotFoundError:
             return []
-        for path in paths:
-            try:
-                status = path.stat()
-            except FileNotFoundError:
-                continue
-            if "@" in path.name:
-                found.append((path.name, Stamp(status.st_size, status.st_mtime_ns)))
-        return found
 
 
 def is_same_version(first: str, second: str) -> bool:
