@@ -80,7 +80,9 @@ def test_selectors_match_the_pods_and_hold_no_version(manifests: list[Manifest])
 
 def _selectors(manifests: list[Manifest]) -> Iterator[dict[str, str]]:
     yield by_kind(manifests, "Deployment")["spec"]["selector"]["matchLabels"]
-    yield by_kind(manifests, "Service")["spec"]["selector"]
+    for manifest in manifests:
+        if manifest["kind"] == "Service":
+            yield manifest["spec"]["selector"]
     for manifest in manifests:
         if manifest["kind"] == "PodDisruptionBudget":
             yield manifest["spec"]["selector"]["matchLabels"]

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from cdk8s_pypiserver import GatewaySpec
-from manifests import OVERLAYS, ROOT, Manifest, by_kind, compose, pod_of, render, too_large
+from manifests import OVERLAYS, ROOT, Manifest, by_kind, compose, pod_of, relative, render, too_large
 from schemas import problems
 
 NAMES = sorted(path.name for path in OVERLAYS.iterdir())
@@ -239,3 +239,13 @@ def test_only_the_local_overlay_makes_a_password() -> None:
 def test_overlays_use_no_deprecated_field(file: Path) -> None:
     deprecated = r"^(commonLabels|patchesStrategicMerge|patchesJson6902|bases|vars|imageTags):"
     assert re.findall(deprecated, file.read_text(), re.MULTILINE) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_overlay_and_its_volume_go_into_one_kustomization(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "both"
+    folder.mkdir()
+    listed = [relative(folder, OVERLAYS / name), relative(folder, OVERLAYS / name / "volume")]
+    kustomization = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": listed}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    assert {"Namespace", "Deployment"} <= {manifest["kind"] for manifest in render(folder)}
