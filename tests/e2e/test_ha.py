@@ -45,6 +45,11 @@ def registry(deploy: Callable[..., Registry], shared_class: str) -> Registry:
         cluster.storage(shared_class),
         cluster.exposure(HOST, "none", "none"),
         cluster.Patch("Deployment", [label]),
+        # What a small cluster's nodes can bring a pod to beside the load that asks it.
+        cluster.Patch(
+            "HorizontalPodAutoscaler",
+            [{"op": "replace", "path": "/spec/metrics/0/resource/target/averageValue", "value": "100m"}],
+        ),
     ]
     return deploy("ha", HA, patches, accounts=True)
 

@@ -64,8 +64,8 @@ class GatewaySpec(ContainerSpec):
     trusted_proxies: Sequence[Address] = ()
     """Addresses or networks (CIDR) of the proxies in front, whose X-Forwarded-For names the client; without any, the
     client is whoever connects."""
-    log_level: Literal["debug", "info", "notice", "warn", "error", "crit"] = "error"
-    """Least severity of what nginx itself logs; the log of requests does not depend on it."""
+    log_level: Literal["info", "notice", "warn", "error", "crit"] = "error"
+    """Least severity of what nginx itself logs; not the log of requests. No debug, which would log passwords."""
     resources: Resources = Resources(cpu_request="50m", memory_request="32Mi")
     """Requests and limits."""
     readiness: ProbeSpec = ProbeSpec()
