@@ -175,7 +175,7 @@ def test_what_panels_and_rules_name_is_there(
         for expression in expressions
         for name, labels in names_and_labels(expression)
         # What nobody told, and what is about other programs.
-        if not name.startswith(("certmanager_", "kube_", "pypiserver_expected_", "pypiserver_volume_problems"))
+        if not name.startswith(("certmanager_", "kube_", "pypiserver_expected_"))
     }
     missing = set(used)
 
