@@ -34,6 +34,7 @@ threads = _settings.threads + _settings.concurrent_uploads
 timeout = 0
 graceful_timeout = 60
 errorlog = "-"
+loglevel = _settings.log_level
 accesslog = None
 # gunicorn 25.1 and later would open a socket in the home directory for its command line tool.
 control_socket_disable = True

@@ -263,7 +263,8 @@ def _stamps(directory: Path, names: Iterable[str]) -> Iterator[tuple[str, Stamp 
     """What is known of files, or why nothing is; nothing at all of what is gone or is a directory."""
     for name in names:
         try:
-            status = os.stat(f"{directory}/{name}")  # noqa: PTH116 - half the time of Path.stat, for every file there is
+            # Not of what a link leads to: the gateway follows none, so that nobody is shown a file of elsewhere.
+            status = os.lstat(f"{directory}/{name}")
         except FileNotFoundError:  # noqa: PERF203 - each file fails by itself
             continue
         except OSError as error:
@@ -272,7 +273,7 @@ def _stamps(directory: Path, names: Iterable[str]) -> Iterator[tuple[str, Stamp 
             if stat.S_ISREG(status.st_mode):
                 yield name, Stamp(status.st_size, status.st_mtime_ns)
             elif not stat.S_ISDIR(status.st_mode):
-                yield name, OSError(errno.ENXIO, "It is no file")
+                yield name, OSError(errno.ENXIO, "It is a link" if stat.S_ISLNK(status.st_mode) else "It is no file")
 
 
 def _path(directory: str, name: str) -> str:

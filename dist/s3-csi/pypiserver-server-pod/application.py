@@ -45,8 +45,9 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
     Raises:
         OSError: The package volume cannot be listed.
     """
-    logging.basicConfig(level=logging.INFO, format="[%(asctime)s] [%(levelname)s] [%(name)s] %(message)s")
     settings = settings or Settings.from_environment()
+    level = settings.log_level.upper()
+    logging.basicConfig(level=level, format="[%(asctime)s] [%(levelname)s] [%(name)s] %(message)s")
     root, in_place = settings.packages_directory, settings.publish_method == "direct"
     volume = Volume(root, settings.ready_timeout_seconds)
     publishing = publisher(settings.publish_method, root)

@@ -41,6 +41,8 @@ class Settings:
     """Whether to make a publisher's password where no credentials are mounted."""
     ready_timeout_seconds: float = 3.0
     """How long the volume may take to answer before the server is not ready, in seconds."""
+    log_level: str = "info"
+    """Least severity of what is logged: `debug`, `info`, `warning` or `error`."""
     volume_wait_seconds: float = 120.0
     """How long to wait for another pod that uses a volume for one. Longer than Linux's NFS server keeps the locks of a
     client that is lost (90 s)."""
@@ -74,6 +76,7 @@ class Settings:
             allow_removal=_choice(read, "ALLOW_REMOVAL", ("no", "yes")) == "yes",
             initial_password=_choice(read, "INITIAL_PASSWORD", ("no", "yes")) == "yes",
             ready_timeout_seconds=_positive(read, "READY_TIMEOUT_SECONDS", cls.ready_timeout_seconds),
+            log_level=_choice(read, "LOG_LEVEL", ("info", "debug", "warning", "error")),
             volume_wait_seconds=_positive(read, "VOLUME_WAIT_SECONDS", cls.volume_wait_seconds),
             verdicts_port=int(_positive(read, "VERDICTS_PORT", cls.verdicts_port, least=1)),
             threads=int(_positive(read, "THREADS", cls.threads, least=6)),

@@ -204,7 +204,11 @@ def spoil(root: Path) -> set[str]:
     (own / "unfinished/a-1.0.tar.gz").mkdir()
     (own / "facts-1/a.json").mkdir()
     os.mkfifo(own / "facts-1/b.json")
+    # One that leads to a file is no better: the gateway would not send it.
+    (root / "elsewhere-1.0.tar.gz").symlink_to("/etc/hostname")
     return {
+        "dangling-1.0.tar.gz",
+        "elsewhere-1.0.tar.gz",
         "loop-1.0.tar.gz",
         "long-1.0.tar.gz",
         "below-1.0.tar.gz",

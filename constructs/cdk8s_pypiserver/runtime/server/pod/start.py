@@ -132,22 +132,8 @@ def _make_initial_password(root: Path) -> None:
                 file.write(f"{secrets.token_urlsafe(24)}\n")
                 file.flush()
                 os.fsync(descriptor)
-            _name(temporary, path)
+            # One pod alone makes one: it has the volume's lock.
+            temporary.rename(path)
     except OSError as error:
         raise StartError(f"the initial password cannot be kept on the package volume: {error}") from error
     print(f"no credentials are mounted: the user is `publisher`, the password is in {path}", file=sys.stderr)  # noqa: T201
-
-
-def _name(temporary: Path, path: Path) -> None:
-    if path.exists():
-        # Cut short by a crash.
-        temporary.rename(path)
-        return
-    # With a link the first of several pods wins; a volume without links has one writer.
-    try:
-        os.link(temporary, path)
-        temporary.unlink()
-    except FileExistsError:
-        temporary.unlink()
-    except OSError:
-        temporary.rename(path)
