@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import TYPE_CHECKING
 
 import pytest
 
 from server.access import checks
 from server.access.checks import AT_ONCE, WAITING, BusyError, Checks, client_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Bench:
@@ -17,12 +21,16 @@ class Bench:
     def __init__(self) -> None:
         self.checks = Checks()
         self.begun: list[str] = []
+        self.all_begun: list[str] = []
+        self.ended: list[str] = []
         self.go = threading.Semaphore(0)
 
     def ask(self, address: str, user: str, name: str, *, right: bool = False) -> asyncio.Task[bool]:
         def check() -> bool:
             self.begun.append(name)
+            self.all_begun.append(name)
             self.go.acquire()
+            self.ended.append(name)
             return right
 
         return asyncio.get_running_loop().create_task(self.checks.right(address, user, check))
@@ -30,22 +38,29 @@ class Bench:
     async def occupy(self) -> list[asyncio.Task[bool]]:
         """Keep all threads busy."""
         tasks = [self.ask(f"203.0.113.{number}", "busy", "busy") for number in range(AT_ONCE)]
-        await self.until(len, AT_ONCE)
+        await self.wait(lambda: len(self.begun) == AT_ONCE)
         self.begun.clear()
         return tasks
 
-    async def until(self, measure: object, number: int) -> None:
+    async def order(self, tasks: list[asyncio.Task[bool]]) -> list[str]:
+        """Let one check after the other end, and return which have begun in which order."""
+        await self.wait(self.all_have_begun)
+        while self.checks._running:
+            ended = len(self.ended)
+            self.go.release()
+            await self.wait(lambda before=ended: len(self.ended) > before and self.all_have_begun())  # type: ignore[misc]
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return self.begun
+
+    def all_have_begun(self) -> bool:
+        return len(self.all_begun) - len(self.ended) == len(self.checks._running)
+
+    async def wait(self, condition: Callable[[], bool]) -> None:
         for _ in range(2000):
-            if measure(self.begun) == number:  # type: ignore[operator]
+            if condition():
                 return
             await asyncio.sleep(0.005)
         raise AssertionError(f"waited in vain: {self.begun}")
-
-    async def order(self, tasks: list[asyncio.Task[bool]]) -> list[str]:
-        for _ in range(len(tasks) + AT_ONCE):
-            self.go.release()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        return self.begun
 
 
 def test_who_has_tried_less_goes_first() -> None:
@@ -81,7 +96,7 @@ def test_so_does_one_behind_the_address_of_a_flood() -> None:
         assert not bench.checks.at_leisure("192.0.2.1")
         tasks = [bench.ask("192.0.2.1", f"user-{number % 4}", f"{number}") for number in range(50)]
         # One of the two threads is kept for others.
-        await bench.until(len, checks.GUESSERS_AT_ONCE)
+        await bench.wait(lambda: len(bench.begun) == checks.GUESSERS_AT_ONCE)
         begun = len(bench.begun)
         tasks.append(bench.ask("192.0.2.1", "alice", "alice", right=True))
         await asyncio.sleep(0)
@@ -99,9 +114,9 @@ def test_a_flood_leaves_a_thread_to_others() -> None:
         for _ in range(checks.FEW + 1):
             bench.checks.count_wrong("192.0.2.1")
         tasks = [bench.ask("192.0.2.1", "alice", "guess") for _ in range(4)]
-        await bench.until(len, checks.GUESSERS_AT_ONCE)
+        await bench.wait(lambda: len(bench.begun) == checks.GUESSERS_AT_ONCE)
         tasks.append(bench.ask("198.51.100.1", "alice", "alice", right=True))
-        await bench.until(len, checks.GUESSERS_AT_ONCE + 1)
+        await bench.wait(lambda: len(bench.begun) == checks.GUESSERS_AT_ONCE + 1)
         assert bench.begun[-1] == "alice"
         await bench.order(tasks)
 
