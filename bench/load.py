@@ -49,6 +49,8 @@ class Load:
         paths = directory / "paths.txt"
         paths.write_text("".join(f"{path}\n" for path in self.paths), "utf-8")
         command = ["wrk", f"-t{PROCESSES}", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", "--timeout", "30s"]
+        # proxpi answers nobody who does not say what is accepted.
+        command += ["-H", "Accept: */*"]
         if self.authorization:
             command += ["-H", f"Authorization: {self.authorization}"]
         command += ["-s", str(SCRIPT), self.url, "--", str(paths)]
@@ -67,7 +69,7 @@ class Load:
 def _connection(load: Load, share: int, seconds: float) -> float:
     """Ask over one connection; every connection begins with another path."""
     host, port = urlsplit(load.url).hostname, urlsplit(load.url).port
-    header = f"Authorization: {load.authorization}\r\n" if load.authorization else ""
+    header = "Accept: */*\r\n" + (f"Authorization: {load.authorization}\r\n" if load.authorization else "")
     requests = [f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{header}\r\n".encode() for path in load.paths]
     answers = share
     with socket.create_connection((host, port)) as connection:
@@ -88,6 +90,12 @@ def _receive(connection: socket.socket) -> None:
     if b" 200 " not in head[:13]:
         raise LoadError(head.partition(b"\r\n")[0].decode())
     fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+    if fields.get(b"transfer-encoding") == b"chunked":
+        while not body.endswith(b"\r\n0\r\n\r\n"):
+            if not (chunk := connection.recv(65536)):
+                raise LoadError("the connection was closed within an answer")
+            body += chunk
+        return
     missing = int(fields[b"content-length"]) - len(body)
     while missing > 0:
         chunk = connection.recv(min(missing, 2**20))

@@ -55,13 +55,13 @@ def measure(scale: Scale) -> Section:
             round_trip, bandwidth = line
             with Line(ports[server], round_trip=round_trip, bandwidth=bandwidth).opened() as opened:
                 index = ("--index-url", f"http://127.0.0.1:{opened.port}/simple/")
-                _run(_command(client, index, tree.top, target), directory)
+                run_client(command(client, index, tree.top, target), directory)
             return opened.transfers
 
         for _ in range(rounds + 1):  # the first counts for nothing
             for client in CLIENTS:
                 begun = time.perf_counter()
-                _run(_command(client, ("--no-index", "--find-links", str(packages)), tree.top), directory)
+                run_client(command(client, ("--no-index", "--find-links", str(packages)), tree.top), directory)
                 seconds.setdefault((client, "", NONE), []).append(time.perf_counter() - begun)
                 for name, line in LINES.items():
                     for server in ports:
@@ -99,7 +99,7 @@ def _servers(directory: Path, packages: Path, tree: Tree) -> Iterator[dict[str, 
         yield {REGISTRY: gateway.port, SEED: int(url.rpartition(":")[2])}
 
 
-def _command(client: str, index: Sequence[str], requirement: str, target: Path | None = None) -> list[str]:
+def command(client: str, index: Sequence[str], requirement: str, target: Path | None = None) -> list[str]:
     """Resolve with nothing cached; with `target` install there too."""
     if client == "pip":
         command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--no-cache-dir"]
@@ -111,7 +111,8 @@ def _command(client: str, index: Sequence[str], requirement: str, target: Path |
     return [*command, "--quiet", *index, requirement]
 
 
-def _run(command: Sequence[str], directory: Path) -> None:
+def run_client(command: Sequence[str], directory: Path) -> None:
+    """Run it in a home directory of its own."""
     home = directory / "home"
     home.mkdir(exist_ok=True)
     # Nobody's configuration: an index or a proxy in it would be asked instead.

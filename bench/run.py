@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 # The programs of the pod are started as the tests start them.
-sys.path.append(str(ROOT / "tests"))
+sys.path += [str(ROOT / "tests"), str(ROOT / "constructs/cdk8s_pypiserver/runtime")]
 
 from processes import prepare  # noqa: E402 - found through the line above
 
@@ -18,11 +18,14 @@ prepare()
 
 import contention  # noqa: E402
 import growth  # noqa: E402
+import keeping  # noqa: E402
 import machine  # noqa: E402
 import monitoring  # noqa: E402
+import public  # noqa: E402
 import rendering  # noqa: E402
 import resolving  # noqa: E402
 import serving  # noqa: E402
+import store  # noqa: E402
 import synthesis  # noqa: E402
 from report import Scale, Section  # noqa: E402
 
@@ -31,8 +34,11 @@ BENCHMARKS = {
     "render": rendering.measure,
     "serve": serving.measure,
     "resolve": resolving.measure,
+    "public": public.measure,
     "publish": contention.measure,
+    "store": store.measure,
     "growth": growth.measure,
+    "backup": keeping.measure,
     "monitor": monitoring.measure,
 }
 DOCUMENT = ROOT / "docs/performance.md"

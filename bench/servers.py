@@ -35,7 +35,8 @@ def running(command: list[str], directory: Path, url: str) -> Iterator[str]:
             return False
 
         try:
-            wait_for(answers, url)
+            # devpi-server takes many seconds where others work too.
+            wait_for(answers, url, patience=120)
             yield url
         finally:
             process.terminate()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
 import bcrypt
 import requests
@@ -174,13 +176,18 @@ def _same(urls: Mapping[str, str]) -> None:
     """Make sure that the servers answer the same."""
     reference = urls[REGISTRY]
     for path in (PAGES[0], WHEELS[0], "/simple/"):
-        wanted = requests.get(reference + path, timeout=PATIENCE).content
+        wanted = _words(requests.get(reference + path, timeout=PATIENCE).content, path)
         for name, url in urls.items():
             answer = requests.get(url + path, auth=READER, timeout=PATIENCE)
             answer.raise_for_status()
-            # pypi-server sorts what it lists in another way.
-            if sorted(answer.content.split()) != sorted(wanted.split()):
+            if _words(answer.content, path) != wanted:
                 raise RuntimeError(f"{name} answers {path} differently")
+
+
+def _words(content: bytes, path: str) -> list[bytes]:
+    """What an answer says: pypi-server sorts what it lists in another way, and its links begin with a slash."""
+    links = re.sub(rb'(?<=href=")[^"]+', lambda link: urljoin(path, link[0].decode()).encode(), content)
+    return sorted(links.split())
 
 
 def _section(seconds: float, names: list[str], rates: Mapping[tuple[str, str], list[float]]) -> Section:

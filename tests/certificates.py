@@ -32,17 +32,18 @@ class Authority:
         self.path = directory / "ca.crt"
         self.path.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self) -> Pair:
+    def issue(self, days: int = 1) -> Pair:
+        """A certificate that ends in so many days, or has ended before as many."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
-        signed = self._signed(x509.Name([]), key.public_key(), names)
+        signed = self._signed(x509.Name([]), key.public_key(), names, days)
         text = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         return Pair(text, signed.public_bytes(serialization.Encoding.PEM))
 
     def _signed(
-        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, extension: x509.ExtensionType
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, extension: x509.ExtensionType, days: int = 1
     ) -> x509.Certificate:
         now = datetime.now(timezone.utc)
         day = timedelta(days=1)
@@ -60,7 +61,7 @@ class Authority:
         )
         builder = x509.CertificateBuilder().subject_name(subject).issuer_name(self._name).public_key(key)
         builder = builder.serial_number(x509.random_serial_number())
-        builder = builder.not_valid_before(now - day).not_valid_after(now + day)
+        builder = builder.not_valid_before(now - 30 * day).not_valid_after(now + days * day)
         builder = builder.add_extension(extension, critical=True).add_extension(identifier, critical=False)
         builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         return builder.add_extension(usage, critical=True).sign(self._key, hashes.SHA256())

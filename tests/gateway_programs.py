@@ -31,6 +31,7 @@ from cdk8s_pypiserver import GatewaySpec
 from cdk8s_pypiserver.base.config_files import runtime_files
 from cdk8s_pypiserver.pod.gateway import basic_files, environment
 from programs import PATIENCE, Server, free_port, installed, wait_for
+from server.access.refusals import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -66,6 +67,8 @@ class Setup:
     slow_volume: bool = False
     metrics: bool = False
     tls: bool = False
+    upstream: bool = False
+    store: bool = False
     spec: GatewaySpec = SPEC
     environment: Mapping[str, str] = field(default_factory=dict)
     changes: Mapping[str, str] = field(default_factory=dict)
@@ -81,6 +84,8 @@ def _files(setup: Setup) -> dict[str, str]:
         "packages-slow-volume.conf": setup.slow_volume,
         "http-metrics.conf": setup.metrics,
         "server-tls.conf": setup.tls,
+        **{name: setup.upstream for name in shipped if name.endswith("-upstream.conf")},
+        **{name: setup.store for name in shipped if name.endswith("-store.conf")},
     }
     reads = "reads-anonymous.conf" if setup.anonymous else "reads-credentials.conf"
     return {
@@ -105,18 +110,31 @@ class Gateway:
         verdicts_port: int | None = None,
         packages: Path,
         pages: Path,
+        upstream_port: int | None = None,
+        fetching_port: int | None = None,
         setup: Setup = SHIPPED,
     ) -> None:
-        """Come before a server's two ports, which of a recorder are one."""
+        """Come before a server's two ports, which of a recorder are one, and before the programs that fetch."""
         self.directory = directory
+        self.pages = pages
         self.configuration = directory / "conf"
         self.pid_file = directory / "gateway.pid"
         self.verdicts = directory / "verdicts"
         self.temporary = directory / "tmp"
         self.certificates = directory / "tls"
+        self.cache = directory / "cache"
         self.termination_log = directory / "termination-log"
         programs = directory / "bin"
-        for each in (self.configuration, self.verdicts, self.temporary, self.certificates, programs, packages, pages):
+        for each in (
+            self.configuration,
+            self.verdicts,
+            self.temporary,
+            self.certificates,
+            self.cache,
+            programs,
+            packages,
+            pages,
+        ):
             each.mkdir(parents=True, exist_ok=True)
         if not (programs / "nginx").is_symlink():
             (programs / "nginx").symlink_to(nginx())
@@ -131,7 +149,10 @@ class Gateway:
             "/etc/pypiserver/gateway": str(self.configuration),
             "/tmp/gateway": str(self.temporary / "gateway"),  # noqa: S108 - what the file says
             "/dev/termination-log": str(self.termination_log),
+            "/etc/resolv.conf": str(directory / "resolv.conf"),
             "/run/pypiserver/gateway.pid": str(self.pid_file),
+            "/run/pypiserver/volume-away": str(pages.parent / "volume-away"),
+            "root /run/pypiserver;": f"root {pages.parent};",
             "/run/pypiserver/pages": str(pages),
             "/data/packages": str(packages),
             "/var/cache/auth": str(self.verdicts),
@@ -145,6 +166,12 @@ class Gateway:
             "listen [::]:9090": f"listen [::1]:{self.metrics_port}",
             **({"listen 8443": f"listen 127.0.0.1:{self.https_port}"} if setup.tls else {}),
             **({"listen 9090": f"listen 127.0.0.1:{self.metrics_port}"} if setup.metrics else {}),
+            **(
+                {"127.0.0.1:8083": f"127.0.0.1:{upstream_port}", "/var/cache/pypiserver": str(self.cache)}
+                if setup.upstream
+                else {}
+            ),
+            **({"127.0.0.1:8084": f"127.0.0.1:{fetching_port}"} if setup.store else {}),
             **setup.changes,
         }
         for old in replacements:
@@ -399,6 +426,10 @@ class Recorder:
         body = _chunks(handler) if "chunked" in handler.headers.get("Transfer-Encoding", "") else _block(handler)
         if body is None:
             return
+        if words := refusal(handler.path):
+            handler.wfile.write(words)
+            handler.close_connection = True
+            return
         self.received.append(Received(handler.command, handler.path, dict(handler.headers), body))
         if handler.path.startswith("/-/auth/"):
             status = self.verdict(handler.headers.get("Authorization", ""), handler.path.rpartition("/")[2])
@@ -586,11 +617,13 @@ class Registry:
 
 
 @contextlib.contextmanager
-def registry(directory: Path, setup: Setup = SHIPPED) -> Iterator[Registry]:
-    """Start the server, and the gateway in front of it."""
+def registry(
+    directory: Path, setup: Setup = SHIPPED, environment: Mapping[str, str] | None = None
+) -> Iterator[Registry]:
+    """Start the server, with an `environment` that adds to its own, and the gateway in front of it."""
     home = directory / "gateway"
     with (
-        Server(directory / "server") as server,
+        Server(directory / "server", environment) as server,
         Gateway(
             home,
             server.port,

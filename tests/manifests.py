@@ -70,11 +70,16 @@ def compose(folder: Path, chart: str, *components: str, **fields: str) -> list[M
     return render(
         kustomization(
             folder,
-            resources=[DIST / chart, DIST / f"{chart}-volume"],
+            resources=folders_of(chart),
             components=[DIST / "components" / name for name in components],
             **fields,
         )
     )
+
+
+def folders_of(chart: str) -> list[Path]:
+    """Return the folders of a registry and of its volume, if it has one."""
+    return [path for path in (DIST / chart, DIST / f"{chart}-volume") if path.exists()]
 
 
 def kustomization(folder: Path, **fields: Any) -> Path:  # noqa: ANN401

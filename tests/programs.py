@@ -94,6 +94,7 @@ class Server:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.verdicts_port = free_port()
+        self.program = RUNTIME
         self.arguments = ["--bind", f"127.0.0.1:{self.port}"]
         self.environment = {
             "PATH": os.environ["PATH"],
@@ -126,7 +127,7 @@ class Server:
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the process without waiting for it."""
-        command = [sys.executable, "-m", "gunicorn", "--config", str(RUNTIME / "server/pod/gunicorn.conf.py")]
+        command = [sys.executable, "-m", "gunicorn", "--config", str(self.program / "server/pod/gunicorn.conf.py")]
         with (self.directory / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, *self.arguments],

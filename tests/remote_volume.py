@@ -1,6 +1,6 @@
 """A volume whose far end can be away, as a bucket's can: a file system in user space (FUSE) that stops answering.
 
-It is read-only and has one directory. Only root may mount it; for others `mounted` skips the test.
+It is read-only. Only root may mount it; for others `mounted` skips the test.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import stat
 import struct
 import threading
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 MS_RDONLY, MNT_FORCE, MNT_DETACH = 1, 1, 2
 ROOT = 1
-"""The node of the directory; the files come after it."""
+"""The node of the directory itself; what is below it comes after it."""
 LOOKUP, FORGET, GETATTR, OPEN, READ, RELEASE, FLUSH = 1, 2, 3, 14, 15, 18, 25
 INIT, OPENDIR, READDIR, RELEASEDIR, INTERRUPT, BATCH_FORGET = 26, 27, 28, 29, 36, 42
 """Requests of linux/fuse.h, protocol 7.31."""
@@ -45,16 +46,18 @@ class RemoteVolume:
     def __init__(self, device: int, files: Mapping[str, bytes]) -> None:
         """Answer what the kernel asks through `device`."""
         self._device = device
-        self._names = sorted(files)
-        self._contents = [files[name] for name in self._names]
+        directories = {str(parent) for name in files for parent in PurePath(name).parents} - {"."}
+        self._paths = [".", *sorted({*files, *directories})]
+        self._files = files
         self._lock = threading.Lock()
         self._hanging: Container[int] = ()
+        self._deaf = False
         self._waiting: list[bytes] = []
 
-    def hang(self, operations: Container[int] = ALL) -> None:
-        """From now on calls wait, or those of some operations."""
+    def hang(self, operations: Container[int] = ALL, *, deaf: bool = False) -> None:
+        """From now on calls wait, or those of some operations; if the far end is `deaf`, signals do not end them."""
         with self._lock:
-            self._hanging = operations
+            self._hanging, self._deaf = operations, deaf
 
     def come_back(self) -> None:
         """Answer again, what has been waiting too."""
@@ -71,16 +74,27 @@ class RemoteVolume:
                 request = os.read(self._device, 2**20 + 4096)
             except OSError:
                 return
+            operation = _header(request)[0]
             with self._lock:
-                hangs = _header(request)[0] in self._hanging
+                hangs = operation in self._hanging and operation != INTERRUPT
                 if hangs:
                     self._waiting.append(request)
-            if not hangs:
+            if operation == INTERRUPT:
+                self._interrupt(*struct.unpack_from("<Q", request, HEADER))
+            elif not hangs:
                 self._reply(request)
+
+    def _interrupt(self, call: int) -> None:
+        with self._lock:
+            interrupted = [] if self._deaf else [each for each in self._waiting if _header(each)[1] == call]
+            self._waiting = [each for each in self._waiting if each not in interrupted]
+        for _ in interrupted:
+            with contextlib.suppress(OSError):
+                os.write(self._device, struct.pack("<IiQ", 16, -errno.EINTR, call))
 
     def _reply(self, request: bytes) -> None:
         operation, unique, node = _header(request)
-        if operation in {FORGET, BATCH_FORGET, INTERRUPT}:
+        if operation in {FORGET, BATCH_FORGET}:
             return
         try:
             answer, error = self._answer(operation, node, request[HEADER:]), 0
@@ -93,37 +107,54 @@ class RemoteVolume:
     def _answer(self, operation: int, node: int, body: bytes) -> bytes:
         if operation in CONSTANT:
             return CONSTANT[operation]
+        path = self._paths[node - ROOT]
         if operation == LOOKUP:
-            name = body.rstrip(b"\0").decode()
-            if name not in self._names:
-                raise FileNotFoundError(errno.ENOENT, name)
-            found = ROOT + 1 + self._names.index(name)
+            wanted = str(PurePath(path, body.rstrip(b"\0").decode()))
+            if wanted not in self._paths:
+                raise FileNotFoundError(errno.ENOENT, wanted)
+            found = ROOT + self._paths.index(wanted)
             return struct.pack("<QQQQII", found, 0, 0, 0, 0, 0) + self._attributes(found)
         if operation == GETATTR:
             return struct.pack("<QII", 0, 0, 0) + self._attributes(node)
         if operation == READ:
             offset, size = struct.unpack_from("<8xQI", body)
-            return self._contents[node - ROOT - 1][offset : offset + size]
+            return self._files[path][offset : offset + size]
         if operation == READDIR:
             (offset,) = struct.unpack_from("<8xQ", body)
-            return b"".join(self._entry(number) for number in range(offset, len(self._names)))
+            below = [ROOT + number for number, each in enumerate(self._paths) if number and _parent(each) == path]
+            return b"".join(self._entry(each, number) for number, each in enumerate(below, 1) if number > offset)
         raise OSError(errno.ENOSYS, "")
 
     def _attributes(self, node: int) -> bytes:
-        directory = node == ROOT
-        size = 0 if directory else len(self._contents[node - ROOT - 1])
-        mode = stat.S_IFDIR | 0o755 if directory else stat.S_IFREG | 0o644
-        return struct.pack("<6Q10I", node, size, 0, 1, 1, 1, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0)
+        content = self._files.get(self._paths[node - ROOT])
+        mode = stat.S_IFDIR | 0o755 if content is None else stat.S_IFREG | 0o644
+        return struct.pack("<6Q10I", node, len(content or b""), 0, 1, 1, 1, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0)
 
-    def _entry(self, number: int) -> bytes:
-        name = self._names[number].encode()
-        entry = struct.pack("<QQII", ROOT + 1 + number, number + 1, len(name), stat.S_IFREG >> 12) + name
+    def _entry(self, node: int, number: int) -> bytes:
+        path = self._paths[node - ROOT]
+        name = PurePath(path).name.encode()
+        kind = stat.S_IFREG if path in self._files else stat.S_IFDIR
+        entry = struct.pack("<QQII", node, number, len(name), kind >> 12) + name
         return entry + bytes(-len(entry) % 8)
+
+
+def _parent(path: str) -> str:
+    return str(PurePath(path).parent)
 
 
 def _header(request: bytes) -> tuple[int, int, int]:
     operation, unique, node = struct.unpack_from("<4xIQQ", request)
     return operation, unique, node
+
+
+def kill(directory: Path) -> None:
+    """End a mounted volume as the kernel does when the program behind it is killed: the mount stays, and is dead."""
+    busy = os.open(directory, os.O_PATH)
+    try:
+        # It cuts the connection, and then finds somebody there.
+        ctypes.CDLL(None).umount2(os.fsencode(directory), MNT_FORCE)
+    finally:
+        os.close(busy)
 
 
 @contextlib.contextmanager

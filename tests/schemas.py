@@ -2,19 +2,28 @@
 
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import yaml
+from kubernetes_validate import utils
 
 MINORS = tuple(f"1.{minor}" for minor in range(25, 38))
 
 # What an old minor does not know yet although it is right to ask for it: (kind, minor) -> words of the complaint.
-KNOWN_GAPS = {("PodDisruptionBudget", "1.25"): "unhealthyPodEvictionPolicy"}
+KNOWN_GAPS = {
+    ("PodDisruptionBudget", "1.25"): "unhealthyPodEvictionPolicy",
+    # Of a container that starts before the others and ends after them: the charts that have one need 1.29.
+    **{(kind, f"1.{minor}"): "restartPolicy" for kind in ("Deployment", "StatefulSet") for minor in (25, 26, 27)},
+}
 
 # Kinds of CRDs have no schema there; the generated classes or tests/monitoring check them.
 CUSTOM = {"Certificate", "PodMonitor", "PrometheusRule", "ServiceMonitor"}
+
+# It would read all definitions of a minor, two megabytes, for each object anew.
+utils.schema_contents = cache(utils.schema_contents)
 
 
 def problems(documents: list[dict[str, Any]]) -> Iterator[str]:

@@ -10,12 +10,20 @@ from cdk8s_pypiserver import PyPIServerSpec, SpecError
 from documents import DOCUMENTS, blocks
 from manifests import OVERLAYS, ROOT, by_kind, relative, render
 
-# `make` runs before these tests and `make test` runs them; the cluster blocks run in tests/e2e/test_documents.py
-# and test_operation.py.
+# `make` runs before these tests and `make test` runs them; the cluster blocks run in tests/e2e/test_documents.py,
+# test_operation.py, test_adopting.py, test_copying.py, test_kills.py and test_retention.py, those about moving in
+# tests/moving/test_document.py.
 RUN_KINDS = {
+    "bash adopting",
+    "bash audit",
+    "bash backup",
     "bash cluster",
+    "bash copying",
+    "bash moving",
     "bash operation",
+    "bash ldap",
     "bash packages",
+    "bash retention",
     "bash url",
     "text refusal",
     "yaml kustomization",

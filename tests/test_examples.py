@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,26 +28,34 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     site = folder / "site"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)]
     subprocess.run(install, check=True)
+    # The wheel is found before this repository.
+    where = [sys.executable, "-c", "import cdk8s_pypiserver; print(cdk8s_pypiserver.__file__)"]
+    found = subprocess.run(where, cwd=folder, env=_finding(site), capture_output=True, text=True, check=True)
+    assert found.stdout.startswith(str(site))
     return site
 
 
-def _run(name: str, installed: Path, folder: Path) -> list[Manifest]:
-    """Run an example away from this repository, and return what it wrote."""
-    environment = {**os.environ, "PYTHONPATH": str(installed)}
-    where = "import cdk8s_pypiserver; print(cdk8s_pypiserver.__file__)"
-    found = subprocess.run(
-        [sys.executable, "-c", where], cwd=folder, env=environment, capture_output=True, text=True, check=True
-    )
-    assert found.stdout.startswith(str(installed))
-    app = [sys.executable, str(EXAMPLES / name / "app.py")]
-    subprocess.run(app, cwd=folder, env=environment, check=True, capture_output=True)
-    files = sorted((folder / "dist" / "registry").glob("*.*.yaml"))
-    return [yaml.safe_load(file.read_text()) for file in files]
+def _finding(site: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(site)}
+
+
+@pytest.fixture(scope="module")
+def written(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[Manifest]]:
+    """Return what an example of a name writes that is run away from this repository, once."""
+
+    def run(name: str) -> list[Manifest]:
+        folder = tmp_path_factory.mktemp(name)
+        app = [sys.executable, str(EXAMPLES / name / "app.py")]
+        subprocess.run(app, cwd=folder, env=_finding(installed), check=True, capture_output=True)
+        files = sorted((folder / "dist" / "registry").glob("*.*.yaml"))
+        return [yaml.safe_load(file.read_text()) for file in files]
+
+    return cache(run)
 
 
 @pytest.fixture(params=NAMES)
-def example(request: pytest.FixtureRequest, installed: Path, tmp_path: Path) -> list[Manifest]:
-    return _run(request.param, installed, tmp_path)
+def example(request: pytest.FixtureRequest, written: Callable[[str], list[Manifest]]) -> list[Manifest]:
+    return written(request.param)
 
 
 def test_manifests(example: list[Manifest], manifests_snapshot: SnapshotAssertion) -> None:
@@ -53,16 +63,16 @@ def test_manifests(example: list[Manifest], manifests_snapshot: SnapshotAssertio
     assert list(problems(example)) == []
 
 
-def test_a_sidecar_and_its_volume_join_the_others(installed: Path, tmp_path: Path) -> None:
-    manifests = _run("sidecar", installed, tmp_path)
+def test_a_sidecar_and_its_volume_join_the_others(written: Callable[[str], list[Manifest]]) -> None:
+    manifests = written("sidecar")
     pod, plain = (ordered(without_hashes(pod_of(each), hashed(each))) for each in (manifests, synthesize()))
     assert [item for item in pod["containers"] if item["name"] != "usage"] == plain["containers"]
     assert [item["name"] for item in pod["containers"]].count("usage") == 1
     assert {volume["name"] for volume in pod["volumes"]} - {volume["name"] for volume in plain["volumes"]} == {"report"}
 
 
-def test_an_annotation_is_everywhere(installed: Path, tmp_path: Path) -> None:
-    manifests = _run("annotations", installed, tmp_path)
+def test_an_annotation_is_everywhere(written: Callable[[str], list[Manifest]]) -> None:
+    manifests = written("annotations")
     bearers = [manifest["metadata"] for manifest in manifests]
     bearers.append(by_kind(manifests, "Deployment")["spec"]["template"]["metadata"])
     for metadata in bearers:
@@ -71,8 +81,8 @@ def test_an_annotation_is_everywhere(installed: Path, tmp_path: Path) -> None:
     assert "example.org/cost-centre" not in by_kind(manifests, "Deployment")["spec"]["selector"]["matchLabels"]
 
 
-def test_an_argument_and_a_setting_reach_the_server(installed: Path, tmp_path: Path) -> None:
-    (server,) = (c for c in pod_of(_run("tuning", installed, tmp_path))["containers"] if c["name"] == "pypiserver")
+def test_an_argument_and_a_setting_reach_the_server(written: Callable[[str], list[Manifest]]) -> None:
+    (server,) = (c for c in pod_of(written("tuning"))["containers"] if c["name"] == "pypiserver")
     assert server["args"] == ["--keep-alive", "5"]
     assert {"name": "RESCAN_SECONDS", "value": "5"} in server["env"]
     assert {"name": "THREADS", "value": "32"} in server["env"]

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+import cdk8s_pypiserver
+from cdk8s_pypiserver import exports
 from manifests import ROOT
 
 PACKAGE = ROOT / "constructs" / "cdk8s_pypiserver"
-MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "runtime" not in path.parts)
+# What runs elsewhere, and what is no part of a synth.
+APART = {"runtime", "moving"}
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if not APART & set(path.relative_to(PACKAGE).parts))
 
 
 def test_the_source_root_is_no_package() -> None:
@@ -28,6 +32,26 @@ def test_no_module_reads_time_chance_or_environment(module: Path) -> None:
         {"environ"} if module != PACKAGE / "kustomize" / "app.py" else set()
     )
     assert names & forbidden == set()
+
+
+@pytest.mark.parametrize(
+    ("loaded", "left"),
+    [("from cdk8s_pypiserver import PyPIServer", "moving"), ("import cdk8s_pypiserver.moving.command", "exports")],
+)
+def test_constructs_and_commands_do_not_load_each_other(loaded: str, left: str) -> None:
+    """Who synthesizes waits for no HTTP client, and who copies needs no Node.js."""
+    code = f"{loaded}; import sys; print([name for name in sys.modules if name.startswith('cdk8s_pypiserver.')])"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "cdk8s_pypiserver." in done.stdout
+    assert f"cdk8s_pypiserver.{left}" not in done.stdout
+
+
+def test_every_public_name_is_to_be_had() -> None:
+    assert {"PyPIServer", "LocalVolumeSpec"} <= set(exports.__all__)
+    for name in exports.__all__:
+        assert getattr(cdk8s_pypiserver, name) is getattr(exports, name)
+    with pytest.raises(AttributeError, match="'cdk8s_pypiserver' has no attribute 'PyPiServer'"):
+        cdk8s_pypiserver.PyPiServer  # type: ignore[attr-defined]  # noqa: B018 - to ask for it is the test
 
 
 def test_the_wheel_holds_both_packages_and_the_shipped_files(tmp_path: Path) -> None:

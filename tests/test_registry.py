@@ -10,7 +10,7 @@ from cdk8s_pypiserver import PyPIServerSpec, ServerSpec
 from manifests import Manifest, by_kind, objects, pod_of, synthesize
 from schemas import problems
 
-ROOMS = ("access", "http", "index", "pod", "publish", "volume")
+ROOMS = ("access", "audit", "fetching", "http", "index", "pod", "publish", "volume")
 
 
 @pytest.fixture(params=CASES)
@@ -31,11 +31,15 @@ def test_pod_meets_the_restricted_standard(manifests: list[Manifest]) -> None:
     pod = pod_of(manifests)
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    for container in pod["containers"]:
+    for container in _containers(pod):
         context = container["securityContext"]
         assert context["allowPrivilegeEscalation"] is False
         assert context["capabilities"] == {"drop": ["ALL"]}
         assert context["readOnlyRootFilesystem"] is True
+
+
+def _containers(pod: Manifest) -> list[Manifest]:
+    return [*pod["containers"], *pod.get("initContainers", [])]
 
 
 def test_no_token_and_no_service_links(manifests: list[Manifest]) -> None:
@@ -47,7 +51,7 @@ def test_no_token_and_no_service_links(manifests: list[Manifest]) -> None:
 def test_no_variable_is_empty(manifests: list[Manifest]) -> None:
     """The API server drops an empty value: each apply would change the Deployment anew."""
     assert all(
-        variable.get("value") != "" for container in pod_of(manifests)["containers"] for variable in container["env"]
+        variable.get("value") != "" for container in _containers(pod_of(manifests)) for variable in container["env"]
     )
 
 
@@ -57,7 +61,7 @@ def test_no_manifest_holds_a_secret(manifests: list[Manifest]) -> None:
 
 def test_every_mount_has_its_volume_and_every_volume_its_mount(manifests: list[Manifest]) -> None:
     pod = pod_of(manifests)
-    mounted = {mount["name"] for container in pod["containers"] for mount in container["volumeMounts"]}
+    mounted = {mount["name"] for container in _containers(pod) for mount in container["volumeMounts"]}
     assert mounted == {volume["name"] for volume in pod["volumes"]}
 
 
@@ -68,10 +72,13 @@ def test_every_scratch_volume_is_bounded(manifests: list[Manifest]) -> None:
 
 
 def test_selectors_match_the_pods_and_hold_no_version(manifests: list[Manifest]) -> None:
-    labels = by_kind(manifests, "Deployment")["spec"]["template"]["metadata"]["labels"]
     for selector in _selectors(manifests):
+        role = selector.get("pypiserver/role")
+        kind = "StatefulSet" if role == "writer" else "Deployment"
+        labels = by_kind(manifests, kind)["spec"]["template"]["metadata"]["labels"]
         assert selector.items() <= labels.items()
-        assert sorted(selector) == [
+        assert role == labels.get("pypiserver/role")
+        assert sorted(selector.keys() - {"pypiserver/role"}) == [
             "app.kubernetes.io/component",
             "app.kubernetes.io/instance",
             "app.kubernetes.io/name",
@@ -112,7 +119,13 @@ def test_replicas_belong_to_the_autoscaler_where_there_is_one() -> None:
 
 @pytest.mark.parametrize(
     ("case", "strategy"),
-    [("defaults", "Recreate"), ("s3-static", "Recreate"), ("shared", "RollingUpdate"), ("everything", "RollingUpdate")],
+    [
+        ("defaults", "Recreate"),
+        ("s3-static", "Recreate"),
+        ("object-store", "Recreate"),
+        ("shared", "RollingUpdate"),
+        ("everything", "RollingUpdate"),
+    ],
 )
 def test_a_volume_of_one_writer_is_never_rolled(case: str, strategy: str) -> None:
     assert by_kind(synthesize(CASES[case]), "Deployment")["spec"]["strategy"]["type"] == strategy

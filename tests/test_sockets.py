@@ -155,6 +155,9 @@ def test_the_address_of_the_index() -> None:
     assert url("team-a", service={"port": 8080}) == "http://pypiserver.team-a.svc:8080/simple/"
     assert url("team-a", gateway_tls={}) == "https://pypiserver.team-a.svc/simple/"
     assert url(ingress={"host": "pypi.example.org", "tls": {}}) == "https://pypi.example.org/simple/"
+    below = {"path_prefix": "/team-a/pypi"}
+    assert url(gateway=below) == "http://pypiserver/team-a/pypi/simple/"
+    assert url(gateway=below, ingress={"host": "example.org"}) == "http://example.org/team-a/pypi/simple/"
 
 
 def test_registries_by_storage_mode() -> None:

@@ -6,9 +6,11 @@ import cdk8s
 from constructs import Construct
 from typing_extensions import Self
 
+from .access.audit import Audit
 from .access.credentials import Credentials
+from .access.ldap import LDAP
 from .access.network_policy import NetworkPolicy
-from .base.identity import Identity
+from .base.identity import READER, Identity
 from .base.objects import KubernetesObject, Manifest
 from .exposure.gateway_tls import GatewayTLS
 from .exposure.ingress import Ingress
@@ -16,33 +18,46 @@ from .exposure.service import Service
 from .monitoring.counting import Monitoring
 from .pod.service_account import service_account
 from .scaling.availability import Availability
+from .scaling.readers import Readers
 from .sockets import Sockets
 from .spec import PyPIServerSpec
 from .storage.local import LocalVolumeSpec
-from .storage.mode import mounted
+from .storage.object_store import ObjectStoreSpec
 from .storage.s3 import S3VolumeSpec
 from .storage.shared import SharedVolumeSpec
+from .upkeep.backup import Backup
+from .upkeep.copying import CopyJob
+from .upkeep.retention import Retention
+from .upstream.sidecar import Upstream
 
 if TYPE_CHECKING:
     import cdk8s_plus_27 as kplus
 
 
 class PyPIServer(Sockets):
-    """A private PyPI: one Deployment of gateway and server, its volume, Service and what else the spec asks for.
+    """A private PyPI: a Deployment of gateway and server, its volume, Service and what else the spec asks for.
 
     Everything stays open until synth, for a subclass as from outside: see the sockets (`pod`, `gateway`, `server`,
     `network`, `monitoring`, `refuse`, `add_label`, `add_annotation`).
 
     Attributes:
         spec: The spec.
-        storage: The volume.
+        storage: What holds the packages: a volume, or an object store.
         credentials: Where users and passwords come from.
+        audit: The audit trail or None.
+        ldap: The container that asks a directory about other users, or None.
         service_account: The ServiceAccount, whose token is never mounted; None where one is there already.
-        deployment: The Deployment.
+        deployment: The Deployment of the pods that clients reach.
+        writer: The StatefulSet of the pod that writes, where the others only read; else None.
         service: The Service.
         ingress: The Ingress or None.
         gateway_tls: HTTPS at the pod or None.
         availability: Autoscaler and disruption budget, or None.
+        readers: The same of pods that only read, with the writer and its Service, or None.
+        backup: The CronJobs of backup, restore and drill, or None.
+        upstream: The container that fetches public packages, and its configuration, or None.
+        copying: The CronJob that copies packages from elsewhere, and its program, or None.
+        retention: The CronJob that takes old versions away, and its rules, or None.
         network_policy: The NetworkPolicy or None.
         metrics: The counting container and the objects around it, or None.
     """
@@ -72,16 +87,33 @@ class PyPIServer(Sockets):
             api_version="apps/v1",
             kind="Deployment",
             identity=self.identity,
+            annotations=self.marks,
             content=lambda: {"spec": self._deployment()},
         )
         self.pod.set_default({"securityContext": {"runAsUser": spec.user_id, "runAsGroup": spec.user_id}})
-        self.storage = mounted(self, spec.storage, user=spec.user_id)
+        self.storage = spec.storage.mount(self, user=spec.user_id)
         # The concerns; each joins by the sockets alone.
         self.credentials = Credentials(self, spec.auth)
+        self.audit = Audit(self, spec.audit) if spec.audit else None
+        self.ldap = LDAP(self, "ldap", spec=spec.ldap) if spec.ldap else None
         self.service = Service(self, "service", spec=spec.service)
         self.gateway_tls = GatewayTLS(self, "gateway-tls", spec=spec.gateway_tls) if spec.gateway_tls else None
         self.ingress = Ingress(self, "ingress", spec=spec.ingress) if spec.ingress else None
         self.availability = Availability(self, "availability", spec=spec.availability) if spec.availability else None
+        self.readers = (
+            Readers(self, "readers", spec=spec.readers, rollout=spec.rollout, storage=spec.storage)
+            if spec.readers
+            else None
+        )
+        self.writer = self.readers.writer if self.readers else None
+        self.upstream = Upstream(self, "upstream", spec=spec.upstream) if spec.upstream else None
+        self.retention = (
+            Retention(self, "retention", spec=spec.retention, port=spec.service.port, tls=spec.gateway_tls)
+            if spec.retention
+            else None
+        )
+        self.backup = Backup(self, "backup", spec=spec.backup, port=spec.service.port) if spec.backup else None
+        self.copying = CopyJob(self, "copying", spec=spec.copying, port=spec.service.port) if spec.copying else None
         self.network_policy = (
             NetworkPolicy(self, "network-policy", spec=spec.network_policy) if spec.network_policy else None
         )
@@ -108,16 +140,24 @@ class PyPIServer(Sockets):
         """Make a registry on a bucket mounted by a CSI driver, whatever storage `spec` names."""
         return cls(scope, id_, (spec or PyPIServerSpec()).replace(storage=volume))
 
+    @classmethod
+    def from_object_store(
+        cls, scope: Construct, id_: str, store: ObjectStoreSpec, spec: PyPIServerSpec | None = None
+    ) -> Self:
+        """Make a registry on an object store that needs no driver, whatever storage `spec` names."""
+        return cls(scope, id_, (spec or PyPIServerSpec()).replace(storage=store))
+
     @property
     def index_url(self) -> str:
         """What pip takes as --index-url and uv as --default-index: at the Ingress, else within the cluster."""
         ingress, tls = self.spec.ingress, self.spec.gateway_tls
+        path = f"{self.spec.gateway.path_prefix.rstrip('/')}/simple/"
         if ingress:
-            return f"{'https' if ingress.tls else 'http'}://{ingress.host}/simple/"
+            return f"{'https' if ingress.tls else 'http'}://{ingress.host}{path}"
         namespace = cdk8s.Chart.of(self).namespace
         host = f"{self.identity.name}.{namespace}.svc" if namespace else self.identity.name
         scheme, usual, port = ("https", 443, tls.port) if tls else ("http", 80, self.spec.service.port)
-        return f"{scheme}://{host}{'' if port == usual else f':{port}'}/simple/"
+        return f"{scheme}://{host}{'' if port == usual else f':{port}'}{path}"
 
     @property
     def pods(self) -> "kplus.IPodSelector":
@@ -129,12 +169,13 @@ class PyPIServer(Sockets):
         return found if isinstance(found, PodSelector) else PodSelector(self, "pods", identity=self.identity)
 
     def _deployment(self) -> Manifest:
-        rolling = self.spec.storage.several_pods_refused is None
+        rolling = self.readers is not None or self.spec.storage.several_pods_refused is None
+        scaled = self.availability or self.readers
         return {
-            "replicas": None if self.spec.availability else 1 if self.spec.replicas is None else self.spec.replicas,
+            "replicas": None if scaled else 1 if self.spec.replicas is None else self.spec.replicas,
             **self.spec.rollout.fields(rolling=rolling),
-            "selector": {"matchLabels": self.identity.selector},
-            "template": self.pod.template(),
+            "selector": {"matchLabels": self.identity.served},
+            "template": self.readers.template(READER) if self.readers else self.pod.template(),
         }
 
 
@@ -175,6 +216,10 @@ class VolumeChart(cdk8s.Chart):
     """
 
     def __init__(self, scope: Construct, id_: str, spec: PyPIServerSpec, *, namespace: str | None = None) -> None:
-        """Make the volume of the registry that `spec` describes; arguments as for PyPIServerChart."""
+        """Make the volume of the registry that `spec` describes; arguments as for PyPIServerChart.
+
+        Raises:
+            ValueError: its packages are on no volume.
+        """
         super().__init__(scope, id_, namespace=namespace)
         self.volume = spec.storage.make(self, "storage", identity=Identity(spec.name), user=spec.user_id)

@@ -1,9 +1,12 @@
 """The sockets of a registry: all that a concern, a subclass or a user may add to, until synth."""
 
 from collections.abc import Callable, Iterable
+from typing import ClassVar
+from weakref import WeakKeyDictionary
 
+import cdk8s
 import jsii
-from constructs import Construct, IValidation
+from constructs import Construct, IConstruct, IValidation
 
 from .access.network import Network
 from .base.identity import Identity
@@ -24,6 +27,8 @@ class Sockets(Construct):
         server: The container that stores packages and makes the index, and its files.
         network: Who may reach the pods and whom they may reach, where there is a network policy.
         monitoring: What is to be watched, where there is monitoring.
+        marks: Annotations of the Deployment alone, by which a component finds that there is none for it: of an object
+            that nobody needs Kustomize says nothing, of a patch for a Deployment that is not there it does.
     """
 
     def __init__(  # noqa: PLR0913
@@ -43,6 +48,7 @@ class Sockets(Construct):
         self.identity = Identity(name)
         self.network = Network()
         self.monitoring = MonitoringSocket()
+        self.marks: dict[str, str] = {}
         self.pod = Pod(self.identity, default_container=DEFAULT_CONTAINER)
         self.pod.set_default({"terminationGracePeriodSeconds": grace_seconds})
         self.gateway = Gateway(self, "gateway", spec=gateway, identity=self.identity, pod=self.pod)
@@ -56,7 +62,7 @@ class Sockets(Construct):
             grace_seconds=grace_seconds,
         )
         self._checks: list[Callable[[], Iterable[str]]] = [self.pod.problems]
-        self.node.add_validation(_Validation(self.problems))
+        _Validation.of(cdk8s.App.of(self)).registries.append(self)
 
     def add_label(self, key: str, value: str) -> None:
         """Put a label on every object and on the pods.
@@ -84,11 +90,25 @@ class Sockets(Construct):
 
 @jsii.implements(IValidation)
 class _Validation:
-    """What cdk8s asks at synth."""
+    """What cdk8s asks at synth, about all registries of an app.
 
-    def __init__(self, problems: Callable[[], list[str]]) -> None:
-        self._problems = problems
+    It asks once for the app and once more for each chart in it, and an answer from Python takes a millisecond: one of
+    each registry would be seconds for fifty of them.
+    """
+
+    _of_apps: ClassVar[WeakKeyDictionary[IConstruct, "_Validation"]] = WeakKeyDictionary()
+
+    def __init__(self) -> None:
+        self.registries: list[Sockets] = []
+
+    @classmethod
+    def of(cls, app: IConstruct) -> "_Validation":
+        """Return the one of an app."""
+        if app not in cls._of_apps:
+            cls._of_apps[app] = cls()
+            app.node.add_validation(cls._of_apps[app])
+        return cls._of_apps[app]
 
     def validate(self) -> list[str]:
-        """Return the problems."""
-        return self._problems()
+        """Return the problems, each with the path of its registry."""
+        return [f"{each.node.path}: {problem}" for each in self.registries for problem in each.problems()]

@@ -13,6 +13,18 @@ from cdk8s_pypiserver import (
 from manifests import Manifest, by_kind, synthesize
 
 PEER = {"ipBlock": {"cidr": "192.0.2.0/24"}}
+SERVED = [{"port": name, "protocol": "TCP"} for name in ("http", "https")]
+SELECTED = {f"app.kubernetes.io/{key}": value for key, value in (("name", "pypiserver"), ("instance", "pypiserver"))}
+
+
+def _own(role: str) -> Manifest:
+    """The registry's own pods of a role, of which there need not be any."""
+    labels = {**SELECTED, "app.kubernetes.io/component": "server", "pypiserver/role": role}
+    return {"podSelector": {"matchLabels": labels}}
+
+
+FROM_READERS = {"from": [_own("reader")], "ports": SERVED}
+TO_THE_WRITER = {"to": [_own("writer")], "ports": SERVED}
 
 
 def _policy(spec: PyPIServerSpec) -> Manifest:
@@ -22,14 +34,13 @@ def _policy(spec: PyPIServerSpec) -> Manifest:
 
 def test_without_concerns_only_the_named_clients_may_and_nothing_goes_out() -> None:
     policy = _policy(PyPIServerSpec(network_policy=NetworkPolicySpec(clients=[PEER])))
-    ports = [{"port": name, "protocol": "TCP"} for name in ("http", "https")]
-    assert policy["ingress"] == [{"from": [PEER], "ports": ports}]
-    assert policy["egress"] == []
+    assert policy["ingress"] == [FROM_READERS, {"from": [PEER], "ports": SERVED}]
+    assert policy["egress"] == [TO_THE_WRITER]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
 
 
 def test_nobody_is_not_everybody() -> None:
-    assert _policy(PyPIServerSpec(network_policy=NetworkPolicySpec(clients=[])))["ingress"] == []
+    assert _policy(PyPIServerSpec(network_policy=NetworkPolicySpec(clients=[])))["ingress"] == [FROM_READERS]
 
 
 def test_each_concern_names_its_own_peers_and_ports() -> None:
@@ -39,7 +50,7 @@ def test_each_concern_names_its_own_peers_and_ports() -> None:
         network_policy=NetworkPolicySpec(clients=[]),
     )
     opened = [(rule["from"], [port["port"] for port in rule["ports"]]) for rule in _policy(spec)["ingress"]]
-    assert opened == [([PEER], ["http"]), ([PEER], ["metrics"])]
+    assert opened == [([PEER], ["http"]), ([PEER], ["metrics"]), ([_own("reader")], ["http", "https"])]
 
 
 def test_users_open_ways_of_their_own() -> None:
@@ -47,5 +58,5 @@ def test_users_open_ways_of_their_own() -> None:
     chart.registry.network.allow_to([PEER], ports=[443])
     chart.registry.network.allow_from([PEER], ports=["http"])
     policy = by_kind(chart.to_json(), "NetworkPolicy")["spec"]
-    assert policy["egress"] == [{"to": [PEER], "ports": [{"port": 443, "protocol": "TCP"}]}]
+    assert policy["egress"] == [{"to": [PEER], "ports": [{"port": 443, "protocol": "TCP"}]}, TO_THE_WRITER]
     assert {"from": [PEER], "ports": [{"port": "http", "protocol": "TCP"}]} in policy["ingress"]

@@ -36,6 +36,7 @@ TAKEN: dict[str, tuple[Any, list[Any]]] = {
     "annotation key": (fields.AnnotationKey, ["nginx.ingress.kubernetes.io/proxy-body-size"]),
     "network": (fields.Network, ["10.0.0.0/8", "0.0.0.0/0", "fd00::/8", "::/0", "192.0.2.1/32"]),
     "address": (fields.Address, ["192.0.2.1", "2001:db8::1", "10.0.0.0/8", "FD00::/8", "2001:0db8:0::/32"]),
+    "path prefix": (fields.PathPrefix, ["/", "/pypi", "/team-a/pypi", "/A_b/0", "/simple-index"]),
     "argument": (fields.Argument, ["--keep-alive", "5", "a b", "ü"]),
     "qualified name": (fields.QualifiedName, ["internal", "example.org/internal"]),
     "port": (fields.Port, [1, 65535]),
@@ -43,6 +44,18 @@ TAKEN: dict[str, tuple[Any, list[Any]]] = {
 }
 
 REFUSED: dict[str, tuple[Any, dict[Any, str]]] = {
+    "path prefix": (
+        fields.PathPrefix,
+        {
+            "": "must not be empty: it must be / or a path such as /pypi",
+            **dict.fromkeys(
+                ["pypi", "/pypi/", "//", "/a//b", "/-/auth", "/a.b", "/a%20b", "/ä", "/a?b", "/a;b", "/a$b"],
+                "must be / or a path such as /pypi",
+            ),
+            "/simple": "must not begin with /simple, which the registry itself has",
+            "/health/x": "must not begin with /health, which the registry itself has",
+        },
+    ),
     "bytes": (
         fields.Bytes,
         {

@@ -6,7 +6,7 @@ url: Address of the registry, without a path.
 user, password: Who asks.
 writers, readers: How many clients publish and remove, and how many read.
 removals: Whether the registry lets publishers remove files.
-lag: Seconds after which everybody must see what was acknowledged.
+lag: Seconds after which everybody must see what was acknowledged, on a machine that has time.
 pause: Seconds that each client rests between two requests, at most.
 timeout: Seconds after which a request has failed.
 record: The file with the counts, as of load.py. The outcome of a failed request begins with WRONG if it must never
@@ -32,7 +32,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from e2e.load import Counts, authorization, connect, form
+from e2e.load import Counts, authorization, busy, connect, form
 
 WRONG = "wrong: "
 PROJECTS = [f"churn-{n}" for n in range(4)]
@@ -94,7 +94,7 @@ class Ledger:
 
     def certain(self, project: str, state: str, *, lag: float | None = None) -> set[str]:
         """The names of a project that have been in this state for as long as a change may take to show."""
-        latest = time.monotonic() - (self._lag if lag is None else lag)
+        latest = time.monotonic() - (self._lag * busy() if lag is None else lag)
         with self._lock:
             return {
                 name
@@ -104,6 +104,7 @@ class Ledger:
 
     def removable(self, prefix: str) -> File | None:
         """A file, of those whose version begins with `prefix`, that every pod knows."""
+        # Removing asks the server, which lists what others did; only pages may be those of a server that is away.
         latest = time.monotonic() - self._lag
         with self._lock:
             found = [f for f in self._files.values() if f.state == "stored" and f.since <= latest]

@@ -170,7 +170,7 @@ class Client:
 
     def _index(self) -> str:
         account, parts = self._account(), urlsplit(self.url)
-        return f"{parts.scheme}://{account.user}:{quote(account.password, safe='')}@{parts.netloc}/simple/"
+        return f"{parts.scheme}://{account.user}:{quote(account.password, safe='')}@{parts.netloc}{parts.path}simple/"
 
     def _requirements(self, samples: Sequence[Sample]) -> Path:
         path = self.home / "requirements.txt"

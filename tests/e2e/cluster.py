@@ -26,6 +26,10 @@ OVERLAYS = ROOT / "overlays"
 NAME = "pypiserver"
 """Name of the Deployment, the Service and the Ingress."""
 SERVER, GATEWAY = "pypiserver", "gateway"
+WORKLOADS = "Deployment|StatefulSet"
+"""What has the pods: a registry with readers has one of each."""
+OWNER = 9898
+"""uid and gid of the pods."""
 """The containers."""
 GATEWAY_PORT = 8080
 OURS = "app.kubernetes.io/managed-by"
@@ -110,7 +114,7 @@ def remove_namespace(namespace: str) -> None:
     """Remove a namespace and all that is in it, without waiting for the end of it."""
     # The pods first: a namespace with pods that may take minutes to end is looked at again only after minutes.
     here = ("--namespace", namespace)
-    run(*here, "delete", "deployments", "--all")
+    run(*here, "delete", "deployments,statefulsets", "--all")
     run(*here, "delete", "pods", "--all", "--grace-period=1")
     run("delete", "namespace", namespace, "--wait=false")
 
@@ -140,13 +144,31 @@ def storage(class_name: str, size: str | None = None) -> Patch:
     return Patch("PersistentVolumeClaim", change)
 
 
-def exposure(host: str, class_name: str, issuer: str) -> Patch:
-    """Publish the registry under this name, by the controller of this class."""
+def without_bucket(storage_class: str) -> list[Patch]:
+    """Take a volume of this class in the place of the bucket; such a volume, unlike the bucket, belongs to root."""
+    volume = {
+        "$patch": "delete",
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": "pypiserver-packages"},
+    }
+    group = {"op": "add", "path": "/spec/template/spec/securityContext/fsGroup", "value": OWNER}
+    return [
+        Patch("PersistentVolume", volume),
+        Patch("PersistentVolumeClaim", [{"op": "remove", "path": "/spec/volumeName"}]),
+        storage(storage_class),
+        Patch(WORKLOADS, [group]),
+    ]
+
+
+def exposure(host: str, class_name: str, issuer: str, path: str = "/") -> Patch:
+    """Publish the registry under this name and below this path, by the controller of this class."""
     key = "cert-manager.io~1cluster-issuer"
     return Patch(
         "Ingress",
         [
             {"op": "replace", "path": "/spec/rules/0/host", "value": host},
+            {"op": "replace", "path": "/spec/rules/0/http/paths/0/path", "value": path},
             {"op": "replace", "path": "/spec/tls/0/hosts/0", "value": host},
             {"op": "add", "path": "/spec/ingressClassName", "value": class_name},
             {"op": "replace", "path": f"/metadata/annotations/{key}", "value": issuer},
@@ -154,11 +176,11 @@ def exposure(host: str, class_name: str, issuer: str) -> Patch:
     )
 
 
-def setting(name: str, value: str) -> Patch:
-    """Give the server an environment variable."""
-    container = {"name": SERVER, "env": [{"name": name, "value": value}]}
+def setting(name: str, value: str, container_name: str = SERVER) -> Patch:
+    """Give a container an environment variable."""
+    container = {"name": container_name, "env": [{"name": name, "value": value}]}
     return Patch(
-        "Deployment",
+        WORKLOADS,
         {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
@@ -179,6 +201,7 @@ class Pod:
     restarts: int
     ready: bool
     leaving: bool
+    role: str
 
     @classmethod
     def of(cls, manifest: Object) -> Self:
@@ -192,6 +215,7 @@ class Pod:
             restarts=sum(container["restartCount"] for container in status.get("containerStatuses", [])),
             ready=is_ready(manifest),
             leaving="deletionTimestamp" in metadata,
+            role=metadata["labels"].get("pypiserver/role", ""),
         )
 
 
@@ -309,7 +333,8 @@ class Registry:
 
     def wait_until_settled(self, seconds: float = 180) -> list[Pod]:
         """Wait until every pod is of the newest template and ready and none is leaving; return the pods."""
-        self.kubectl("rollout", "status", f"deployment/{NAME}", f"--timeout={seconds:g}s", seconds=seconds + 10)
+        for workload in self.kubectl("get", "deployments,statefulsets", "--output", "name").split():
+            self.kubectl("rollout", "status", workload, f"--timeout={seconds:g}s", seconds=seconds + 10)
 
         def settled() -> list[Pod]:
             pods = self.pods()

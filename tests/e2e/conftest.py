@@ -8,9 +8,13 @@ E2E_ATTRIBUTE_CACHE_SECONDS: how long the file system of E2E_SHARED_CLASS may sh
 E2E_ISSUER: cert-manager's ClusterIssuer; `lab-ca` if there is one.
 E2E_PROMETHEUS: NAMESPACE/NAME of the Service of a Prometheus whose operator watches all namespaces;
     `lab-monitoring/prometheus` if there is one.
+E2E_LDAP: NAMESPACE/NAME of the Deployment and Service of a directory with the lab's users; `lab-ldap/ldap` if there is
+    one.
 E2E_INGRESS_SERVICE: NAMESPACE/NAME of the ingress controller's Service; `lab-ingress/traefik` if there is one.
 E2E_NODE: the node that is drained, and lost by E2E_NODE_CRASH; the newest one.
 E2E_NODE_CRASH, E2E_NODE_UP: shell commands that make this node vanish without a word, and bring it back.
+E2E_S3_ENDPOINT, E2E_S3_BUCKET, E2E_S3_KEYS: a store that speaks S3, a bucket in it, and a key as ID:SECRET; the Service
+    `s3` of the namespace `lab-s3`, its bucket `packages` and the key in its Secret `s3-credentials`, if there is one.
 E2E_LARGE: if set, the wheel that must not cost memory has 2.1 GB instead of 300 MB, and 20 uploads at once 100 MB each
     instead of 10 MB; this takes 15 GB of disk for a while.
 E2E_KILL_SECONDS: how long containers are killed under load, in each of two deployments; 15.
@@ -19,6 +23,8 @@ E2E_KILL_SEED: what the choice among them depends on; printed with the figures, 
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -170,3 +176,17 @@ def issuer() -> str:
     if not cluster.exists("clusterissuer", name):
         pytest.skip(f"E2E_ISSUER names no ClusterIssuer, and there is none called {name}")
     return name
+
+
+@pytest.fixture(scope="module")
+def keys() -> tuple[str, str]:
+    """The id and the secret of a key of the store."""
+    if named := os.environ.get("E2E_S3_KEYS"):
+        id_, _, secret = named.partition(":")
+        return id_, secret
+    found = cluster.run("get", "secret", "s3-credentials", "--namespace", "lab-s3", "--output", "json")
+    if found.returncode:
+        pytest.skip("E2E_S3_KEYS names no keys of a store, and there is no Secret lab-s3/s3-credentials")
+    data = json.loads(found.stdout)["data"]
+    id_, secret = (base64.b64decode(data[f"AWS_{name}"]).decode() for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
+    return id_, secret

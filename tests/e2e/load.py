@@ -81,6 +81,11 @@ class Counts:
             self._say(line)
 
 
+def busy() -> float:
+    """How many times longer things take than on a machine that has time: what is bounded is bounded for that."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def authorization(options: Mapping[str, Any]) -> str:
     """The header of this name, with `user` and `password`."""
     credentials = f"{options['user']}:{options['password']}".encode()

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from e2e.cluster import Forward, Registry
 
 SECRET = "pypiserver-tls"
-OWNER = 9898
+PATHS = {"ha": "/team-a/pypi", "hetzner-s3": "/"}
+"""Below which path each overlay is reached."""
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +45,16 @@ def proxy(controller: dict[int, Forward]) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="module", params=["ha", "hetzner-s3"])
+@pytest.fixture(scope="module", params=PATHS)
+def overlay(request: pytest.FixtureRequest) -> str:
+    """The name of an overlay with an Ingress."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
 def registry(
-    request: pytest.FixtureRequest,
+    overlay: str,
     deploy: Callable[..., Registry],
     shared_class: str,
     issuer: str,
@@ -54,38 +62,19 @@ def registry(
 ) -> Registry:
     """A registry, for which each test chooses the host and the class of its Ingress."""
     del issuer, controller  # if one is missing there is nothing to deploy
-    overlay = cluster.OVERLAYS / request.param
-    patches = [cluster.storage(shared_class)]
-    if request.param == "hetzner-s3":
-        patches = [*without_bucket(shared_class)]
-    return deploy(f"ingress-{request.param}", overlay, patches, accounts=True)
-
-
-def without_bucket(storage_class: str) -> list[cluster.Patch]:
-    """Take a volume of this class in the place of the bucket; such a volume, unlike the bucket, belongs to root."""
-    volume = {
-        "$patch": "delete",
-        "apiVersion": "v1",
-        "kind": "PersistentVolume",
-        "metadata": {"name": "pypiserver-packages"},
-    }
-    group = {"op": "add", "path": "/spec/template/spec/securityContext/fsGroup", "value": OWNER}
-    return [
-        cluster.Patch("PersistentVolume", volume),
-        cluster.Patch("PersistentVolumeClaim", [{"op": "remove", "path": "/spec/volumeName"}]),
-        cluster.storage(storage_class),
-        cluster.Patch("Deployment", [group]),
-    ]
+    volume = cluster.without_bucket(shared_class) if overlay == "hetzner-s3" else [cluster.storage(shared_class)]
+    patches = [*volume, cluster.setting("PATH_PREFIX", PATHS[overlay], cluster.GATEWAY)]
+    return deploy(f"ingress-{overlay}", cluster.OVERLAYS / overlay, patches, accounts=True)
 
 
 @pytest.fixture(scope="module", params=["nginx", "traefik"])
-def host(request: pytest.FixtureRequest, registry: Registry, issuer: str) -> Iterator[str]:
+def host(request: pytest.FixtureRequest, registry: Registry, overlay: str, issuer: str) -> Iterator[str]:
     """The name under which a controller of this class serves the registry."""
     if not cluster.exists("ingressclass", request.param):
         pytest.skip(f"the cluster has no IngressClass {request.param}")
     name = f"{registry.namespace}.{request.param}.example"
     registry.kubectl("delete", "secret", SECRET, "--ignore-not-found")
-    exposure = cluster.exposure(name, request.param, issuer)
+    exposure = cluster.exposure(name, request.param, issuer, PATHS[overlay])
     registry.patches.append(exposure)
     registry.apply()
     yield name
@@ -112,11 +101,14 @@ def authority(registry: Registry, host: str, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="module")
-def connect(registry: Registry, host: str, authority: Path | None, proxy: str) -> Callable[[Account | None], Client]:
+def connect(
+    registry: Registry, host: str, overlay: str, authority: Path | None, proxy: str
+) -> Callable[[Account | None], Client]:
     """Makes clients that come through the ingress controller, which serves the host."""
 
     def make(account: Account | None) -> Client:
-        return registry.client_at(f"https://{host}/", account, proxy=proxy, authority=authority)
+        url = f"https://{host}{PATHS[overlay].rstrip('/')}/"
+        return registry.client_at(url, account, proxy=proxy, authority=authority)
 
     # The controller's own certificate is refused until it has that of the host.
     eventually(lambda: cluster.answers(make(None)), f"an answer of https://{host}/", 90, 0.5)
@@ -157,6 +149,19 @@ def test_a_large_wheel(
         done = install([sample], target)
         assert done.returncode == 0, done.stdout
         assert sample.installed_whole(target)
+
+
+def test_redirects_stay_below_the_path(connect: Callable[[Account | None], Client]) -> None:
+    """What the gateway redirects leads through the controller again."""
+    reader = connect(cluster.READER)
+    for path, location in (
+        ("simple", "simple/"),
+        ("packages", "packages/"),
+        ("simple/Absent_Project/", "simple/absent-project/"),
+    ):
+        answer = reader.get(path)
+        assert answer.history
+        assert answer.url == f"{reader.url}{location}"
 
 
 def test_plain_http(host: str, controller: dict[int, Forward], note: Callable[[str], None]) -> None:

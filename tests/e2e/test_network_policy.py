@@ -57,7 +57,7 @@ def registry(deploy: Callable[..., cluster.Registry]) -> cluster.Registry:
     return deploy(
         SUFFIX,
         cluster.OVERLAYS / "local",
-        [cluster.Patch("NetworkPolicy", change)],
+        [cluster.Patch("NetworkPolicy", change, name="pypiserver")],
         components=[COMPONENTS / "network-policy"],
     )
 

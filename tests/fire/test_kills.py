@@ -12,6 +12,7 @@ import random
 import threading
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
 import requests
 
@@ -108,14 +109,14 @@ class Ledger:
     def read(self, chance: random.Random) -> None:
         """Read an index page and a file of it, which has to be what the page says."""
         while not self.over.is_set():
-            page = self.ask("page", "GET", f"/simple/{chance.choice(PROJECTS)}/", auth=READER, headers={"Accept": JSON})
+            address = f"/simple/{chance.choice(PROJECTS)}/"
+            page = self.ask("page", "GET", address, auth=READER, headers={"Accept": JSON})
             if page is None or page.status_code == 404:
                 continue
             # None if the last one went meanwhile.
             for file in chance.sample(files := page.json()["files"], min(1, len(files))):
-                self._compare(
-                    file["filename"], file["hashes"]["sha256"], self.ask("file", "GET", file["url"], auth=READER)
-                )
+                answer = self.ask("file", "GET", urljoin(address, file["url"]), auth=READER)
+                self._compare(file["filename"], file["hashes"]["sha256"], answer)
 
     def _compare(self, name: str, digest: str, answer: requests.Response | None) -> None:
         if self.sent.get(name) != digest:

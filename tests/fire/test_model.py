@@ -231,7 +231,7 @@ class Sequence(RuleBasedStateMachine):
         assert page.status_code == (200 if files else 404)
         for name, content in files.items():
             digest = hashlib.sha256(content).hexdigest()
-            anchor = f'<a href="/packages/{name}#sha256={digest}"'
+            anchor = f'<a href="../../packages/{name}#sha256={digest}"'
             assert page.text.count(anchor) == 1
             marked = " data-yanked=" in page.text.partition(anchor)[2].partition(">")[0]
             assert marked == (self.model.yanked(name) is not False)

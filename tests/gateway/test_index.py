@@ -7,6 +7,7 @@ import hashlib
 import json
 import sys
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
 import pytest
 from packaging.metadata import Metadata
@@ -87,7 +88,7 @@ def test_who_gets_which_form(shared: Registry, tmp_path: Path, path: str, accept
 def test_old_clients_get_the_same_in_html(shared: Registry, tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "old_clients", "1.0", headers="Requires-Python: >=3.8\n")
     assert shared.upload(wheel).ok
-    address = f'<a href="/packages/{wheel.name}#sha256={hashlib.sha256(wheel.read_bytes()).hexdigest()}"'
+    address = f'<a href="../../packages/{wheel.name}#sha256={hashlib.sha256(wheel.read_bytes()).hexdigest()}"'
     for _ in range(2):
         page = shared.gateway.get("/simple/old-clients/", Accept="text/html").text
         assert page.count("<a ") == 1
@@ -149,8 +150,8 @@ def test_metadata_is_a_file_of_the_gateway(shared: Registry, tmp_path: Path) -> 
     wait_for(lambda: shared.gateway.get("/simple/nested/").ok, "the copied file")
     for project, path in {"inside": wheel.name, "nested": f"below/{nested.name}"}.items():
         (file,) = shared.gateway.get(f"/simple/{project}/", Accept=JSON).json()["files"]
-        assert file["url"] == f"/packages/{path}"
-        answers = [shared.gateway.get(f"{file['url']}.metadata") for _ in range(2)]
+        assert file["url"] == f"../../packages/{path}"
+        answers = [shared.gateway.get(f"/packages/{path}.metadata") for _ in range(2)]
         assert answers[0].content == answers[1].content
         assert file["core-metadata"] == {"sha256": hashlib.sha256(answers[0].content).hexdigest()}
         wait_for(functools.partial(asked_twice, shared, path), "both lines of the log")
@@ -196,12 +197,13 @@ def test_a_client_library_reads_it(planted: tuple[Registry, Tree]) -> None:
 def test_the_packaging_library_reads_it(planted: tuple[Registry, Tree]) -> None:
     started, tree = planted
     for project in tree.projects:
-        page = started.gateway.get(f"/simple/{project}/", Accept=JSON).json()
+        address = f"/simple/{project}/"
+        page = started.gateway.get(address, Accept=JSON).json()
         assert page["name"] == canonicalize_name(project)
         found = set()
         for file in page["files"]:
             name, version, *_ = parse_wheel_filename(file["filename"])
-            text = started.gateway.get(file["url"] + ".metadata").content
+            text = started.gateway.get(urljoin(address, file["url"]) + ".metadata").content
             assert hashlib.sha256(text).hexdigest() == file["core-metadata"]["sha256"]
             metadata = Metadata.from_email(text, validate=True)
             assert (canonicalize_name(metadata.name), metadata.version) == (name, version)

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import requests
 
+import vitals
 from gateway_programs import (
     Gateway,
     Registry,
@@ -26,19 +28,19 @@ from gateway_programs import (
     twine_upload,
 )
 from programs import Server, wait_for
-from remote_volume import READ, mounted
+from remote_volume import ALL, READ, mounted
 from server.http.negotiation import JSON
+from server.volume import marker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    import requests
+    from collections.abc import Collection, Iterator, Mapping
 
     from gateway_programs import Scene
     from remote_volume import RemoteVolume
 
 PUBLISHER = ("publisher", "publisher-password")
 READER = ("reader", "reader-password")
+SLOW = Setup(slow_volume=True, changes={"proxy_read_timeout 10s;\n# As": "proxy_read_timeout 1s;\n# As"})
 THREADS = 8
 """Of a server that is to run out of them."""
 
@@ -231,8 +233,10 @@ def test_packages_of_a_volume_that_can_hang_are_opened_by_the_server_alone(runni
 
 
 @contextlib.contextmanager
-def remote_registry(directory: Path, files: Mapping[str, bytes]) -> Iterator[tuple[RemoteVolume, Gateway]]:
-    """A registry whose packages are on a volume that can hang."""
+def remote_registry(
+    directory: Path, files: Mapping[str, bytes], setup: Setup = SLOW
+) -> Iterator[tuple[RemoteVolume, Gateway]]:
+    """A registry whose packages are on a volume that can hang; unless it is a slow one, nginx opens them."""
     (directory / "remote").mkdir()
     environment = {
         "PACKAGES_DIRECTORY": str(directory / "remote"),
@@ -241,27 +245,23 @@ def remote_registry(directory: Path, files: Mapping[str, bytes]) -> Iterator[tup
         "THREADS": str(THREADS),
     }
     with (
-        mounted(directory / "remote", files) as volume,
+        mounted(directory / "remote", {**files, marker.FILE: b"identity"}) as volume,
         Server(directory / "server", environment) as server,
     ):
         gateway = Gateway(
             directory,
             server.port,
             verdicts_port=server.verdicts_port,
-            packages=directory / "nothing",
+            packages=directory / ("nothing" if setup.slow_volume else "remote"),
             pages=server.pages,
-            setup=Setup(slow_volume=True),
+            setup=setup,
         )
-        limits = gateway.configuration / "packages-slow-volume.conf"
-        shipped = limits.read_text()
-        assert "proxy_read_timeout 10s;" in shipped
-        limits.write_text(shipped.replace("proxy_read_timeout 10s;", "proxy_read_timeout 1s;"))
-        try:
-            with gateway:
+        with gateway:
+            try:
                 yield volume, gateway
-        finally:
-            # What waits for it can not be killed.
-            volume.come_back()
+            finally:
+                # What waits for it can not be killed.
+                volume.come_back()
 
 
 @contextlib.contextmanager
@@ -311,3 +311,51 @@ def test_readers_whose_file_hangs_leave_threads_to_others(tmp_path: Path) -> Non
         volume.come_back()
         wait_for(lambda: gateway.get(path, *READER).status_code == 200, "the threads to be free again")
         assert gateway.get(path, *READER).content == content
+
+
+@pytest.mark.parametrize(
+    ("hanging", "deaf"), [(ALL, False), ({READ}, False), (ALL, True)], ids=["everything", "content", "deaf"]
+)
+@pytest.mark.parametrize("clients", [2, 10])
+@pytest.mark.parametrize("setup", [Setup(), SLOW], ids=["nginx", "server"])
+def test_a_volume_that_hangs_stops_its_packages_alone(
+    tmp_path: Path, setup: Setup, clients: int, hanging: Collection[int], deaf: bool
+) -> None:
+    # Nobody has asked for it, so that it is nowhere in memory.
+    path, content = "/packages/unread-1.0.tar.gz", os.urandom(3_000_000)
+    files = {"remote-1.0.tar.gz": b"content", "unread-1.0.tar.gz": content}
+    with remote_registry(tmp_path, files, setup) as (volume, gateway):
+        assert gateway.get("/simple/remote/", *READER).status_code == 200
+        assert gateway.process
+        before = vitals.workers(gateway.process)
+        ends: list[int | None] = []
+
+        def read() -> None:
+            try:
+                ends.append(gateway.get(path, *READER).status_code)
+            except requests.RequestException:
+                ends.append(None)
+
+        volume.hang(hanging, deaf=deaf)
+        threads = [threading.Thread(target=read) for _ in range(clients)]
+        for thread in threads:
+            thread.start()
+        wait_for((gateway.pages.parent / "volume-away").exists, "the volume to be missed")
+        assert gateway.get("/health").status_code == 200
+        assert gateway.get("/simple/remote/", *READER).status_code == 200
+        assert gateway.get("/simple/remote/").status_code == 401
+        refused = gateway.get(path, *READER)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+        assert "has not answered" in refused.text
+        assert refused.headers["Content-Type"].startswith("text/plain")
+        if not deaf:
+            # Nobody waits for the volume to be back.
+            wait_for(lambda: len(ends) == clients, "the ends of all downloads")
+            assert 200 not in ends
+            wait_for(lambda: not before & vitals.workers(gateway.process), "the ends of the old workers")
+        volume.come_back()
+        for thread in threads:
+            thread.join()
+        wait_for(lambda: gateway.get(path, *READER).status_code == 200, "the volume to be back")
+        assert gateway.get(path, *READER).content == content
+        wait_for(lambda: len(vitals.workers(gateway.process)) == 2, "the ends of the old workers")

@@ -12,10 +12,27 @@ import pytest
 import gateway_programs
 from gateway_programs import Gateway, Setup, scene
 from programs import PATIENCE, wait_for
+from vitals import workers
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+BAD_PREFIXES = [
+    "",
+    "pypi",
+    "/pypi/",
+    "//",
+    "//pypi",
+    "/a//b",
+    "/-/auth",
+    "/a/-",
+    "/a.b",
+    "/a b",
+    "/a%20b",
+    "/ä",
+    "/a;b",
+    "/a\nb",
+]
 SHELLS = ["/bin/sh", *(["busybox sh"] if shutil.which("busybox") else []), *(["bash --posix"])]
 
 
@@ -107,6 +124,9 @@ def test_sizes_that_are_refused(
         ("ALLOW_REMOVAL", "true", "one of: no yes"),
         ("INGRESS", "", "one of: no yes"),
         ("LOG_LEVEL", "debug", "one of: info notice warn error crit"),
+        *(("PATH_PREFIX", prefix, "must be / or a path such as /pypi") for prefix in BAD_PREFIXES),
+        ("PATH_PREFIX", "/simple", "the registry itself has what is there"),
+        ("PATH_PREFIX", "/health/x", "the registry itself has what is there"),
         ("TRUSTED_PROXIES", "10.0.0.0/8,fd00::/8", "addresses and networks"),
         ("TRUSTED_PROXIES", "proxy.example.org", "addresses and networks"),
         ("TRUSTED_PROXIES", "*", "addresses and networks"),
@@ -159,3 +179,26 @@ def test_both_versions_of_the_internet_protocol(tmp_path: Path) -> None:
         with socket.create_connection(("::1", gateway.port), PATIENCE) as connection:
             connection.sendall(b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             wait_for(lambda: any(line["remote"] == "::1" for line in gateway.access_log), "the line of that client")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_while_the_volume_is_away_other_workers_open_no_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str
+) -> None:
+    monkeypatch.setattr(gateway_programs, "SHELL", shell)
+    with scene(tmp_path) as started:
+        gateway, away = started.gateway, started.pages.parent / "volume-away"
+        package, reader = "/packages/demo-1.0-py3-none-any.whl", ("reader", "read")
+        before = workers(gateway.process)
+        assert gateway.get(package, *reader).status_code == 200
+        away.write_text("The reason.\n")
+        refused = gateway.get(package, *reader)
+        assert (refused.status_code, refused.text) == (503, "The reason.\n")
+        assert refused.headers["Retry-After"] == "5"
+        assert refused.headers["Content-Type"] == "text/plain; charset=utf-8"
+        assert gateway.get("/simple/demo/", *reader).status_code == 200
+        wait_for(lambda: len(workers(gateway.process) - before) == 2, "other workers")
+        wait_for(lambda: not workers(gateway.process) & before, "the ends of those of before")
+        assert gateway.get(package, *reader).status_code == 503
+        away.unlink()
+        assert gateway.get(package, *reader).status_code == 200

@@ -1,12 +1,15 @@
 """Charts and components: what Kustomize composes equals what the constructs make."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from cases import HOST, LETSENCRYPT, STORAGE
+from cases import BACKUP, COPYING, DIRECTORY, HOST, LETSENCRYPT, PUBLIC, READERS, RETENTION, STORAGE
 from cdk8s_pypiserver import (
+    AuditSpec,
     AuthSpec,
     AvailabilitySpec,
     GatewayTLSSpec,
@@ -16,7 +19,7 @@ from cdk8s_pypiserver import (
     RegistryIngressSpec,
 )
 from cdk8s_pypiserver.kustomize.patches import patch_between
-from manifests import DIST, by_kind, compose, objects, synthesize, too_large
+from manifests import DIST, by_kind, compose, kustomization, objects, pod_of, render, synthesize, too_large
 
 CONCERNS: dict[str, dict[str, Any]] = {
     "ingress": {"ingress": RegistryIngressSpec(host=HOST)},
@@ -26,32 +29,97 @@ CONCERNS: dict[str, dict[str, Any]] = {
     "initial-password": {"auth": AuthSpec(initial_password=True)},
     "monitoring": {"monitoring": MonitoringSpec(certificate="pypiserver-tls")},
     "gateway-tls": {"gateway_tls": GatewayTLSSpec()},
+    "retention": {"retention": RETENTION},
+    "retention-gateway-tls": {"gateway_tls": GatewayTLSSpec(), "retention": RETENTION},
+    "upstream": {"upstream": PUBLIC},
+    "monitoring-upstream": {"upstream": PUBLIC, "monitoring": MonitoringSpec()},
+    "backup": {"backup": BACKUP},
+    "copy": {"copying": COPYING},
+    "audit": {"audit": AuditSpec()},
+    "ldap": {"ldap": DIRECTORY},
 }
 CONCERNS["network-policy"] = {
     "network_policy": NetworkPolicySpec(),
     **CONCERNS["ingress"],
+    **CONCERNS["retention"],
+    **CONCERNS["backup"],
+    **CONCERNS["copy"],
     **CONCERNS["monitoring"],
 }
-NEEDS = {"tls": ["ingress"], "network-policy": ["ingress", "monitoring"]}
-ANYWHERE = ("ingress", "tls", "anonymous-reads", "monitoring", "gateway-tls")
+CONCERNS["network-policy-readers"] = CONCERNS["network-policy"]
+CONCERNS["network-policy-upstream"] = {
+    "network_policy": NetworkPolicySpec(),
+    **CONCERNS["ingress"],
+    **CONCERNS["retention"],
+    **CONCERNS["backup"],
+    **CONCERNS["copy"],
+    **CONCERNS["monitoring-upstream"],
+}
+CONCERNS["network-policy-ldap"] = {**CONCERNS["network-policy"], **CONCERNS["ldap"]}
+CONCERNS["network-policy-object-store-ldap"] = {**CONCERNS["network-policy-ldap"], "backup": None}
+for _policy in ("network-policy-object-store", "network-policy-object-store-upstream"):
+    CONCERNS[_policy] = {**CONCERNS[_policy.replace("-object-store", "")], "backup": None}
+POLICIES = {"s3-csi": "network-policy-readers", "object-store": "network-policy-object-store"}
+LDAP_POLICIES = {"object-store": "network-policy-object-store-ldap"}
+UPSTREAM_POLICIES = {"object-store": "network-policy-object-store-upstream"}
+NEEDS = {
+    "tls": ["ingress"],
+    "network-policy": ["ingress", "monitoring", "retention", "backup", "copy"],
+    "network-policy-readers": ["ingress", "monitoring", "retention", "backup", "copy"],
+    "monitoring-upstream": ["upstream"],
+    "network-policy-upstream": ["upstream", "ingress", "monitoring-upstream", "retention", "backup", "copy"],
+    "network-policy-object-store": ["ingress", "monitoring", "retention", "copy"],
+    "network-policy-object-store-upstream": ["upstream", "ingress", "monitoring-upstream", "retention", "copy"],
+    "network-policy-ldap": ["ldap", "ingress", "monitoring", "retention", "backup", "copy"],
+    "network-policy-object-store-ldap": ["ldap", "ingress", "monitoring", "retention", "copy"],
+    "retention-gateway-tls": ["gateway-tls"],
+}
+ANYWHERE = (
+    "ingress",
+    "tls",
+    "anonymous-reads",
+    "audit",
+    "monitoring",
+    "gateway-tls",
+    "upstream",
+    "monitoring-upstream",
+    "retention",
+    "retention-gateway-tls",
+    "copy",
+    "ldap",
+)
 COMPOSITIONS = [
     *[(chart, (concern,)) for chart in STORAGE for concern in ANYWHERE],
     ("shared", ("ha",)),
     ("local", ("initial-password",)),
-    *[(chart, ("network-policy",)) for chart in STORAGE],
+    *[(chart, (POLICIES.get(chart, "network-policy"),)) for chart in STORAGE],
+    *[(chart, (LDAP_POLICIES.get(chart, "network-policy-ldap"),)) for chart in STORAGE],
+    *[(chart, ("ldap", "monitoring-upstream")) for chart in STORAGE],
+    ("shared", ("ha", "ldap", "monitoring")),
+    ("local", ("ldap", "anonymous-reads", "initial-password")),
+    *[(chart, (UPSTREAM_POLICIES.get(chart, "network-policy-upstream"),)) for chart in STORAGE],
+    *[(chart, ("gateway-tls", "monitoring", "anonymous-reads")) for chart in READERS],
+    *[(chart, ("backup",)) for chart in STORAGE if chart != "object-store"],
+    ("shared", ("ha", "backup", "anonymous-reads")),
+    ("local", ("backup", "tls", "monitoring", "initial-password")),
+    ("local", ("upstream", "backup")),
     ("shared", ("ha", "network-policy")),
     *[("shared", pair) for pair in (("ha", "ingress"), ("ha", "tls"), ("ha", "anonymous-reads"), ("ha", "monitoring"))],
     *[(chart, ("tls", "anonymous-reads")) for chart in STORAGE],
     *[(chart, ("anonymous-reads", "monitoring")) for chart in STORAGE],
     *[("shared", ("gateway-tls", other)) for other in ("ha", "anonymous-reads", "monitoring")],
+    ("shared", ("ha", "anonymous-reads", "monitoring-upstream")),
+    ("local", ("tls", "initial-password", "upstream")),
+    ("local", ("gateway-tls", "upstream")),
     ("local", ("monitoring", "initial-password")),
+    ("shared", ("ha", "retention", "audit")),
     ("local", ("tls", "initial-password")),
     ("local", ("anonymous-reads", "initial-password")),
 ]
 
 
 def _spec(chart: str, concerns: tuple[str, ...]) -> PyPIServerSpec:
-    fields: dict[str, Any] = {"storage": STORAGE[chart]}
+    fields: dict[str, Any] = {"storage": STORAGE[chart], "readers": READERS.get(chart)}
     for concern in concerns:
         for field, value in CONCERNS[concern].items():
             if field == "auth" and field in fields:
@@ -88,12 +156,69 @@ def test_every_patch_for_workloads_meets_one(tmp_path: Path) -> None:
     patched = {path.parent for path in (DIST / "components").rglob("patch.Deployment.*")}
     assert {path.name for path in patched} >= {"ha", "monitoring"}
     for component in patched:
-        chart = "shared" if component.name == "ha" else "local"
+        chart = {"ha": "shared", "network-policy-readers": "s3-csi"}.get(component.name, "local")
+        if "object-store" in component.name:
+            chart = "object-store"
         with_component, without = (
-            by_kind(compose(tmp_path / f"{component.name}-{len(names)}", chart, *names), "Deployment")
+            by_kind(compose(tmp_path / f"{component.name}-{len(names)}", chart, *needed, *names), "Deployment")
+            for needed in [NEEDS.get(component.name, [])]
             for names in ([component.name], [])
         )
         assert with_component != without
+
+
+@pytest.mark.parametrize("chart", READERS)
+def test_what_changes_in_readers_changes_in_the_writer(chart: str, tmp_path: Path) -> None:
+    patched = {path.parent.name for path in (DIST / "components").rglob("patch.StatefulSet.*")}
+    # All that change pods, but for those of other charts: what they put beside the pods is no matter of the template.
+    of_pods = {
+        path.parent.name
+        for path in (DIST / "components").rglob("patch.Deployment.*")
+        if "template" in yaml.safe_load(path.read_text()).get("spec", {})
+    }
+    assert patched == of_pods - {"ha", "initial-password"}
+    # What has no volume is not backed up.
+    for name in patched - ({"backup"} if chart == "object-store" else set()):
+        made = [
+            compose(tmp_path / f"{name}-{len(listed)}", chart, *NEEDS.get(name, []), *listed) for listed in ([], [name])
+        ]
+        changes = []
+        for kind in ("Deployment", "StatefulSet"):
+            before, after = ({"kind": kind, **by_kind(rendered, kind)["spec"]["template"]} for rendered in made)
+            changes.append(patch_between(before, after))
+        assert changes[0] == changes[1] != {}, name
+
+
+@pytest.mark.parametrize("chart", READERS)
+def test_the_order_of_components_does_not_matter(chart: str, tmp_path: Path) -> None:
+    names = ["ingress", "tls", "anonymous-reads", "monitoring", POLICIES[chart]]
+    other = ["monitoring", "anonymous-reads", "ingress", POLICIES[chart], "tls"]
+    made = [objects(compose(tmp_path / str(number), chart, *order)) for number, order in enumerate((names, other))]
+    assert made[0] == made[1]
+
+
+def test_an_overlay_names_indexes_of_its_own(tmp_path: Path) -> None:
+    own: dict[str, Any] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "pypiserver-upstream"}}
+    own["data"] = {"upstream.json": '{"indexes": []}\n'}
+    plain = compose(tmp_path / "plain", "local", "upstream")
+    patched = render(
+        kustomization(
+            tmp_path / "patched",
+            resources=[DIST / "local", DIST / "local-volume"],
+            components=[DIST / "components/upstream"],
+            patches=[{"patch": json.dumps(own)}],
+        )
+    )
+    names = []
+    for rendered in (plain, patched):
+        (made,) = (each for each in rendered if "upstream.json" in each.get("data", {}))
+        names.append(made["metadata"]["name"])
+        volumes = {each["name"]: each for each in pod_of(rendered)["volumes"]}
+        assert volumes["upstream-files"]["configMap"] == {"name": names[-1]}
+    assert made["data"] == own["data"]
+    assert made["immutable"] is True
+    # Another name, so that the pods are made anew.
+    assert len(set(names)) == 2
 
 
 def test_patch_merges_lists_by_their_key() -> None:

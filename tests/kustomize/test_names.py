@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cases import HOST, LETSENCRYPT, STORAGE
+from cases import BACKUP, COPYING, HOST, LETSENCRYPT, READERS, RETENTION, STORAGE
 from cdk8s_pypiserver import (
     AuthSpec,
     AvailabilitySpec,
@@ -19,7 +19,7 @@ from cdk8s_pypiserver import (
     PyPIServerSpec,
     RegistryIngressSpec,
 )
-from manifests import DIST, by_kind, compose, kustomization, objects, render, synthesize
+from manifests import DIST, by_kind, compose, folders_of, kustomization, objects, render, synthesize
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,15 +32,29 @@ COUNTED: dict[str, Any] = {"monitoring": MonitoringSpec(certificate="team-pypise
 COMPOSITIONS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
     "local": (
         "local",
-        ("ingress", "tls", "initial-password", "monitoring", "network-policy"),
-        {**SECURED, **COUNTED, "auth": AuthSpec(initial_password=True), "network_policy": NetworkPolicySpec()},
+        ("ingress", "tls", "initial-password", "monitoring", "retention", "backup", "copy", "network-policy"),
+        {
+            **SECURED,
+            **COUNTED,
+            "retention": RETENTION,
+            "backup": BACKUP,
+            "copying": COPYING,
+            "auth": AuthSpec(initial_password=True),
+            "network_policy": NetworkPolicySpec(),
+        },
     ),
     "shared": ("shared", ("ha", "ingress", "tls"), {**SECURED, "availability": AvailabilitySpec()}),
+    "object-store": (
+        "object-store",
+        ("ingress", "tls", "monitoring", "retention", "copy", "network-policy-object-store"),
+        {**SECURED, **COUNTED, "retention": RETENTION, "copying": COPYING, "network_policy": NetworkPolicySpec()},
+    ),
     "s3-csi": (
         "s3-csi",
-        ("gateway-tls", "anonymous-reads"),
+        ("gateway-tls", "retention-gateway-tls", "anonymous-reads"),
         {
             "gateway_tls": GatewayTLSSpec(),
+            "retention": RETENTION,
             "auth": AuthSpec(anonymous_reads=True),
         },
     ),
@@ -53,7 +67,11 @@ def composition(request: pytest.FixtureRequest) -> tuple[str, tuple[str, ...], d
 
 
 def _made(chart: str, fields: dict[str, Any]) -> dict[tuple[str, str], Any]:
-    return _comparable(synthesize(PyPIServerSpec(name="team-pypiserver", storage=STORAGE[chart], **fields)))
+    return _comparable(synthesize(_spec(chart, fields)))
+
+
+def _spec(chart: str, fields: dict[str, Any]) -> PyPIServerSpec:
+    return PyPIServerSpec(name="team-pypiserver", storage=STORAGE[chart], readers=READERS.get(chart), **fields)
 
 
 def _comparable(manifests: list[Manifest]) -> dict[tuple[str, str], Any]:
@@ -62,6 +80,18 @@ def _comparable(manifests: list[Manifest]) -> dict[tuple[str, str], Any]:
         key: {**value, "data": {}} if key[1].endswith("-dashboard") else value
         for key, value in objects(manifests).items()
     }
+
+
+def _mounting_by_suffix(value: Any) -> Any:  # noqa: ANN401
+    """Leave the prefix of the registry out of the names of ConfigMaps that are mounted."""
+    if isinstance(value, dict):
+        return {
+            key: {**item, "name": item["name"].removeprefix("team-")}
+            if key == "configMap" and "name" in item
+            else _mounting_by_suffix(item)
+            for key, item in value.items()
+        }
+    return [_mounting_by_suffix(item) for item in value] if isinstance(value, list) else value
 
 
 def _of_one_folder(found: dict[tuple[str, str], Any]) -> dict[tuple[str, str], Any]:
@@ -82,23 +112,20 @@ def test_a_prefix_is_as_a_name_in_python(
 
 def test_so_is_one_of_a_lower_layer(composition: tuple[str, tuple[str, ...], dict[str, Any]], tmp_path: Path) -> None:
     chart, components, fields = composition
-    below = kustomization(tmp_path / "below", resources=[DIST / chart, DIST / f"{chart}-volume"], namePrefix="team-")
+    below = kustomization(tmp_path / "below", resources=folders_of(chart), namePrefix="team-")
     folders = [DIST / "components" / name for name in components]
     composed = render(kustomization(tmp_path / "overlay", resources=[below], components=folders))
-    # The dashboard is the same for all registries, and so may keep its name.
+    # The dashboard and programs are the same for all registries, and what differs has another hash: so their ConfigMaps
+    # may keep their names.
     expected, found = (
-        _of_one_folder(_comparable(each))
-        for each in (synthesize(PyPIServerSpec(name="team-pypiserver", storage=STORAGE[chart], **fields)), composed)
+        _of_one_folder(_mounting_by_suffix(_comparable(each))) for each in (synthesize(_spec(chart, fields)), composed)
     )
     shared = {key for key in expected.keys() ^ found.keys() if key[0] == "ConfigMap"}
     assert {name for _, name in shared} <= {
-        f"{prefix}pypiserver-{suffix}" for prefix in ("", "team-") for suffix in ("dashboard", "monitoring")
+        f"{prefix}pypiserver-{suffix}"
+        for prefix in ("", "team-")
+        for suffix in ("backup", "copy", "dashboard", "monitoring", "retention", "retention-rules")
     }
-    deployment = ("Deployment", "team-pypiserver")
-    for each in (expected, found):
-        each[deployment] = json.loads(
-            json.dumps(each[deployment]).replace("team-pypiserver-monitoring", "pypiserver-monitoring")
-        )
     assert {key: value for key, value in found.items() if key not in shared} == {
         key: value for key, value in expected.items() if key not in shared
     }
@@ -109,7 +136,8 @@ def test_two_registries_in_one_namespace_have_nothing_in_common(together: bool, 
     layers = []
     for name in ("a", "b"):
         charts = [DIST / "shared", *([DIST / "shared-volume"] if together else [])]
-        components = [DIST / "components" / each for each in ("ha", "ingress", "tls", "monitoring", "network-policy")]
+        concerns = ("ha", "ingress", "tls", "monitoring", "retention", "backup", "copy", "network-policy")
+        components = [DIST / "components" / each for each in concerns]
         layers.append(kustomization(tmp_path / name, resources=charts, components=components, namePrefix=f"{name}-"))
     manifests = render(kustomization(tmp_path / "both", resources=layers, namespace="team", nameSuffix="-1"))
     for name in ("a-pypiserver-1", "b-pypiserver-1"):
@@ -117,8 +145,12 @@ def test_two_registries_in_one_namespace_have_nothing_in_common(together: bool, 
         assert len(own) == len(manifests) / 2
         pod = by_kind(own, "Deployment")["spec"]["template"]
         # A ServiceMonitor selects Services, of which it keeps those that are called as it is.
+        jobs = [each["spec"]["jobTemplate"]["spec"]["template"] for each in own if each["kind"] == "CronJob"]
+        assert any({"name": "REGISTRY_HOST", "value": name} in job["spec"]["containers"][0]["env"] for job in jobs)
         for selector in _selectors([each for each in own if each["kind"] != "ServiceMonitor"]):
-            assert selector.items() <= pod["metadata"]["labels"].items()
+            # The policy knows roles, which these pods have none of.
+            plain = {key: value for key, value in selector.items() if key != "pypiserver/role"}
+            assert any(plain.items() <= each["metadata"]["labels"].items() for each in (pod, *jobs))
             assert selector[INSTANCE] == name
         other = "b-" if name.startswith("a-") else "a-"
         assert f'"{other}pypiserver' not in json.dumps(own)

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ NAMES = sorted(path.name for path in OVERLAYS.iterdir())
 FOLDERS = [*NAMES, *(f"{name}/volume" for name in NAMES)]
 SITE = {
     "host": "packages.example.net",
+    "path-prefix": "/team-a/pypi",
     "ingress-class": "traefik",
     "cluster-issuer": "own-ca",
     "storage-class": "cephfs",
@@ -22,6 +24,10 @@ SITE = {
     "bucket": "other-bucket",
     "folder": "other/folder",
     "max-upload": "3Gi",
+    "provider": "Ceph",
+    "endpoint": "https://objects.example.net",
+    "region": "nbg1",
+    "store-path": "other-bucket/other/folder",
 }
 CLUSTER_WIDE = {"Namespace", "PersistentVolume", "StorageClass"}
 OUTLIVES = {"PersistentVolumeClaim", "PersistentVolume", "StorageClass", "Namespace"}
@@ -33,7 +39,7 @@ def rendered(request: pytest.FixtureRequest) -> list[Manifest]:
 
 
 def test_the_overlays_are_those_that_the_documents_name() -> None:
-    assert NAMES == ["ha", "hetzner-s3", "local"]
+    assert NAMES == ["ha", "hetzner-s3", "local", "object-store"]
 
 
 def test_rendered_overlay_is_valid_for_every_supported_kubernetes(rendered: list[Manifest]) -> None:
@@ -51,12 +57,14 @@ def test_everything_is_in_the_namespace_that_comes_with_the_volume(name: str) ->
     assert namespace["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     for manifest in [*below, *registry]:
         assert manifest["kind"] in CLUSTER_WIDE or manifest["metadata"]["namespace"] == namespace["name"]
-    claim = by_kind(below, "PersistentVolumeClaim")["metadata"]["name"]
+    claims = [each["metadata"]["name"] for each in below if each["kind"] == "PersistentVolumeClaim"]
+    # All but those of an object store are on a volume.
+    assert len(claims) == (name != "object-store")
     assert [
         volume["persistentVolumeClaim"]["claimName"]
         for volume in pod_of(registry)["volumes"]
         if "persistentVolumeClaim" in volume
-    ] == [claim]
+    ] == claims
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -70,7 +78,8 @@ def test_who_deletes_the_registry_keeps_the_packages(name: str) -> None:
 def test_argo_cd_and_flux_keep_what_outlives_the_registry(name: str) -> None:
     """https://argo-cd.readthedocs.io/en/stable/user-guide/sync-options/ and fluxcd.io/flux/components/kustomize/."""
     manifests = render(OVERLAYS / name / "volume")
-    assert {manifest["kind"] for manifest in manifests} <= OUTLIVES
+    # A bucket stays tidy as long as it is there.
+    assert {manifest["kind"] for manifest in manifests} <= OUTLIVES | {"CronJob"}
     for manifest in manifests:
         annotations = manifest["metadata"]["annotations"]
         assert annotations["argocd.argoproj.io/sync-options"] == "Prune=false,Delete=false"
@@ -84,10 +93,11 @@ def test_another_instance_label_on_the_objects_changes_nothing(name: str) -> Non
     for manifest in manifests:
         manifest["metadata"].setdefault("labels", {})["app.kubernetes.io/instance"] = "an-application"
     for manifest in manifests:
-        if manifest["kind"] not in {"Service", "PodDisruptionBudget", "Deployment"}:
+        if manifest["kind"] not in {"Service", "PodDisruptionBudget", "Deployment", "StatefulSet"}:
             continue
         selector = manifest["spec"]["selector"]
-        pod = by_kind(manifests, "Deployment")["spec"]["template"]["metadata"]["labels"]
+        workload = "StatefulSet" if manifest["metadata"]["name"].endswith("-writer") else "Deployment"
+        pod = by_kind(manifests, workload)["spec"]["template"]["metadata"]["labels"]
         assert selector.get("matchLabels", selector).items() <= pod.items()
 
 
@@ -120,17 +130,38 @@ def _facts(manifests: list[Manifest]) -> dict[str, str]:
             (facts["host"],) = {rule["host"] for rule in spec["rules"]} | {
                 each for tls in spec["tls"] for each in tls["hosts"]
             }
+            (paths,) = (rule["http"]["paths"] for rule in spec["rules"])
+            (prefix,) = (path["path"] for path in paths)
+            assert facts.setdefault("path-prefix", prefix) == prefix
             facts["ingress-class"] = spec["ingressClassName"]
             facts["cluster-issuer"] = manifest["metadata"]["annotations"]["cert-manager.io/cluster-issuer"]
-        if manifest["kind"] == "Deployment":
+        if manifest["kind"] in {"Deployment", "StatefulSet"}:
             environment = {each["name"]: each.get("value") for each in spec["template"]["spec"]["containers"][0]["env"]}
-            facts["max-upload"] = environment["MAX_UPLOAD"]
+            size = environment["MAX_UPLOAD"]
+            assert facts.setdefault("max-upload", size) == size
+            prefix = environment["PATH_PREFIX"]
+            assert facts.setdefault("path-prefix", prefix) == prefix
+            facts.update(_facts_of_a_store(spec["template"]["spec"]))
         if manifest["kind"] == "PersistentVolume":
             facts["bucket"], _, facts["folder"] = spec["csi"]["volumeHandle"].partition("/")
         if manifest["kind"] == "PersistentVolumeClaim" and "volumeName" not in spec:
             facts["storage-class"] = spec["storageClassName"]
             facts["size"] = spec["resources"]["requests"]["storage"]
     return facts
+
+
+def _facts_of_a_store(pod: Manifest) -> Iterator[tuple[str, str]]:
+    places = set()
+    for container in [*pod["containers"], *pod.get("initContainers", [])]:
+        for variable in container["env"]:
+            name = variable["name"].removeprefix("RCLONE_CONFIG_STORE_").lower()
+            if name in {"endpoint", "provider", "region"}:
+                yield name, variable["value"]
+            if name == "store_path":
+                places.add(variable["value"])
+    if places:
+        (place,) = places
+        yield "store-path", place.removeprefix("store:")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -216,10 +247,13 @@ def test_ha_leaves_the_number_of_pods_to_the_autoscaler() -> None:
     assert pod_of(manifests)["topologySpreadConstraints"]
 
 
-def test_a_bucket_has_one_writer() -> None:
-    deployment = by_kind(render(OVERLAYS / "hetzner-s3"), "Deployment")["spec"]
-    assert deployment["replicas"] == 1
-    assert deployment["strategy"]["type"] == "Recreate"
+@pytest.mark.parametrize("name", ["hetzner-s3", "object-store"])
+def test_a_bucket_has_one_writer_and_readers(name: str) -> None:
+    manifests = render(OVERLAYS / name)
+    writer, readers = by_kind(manifests, "StatefulSet")["spec"], by_kind(manifests, "Deployment")["spec"]
+    assert writer["replicas"] == 1
+    assert readers["strategy"]["type"] == "RollingUpdate"
+    assert by_kind(manifests, "HorizontalPodAutoscaler")["spec"]["minReplicas"] >= 2
 
 
 def test_only_the_local_overlay_makes_a_password() -> None:
@@ -232,7 +266,7 @@ def test_only_the_local_overlay_makes_a_password() -> None:
         )
         for name in NAMES
     }
-    assert made == {"local": "yes", "ha": "no", "hetzner-s3": "no"}
+    assert made == {"local": "yes", "ha": "no", "hetzner-s3": "no", "object-store": "no"}
 
 
 @pytest.mark.parametrize("file", sorted(OVERLAYS.rglob("kustomization.yaml")), ids=lambda path: path.parent.name)

@@ -17,12 +17,29 @@ if TYPE_CHECKING:
     [
         ("local", ("ha",), "component-ha-goes-with-chart-shared"),
         ("s3-csi", ("ha",), "component-ha-goes-with-chart-shared"),
+        ("object-store", ("ha",), "component-ha-goes-with-chart-shared"),
+        ("object-store", ("network-policy",), "component-network-policy-goes-with-chart-local-or-shared"),
+        ("local", ("network-policy-object-store",), "component-network-policy-object-store-goes-with-chart-object"),
+        (
+            "object-store",
+            ("upstream", "network-policy-object-store"),
+            "either-component-upstream-or-component-network-policy-object-store",
+        ),
         ("shared", ("initial-password",), "component-initial-password-goes-with-chart-local"),
         ("s3-csi", ("initial-password",), "component-initial-password-goes-with-chart-local"),
         ("local", ("ingress", "gateway-tls"), "either-component-gateway-tls-or-component-ingress"),
         ("local", ("gateway-tls", "ingress"), "either-component-gateway-tls-or-component-ingress"),
         ("local", ("tls",), "component-ingress-is-listed-before-component-tls"),
         ("local", ("tls", "ingress"), "component-ingress-is-listed-before-component-tls"),
+        ("local", ("upstream", "monitoring"), "either-component-upstream-or-component-monitoring"),
+        ("local", ("monitoring", "upstream"), "either-component-upstream-or-component-monitoring"),
+        ("local", ("backup", "gateway-tls"), "either-component-backup-or-component-gateway-tls"),
+        ("local", ("network-policy", "ldap"), "either-component-ldap-or-component-network-policy"),
+        ("local", ("network-policy", "upstream"), "either-component-upstream-or-component-network-policy"),
+        ("s3-csi", ("network-policy",), "component-network-policy-goes-with-chart-local-or-shared"),
+        ("local", ("network-policy-readers",), "component-network-policy-readers-goes-with-chart-s3-csi"),
+        ("s3-csi", ("upstream", "network-policy-readers"), "either-component-upstream-or-component-network-policy-rea"),
+        ("local", ("monitoring-upstream",), "component-upstream-is-listed-before-component-monitoring-upstream"),
     ],
 )
 @pytest.mark.parametrize("below", [False, True], ids=["one layer", "prefix in a layer below"])
@@ -48,7 +65,7 @@ def test_a_component_without_a_registry_is_an_error(component: str, tmp_path: Pa
 
 @pytest.mark.parametrize("component", sorted(path.name for path in (DIST / "components").iterdir()))
 def test_a_component_for_two_registries_at_once_is_an_error(component: str, tmp_path: Path) -> None:
-    base = "shared" if component == "ha" else "local"
+    base = "shared" if component == "ha" else "object-store" if "object-store" in component else "local"
     layers = [kustomization(tmp_path / name, resources=[DIST / base], namePrefix=f"{name}-") for name in ("a", "b")]
     done = run_kustomize(
         kustomization(tmp_path / "overlay", resources=layers, components=[DIST / "components" / component])

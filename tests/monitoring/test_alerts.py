@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,8 @@ from cdk8s_pypiserver import (
 )
 from cdk8s_pypiserver.monitoring.alerts import rules
 from manifests import by_kind, synthesize
-from programs import installed, needs
+from programs import needs
+from promtool import case, promtool, try_rules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,8 +37,6 @@ DAY = 24 * HOUR
 EXPIRATION = "certmanager_certificate_expiration_timestamp_seconds"
 FAST, SLOW = "critical", "warning"
 Series = dict[str, str]
-Firing = tuple[str, str, str, str]
-"""An alert, its severity, and the namespace and job of the registry that it is about."""
 
 
 def _target(namespace: str, job: str) -> str:
@@ -70,8 +68,14 @@ def _well(namespace: str, job: str) -> Series:
         _up(target, "server"): "1x120",
         f"pypiserver_volume_answers{{{target}}}": "1x120",
         f"pypiserver_volume_problems{{{target}}}": "0x120",
+        f"pypiserver_writes{{{target}}}": "1x120",
         f"pypiserver_volume_free_bytes{{{target}}}": "50x120",
         f"pypiserver_volume_size_bytes{{{target}}}": "100x120",
+        f"pypiserver_store_answers{{{target}}}": "1x120",
+        f"pypiserver_store_lost_files{{{target}}}": "0x120",
+        f"pypiserver_store_fenced{{{target}}}": "0x120",
+        f"pypiserver_directory_up{{{target}}}": "1x120",
+        f"pypiserver_directory_missing_groups{{{target}}}": "0x120",
         f'pypiserver_requests_total{{{pages}, status="2xx"}}': "0+1000x120",
         f'pypiserver_requests_total{{{pages}, status="5xx"}}': "0+10x120",
         f"pypiserver_request_duration_seconds_count{{{pages}}}": "0+1000x120",
@@ -100,6 +104,10 @@ RELABELLED = {
     for name in (CREATED, SUCCEEDED)
 }
 OTHER = _target("tools", "team-b")
+KINDS = ("backup", "drill")
+DUE = {kind: f'pypiserver_{kind}_due_timestamp_seconds{{{TARGET}, part="server"}}' for kind in KINDS}
+DID = {kind: f'pypiserver_{kind}_failed{{{TARGET}, part="server", reason=""}}' for kind in KINDS}
+DID_NOT = {kind: name.replace('reason=""', 'reason="emptier"') for kind, name in DID.items()}
 WILDCARD = _certificate("tools", "wildcard")
 WELL = {
     **_well(*OWN),
@@ -115,6 +123,9 @@ WELL = {
     _succeeded("tools", "weekly"): f"{-6 * DAY}x120",
     f'pypiserver_expected_certificate{{{OTHER}, part="gateway", name="wildcard"}}': "1x120",
     WILDCARD: f"{30 * DAY}x120",
+    # What the registry makes itself.
+    **{DUE[kind]: f"{10 * HOUR}x120" for kind in KINDS},
+    **{DID[kind]: "0x120" for kind in KINDS},
     # What is nobody's, or another's: of other things in the namespace, and of the same names elsewhere.
     'up{namespace="tools", job="node-exporter", pod="node-exporter-1", part="server"}': "0x120",
     _certificate("tools", "shop-tls"): f"{DAY}x120",
@@ -137,20 +148,31 @@ class Fault:
 
 GONE: dict[str, str | None] = {name: values.replace("x120", "x40 stale") for name, values in _well(*OWN).items()}
 GONE |= {EXPECTED: f"{26 * HOUR}x40 stale"}
+GONE |= {name: WELL[name].replace("x120", "x40 stale") for names in (DUE, DID) for name in names.values()}
 FAULTS: dict[tuple[str, str], Fault] = {
     ("PyPIServerAbsent", FAST): Fault(GONE, 45),
     ("PyPIServerTargetDown", SLOW): Fault({_up(TARGET, "gateway"): "0x120"}, 9),
     ("PyPIServerVolumeNotAnswering", FAST): Fault({f"pypiserver_volume_answers{{{TARGET}}}": "0x120"}, 1),
+    ("PyPIServerStoreNotAnswering", FAST): Fault({f"pypiserver_store_answers{{{TARGET}}}": "0x120"}, 4),
+    ("PyPIServerStoreLosesFiles", FAST): Fault({f"pypiserver_store_lost_files{{{TARGET}}}": "3x120"}, 4),
+    ("PyPIServerStoreHasTwoWriters", SLOW): Fault({f"pypiserver_store_fenced{{{TARGET}}}": "1x120"}, 14),
+    ("PyPIServerDirectoryAway", FAST): Fault({f"pypiserver_directory_up{{{TARGET}}}": "0x120"}, 1),
+    ("PyPIServerDirectoryGroupMissing", SLOW): Fault({f"pypiserver_directory_missing_groups{{{TARGET}}}": "1x120"}, 14),
     ("PyPIServerVolumeProblems", SLOW): Fault({f"pypiserver_volume_problems{{{TARGET}}}": "3x120"}, 14),
     ("PyPIServerVolumeNearlyFull", SLOW): Fault({f"pypiserver_volume_free_bytes{{{TARGET}}}": "9x120"}, 14),
     ("PyPIServerErrors", FAST): Fault({ERRORS: "0+200x120"}, 2, ("PyPIServerErrors", SLOW)),
     ("PyPIServerErrors", SLOW): Fault({ERRORS: "0+80x120"}, 2),
     ("PyPIServerSlow", FAST): Fault({IN_TIME: "0+800x120"}, 2, ("PyPIServerSlow", SLOW)),
     ("PyPIServerSlow", SLOW): Fault({IN_TIME: "0+920x120"}, 2),
+    ("PyPIServerWriterAway", FAST): Fault({f"pypiserver_writes{{{TARGET}}}": "0x120"}, 4),
     ("PyPIServerPublishingFails", FAST): Fault({STORED: "5x120", FAILED: "0x20 1x40"}, 24),
     ("PyPIServerCertificateExpires", SLOW): Fault({EXPIRES: f"{13 * DAY}x120"}, 59),
     ("PyPIServerBackupTooOld", SLOW): Fault({SUCCEEDED: f"{-26 * HOUR}x120"}, 5),
     ("PyPIServerBackupAbsent", SLOW): Fault({CREATED: None, SUCCEEDED: None}, 14),
+    ("PyPIServerBackupOverdue", SLOW): Fault({DUE["backup"]: "0x120"}, 5),
+    ("PyPIServerBackupFailed", SLOW): Fault({DID["backup"]: None, DID_NOT["backup"]: "1x120"}, 4),
+    ("PyPIServerRestoreDrillOverdue", SLOW): Fault({DUE["drill"]: "0x120"}, 5),
+    ("PyPIServerRestoreDrillFailed", FAST): Fault({DID["drill"]: None, DID_NOT["drill"]: "1x120"}, 4),
 }
 # Other ways to the same alert.
 MORE_FAULTS: list[tuple[tuple[str, str], Fault]] = [
@@ -204,6 +226,8 @@ FINE: list[dict[str, str | None]] = [
     {ERRORS: "0x100 200 400x18"},
     # Nobody has met an error yet, and nobody has asked for a page.
     {ERRORS: None, DURATIONS: None, IN_TIME: None},
+    # A backup that failed at first.
+    {DID["backup"]: "_x10 0x110", DID_NOT["backup"]: "0x5 1x3 stale"},
     {EXPIRES: "0x120"},
     {EXPIRES: None},
     # The first backup is not due yet.
@@ -213,14 +237,6 @@ FINE: list[dict[str, str | None]] = [
     {f"pypiserver_volume_answers{{{TARGET}}}": "1x40 stale _x2 1x70", _up(TARGET, "server"): "1x40 0x3 1x70"},
 ]
 FURTHER = Alert(name="TeamA", expression="pypiserver_packages > 9000", summary="Many files", description="Tidy up.")
-
-
-def _promtool(*arguments: str | Path) -> str:
-    promtool = installed("promtool")
-    assert promtool
-    done = subprocess.run([promtool, *map(str, arguments)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.fixture
@@ -234,8 +250,8 @@ def rule_files(tmp_path: Path) -> list[str]:
 
 
 def test_promtool_takes_the_rules(rule_files: list[str], tmp_path: Path) -> None:
-    for name, number in zip(rule_files, (25, 26), strict=True):
-        assert f"SUCCESS: {number} rules found" in _promtool("check", "rules", tmp_path / name)
+    for name, number in zip(rule_files, (35, 36), strict=True):
+        assert f"SUCCESS: {number} rules found" in promtool("check", "rules", tmp_path / name)
 
 
 def test_every_alert_has_its_fault() -> None:
@@ -302,59 +318,31 @@ def _ingress(tls: IngressTLSSpec | None) -> dict[str, Any]:
     return {"ingress": RegistryIngressSpec(host=HOST, tls=tls)}
 
 
-def _case(series: Mapping[str, str | None], checks: list[tuple[int, set[Firing]]]) -> dict[str, Any]:
-    """Return a case in which at these minutes just these alerts fire."""
-    return {
-        "interval": "1m",
-        "input_series": [{"series": name, "values": values} for name, values in series.items() if values],
-        "promql_expr_test": [
-            {
-                "expr": 'count by (alertname, severity, namespace, job) (ALERTS{alertstate="firing"})',
-                "eval_time": f"{minute}m",
-                "exp_samples": [{"labels": _labels(*alert), "value": 1} for alert in sorted(firing)],
-            }
-            for minute, firing in checks
-        ],
-    }
-
-
-def _labels(alert: str, severity: str, namespace: str, job: str) -> str:
-    whose = f', namespace="{namespace}", job="{job}"' if job else ""
-    return f'{{alertname="{alert}", severity="{severity}"{whose}}}'
-
-
 def _of(fault: Fault, alert: tuple[str, str]) -> dict[str, Any]:
     late = 30 if fault.quiet < 30 else fault.quiet + 5
     firing = {(*each, *fault.whose) for each in (alert, fault.also) if each}
-    return _case({**WELL, **fault.changes}, [(fault.quiet, set()), (late, firing)])
+    return case({**WELL, **fault.changes}, [(fault.quiet, set()), (late, firing)])
 
 
 def test_each_alert_fires_for_the_registry_that_has_the_fault(rule_files: list[str], tmp_path: Path) -> None:
-    cases = [_case({**WELL, **changes}, [(minute, set()) for minute in (5, 30, 60, 120)]) for changes in FINE]
+    cases = [case({**WELL, **changes}, [(minute, set()) for minute in (5, 30, 60, 120)]) for changes in FINE]
     cases += [_of(fault, alert) for alert, fault in [*FAULTS.items(), *MORE_FAULTS]]
     # Nobody is scraped: neither there nor anywhere.
     nobody = {name: values for name, values in WELL.items() if "pypiserver" not in name}
     never = ("PyPIServerNeverScraped", SLOW, "", "")
-    cases.append(_case(nobody, [(14, set()), (20, {never})]))
-    _try(rule_files[:1], tmp_path, cases)
+    cases.append(case(nobody, [(14, set()), (20, {never})]))
+    try_rules(rule_files[:1], tmp_path, cases)
 
 
 def test_rules_that_two_registries_bring_are_as_one(rule_files: list[str], tmp_path: Path) -> None:
     """The second ones make the same series and alerts, and not one more."""
     chosen = [("PyPIServerAbsent", FAST), ("PyPIServerErrors", FAST), ("PyPIServerBackupTooOld", SLOW)]
-    _try(rule_files, tmp_path, [_of(FAULTS[alert], alert) for alert in chosen])
+    try_rules(rule_files, tmp_path, [_of(FAULTS[alert], alert) for alert in chosen])
 
 
 def test_a_registry_that_is_gone_is_missed_for_a_day(rule_files: list[str], tmp_path: Path) -> None:
     series = {name: "1x160" for name in WELL if name.startswith(("up", "pypiserver_volume_answers"))}
     series |= {name: "1x4 stale" for name in series if name in GONE}
     gone = {("PyPIServerAbsent", FAST, *OWN)}
-    case = _case(series, [(40, set()), (70, gone), (24 * 60 + 30, gone), (24 * 60 + 60, set())])
-    _try(rule_files[:1], tmp_path, [{**case, "interval": "10m"}], evaluation_interval="10m")
-
-
-def _try(rule_files: list[str], folder: Path, cases: list[dict[str, Any]], *, evaluation_interval: str = "1m") -> None:
-    tests = folder / "tests.yaml"
-    content = {"rule_files": rule_files, "evaluation_interval": evaluation_interval, "tests": cases}
-    tests.write_text(yaml.safe_dump(content))
-    _promtool("test", "rules", tests)
+    gone_for_long = case(series, [(40, set()), (70, gone), (24 * 60 + 30, gone), (24 * 60 + 60, set())])
+    try_rules(rule_files[:1], tmp_path, [{**gone_for_long, "interval": "10m"}], evaluation_interval="10m")

@@ -15,6 +15,7 @@ from gateway_programs import Setup
 from monitored import Monitored, counts, monitored
 from programs import PATIENCE, needs, upload, wait_for
 from promql import names_and_labels
+from server.pod.upkeep import DIRECTORY, Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,8 @@ WHEEL = "demo-1.0-py3-none-any.whl"
 
 # What Prometheus or the relabelling of the monitors adds to each sample.
 OF_THE_TARGET = {"namespace", "job", "pod", "part", "app"}
+RUN = {"succeeded": 1.0, "ran": 1.0, "seconds": 1.0, "packages": 1, "files": 1, "bytes": 1, "pages": 1, "reason": ""}
+"""What a Job writes down."""
 RESULTS = ("stored", "conflict", "unauthorized", "refused", "failed")
 
 
@@ -132,6 +135,18 @@ def test_every_request_is_counted_once(registry: Monitored) -> None:
     assert sum(counts(samples, "pypiserver_server_duration_seconds_count", "route").values()) == asked
 
 
+def test_routes_are_told_below_a_path_too(tmp_path: Path) -> None:
+    setup = Setup(metrics=True, spec=GatewaySpec(path_prefix="/team-a/pypi"))
+    with monitored(tmp_path, setup) as below:
+        paths = ("/simple/", "/simple/demo/", f"/packages/{WHEEL}", "/demo/json", "/")
+        for path in paths:
+            below.gateway.get(f"/team-a/pypi{path}")
+        below.gateway.request("POST", "/team-a/pypi/")
+        below.wait_until_counted(len(paths) + 1)
+        routes = {route for route, *_ in below.requests()}
+    assert routes == {"index", "project", "package", "metadata", "other", "publish"}
+
+
 def test_the_server_tells_about_its_files(registry: Monitored) -> None:
     for name in (WHEEL, "demo-2.0-py3-none-any.whl", "other-1.0.tar.gz"):
         assert upload(registry.gateway.url, name, b"12345", PUBLISHER).ok
@@ -146,6 +161,7 @@ def test_the_server_tells_about_its_files(registry: Monitored) -> None:
         "pypiserver_projects": 2,
         "pypiserver_stored_bytes": 15,
         "pypiserver_volume_answers": 1,
+        "pypiserver_writes": 1,
         "pypiserver_volume_problems": 0,
     }
 
@@ -285,10 +301,10 @@ def test_rules_and_dashboard_use_what_is_there(tmp_path: Path) -> None:
     expected.watch_certificate("wildcard")
     expected.watch_backup("backup", max_age_seconds=93_600)
     with monitored(tmp_path, SETUP, expected) as registry:
-        _rules_and_dashboard_use_what_is_there(registry)
+        _rules_and_dashboard_use_what_is_there(registry, tmp_path)
 
 
-def _rules_and_dashboard_use_what_is_there(registry: Monitored) -> None:
+def _rules_and_dashboard_use_what_is_there(registry: Monitored, tmp_path: Path) -> None:
     _visit(registry)
     registry.wait_until_counted(20)
     assert _expectations(registry)
@@ -302,6 +318,20 @@ def _rules_and_dashboard_use_what_is_there(registry: Monitored) -> None:
     there["certmanager_certificate_expiration_timestamp_seconds"] = {"name", "exported_namespace", *OF_THE_TARGET}
     for name in ("kube_cronjob_created", "kube_cronjob_status_last_successful_time"):
         there[name] = {"cronjob", "exported_namespace", *OF_THE_TARGET}
+    # Of a store, which this registry has not (tests/store/test_survey.py).
+    for name in ("answers", "fenced", "lost_files"):
+        there[f"pypiserver_store_{name}"] = OF_THE_TARGET
+    # Of a directory of users (tests/e2e/test_ldap.py).
+    for name in ("up", "missing_groups"):
+        there[f"pypiserver_directory_{name}"] = OF_THE_TARGET
+    # Of backups and drills, which it has not either.
+    upkeep = Upkeep(tmp_path / "upkept", dict.fromkeys(("backup", "drill"), 1.0))
+    (tmp_path / "upkept").mkdir()
+    upkeep.prepare()
+    for kind in ("backup", "drill"):
+        (tmp_path / "upkept" / DIRECTORY / f"{kind}.json").write_text(json.dumps(RUN))
+    upkeep.look()
+    there |= {gauge.name: {"reason", *OF_THE_TARGET} for gauge in upkeep.gauges()}
     groups = rules(MonitoringSocket())
     expressions = []
     for rule in (rule for group in groups for rule in group["rules"]):

@@ -12,6 +12,7 @@ from server.index.watch import Watch
 from server.pod import application
 from server.pod.settings import Settings
 from server.volume.health import Volume
+from server.volume.notice import Notice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,6 +38,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Volume, "start", lambda _: None)
     monkeypatch.setattr(Watch, "start", lambda _: None)
     monkeypatch.setattr(Findings, "start", lambda _: None)
+    monkeypatch.setattr(Notice, "start", lambda _: None)
     # Without a handler of its own, or the application would add one to the process's logger.
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
 

@@ -23,8 +23,8 @@ class AuthSpec(Spec):
     """Whether listing and downloading need no password. Publishing always does."""
     initial_password: bool = False
     """Whether a first start without the Secret makes a random password for the user `publisher`, kept on the package
-    volume and read with kubectl exec. Without this and without the Secret the server says what is missing and does not
-    serve."""
+    volume and read with kubectl exec. Without this, without the Secret and without `ldap` the server says what is
+    missing and does not serve."""
 
 
 class Credentials:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cdk8s_pypiserver.base.peers import DNS_PORT, NAME_SERVERS
+
 Peer = Mapping[str, Any]
 """A NetworkPolicyPeer: `podSelector`, `namespaceSelector`, `ipBlock`."""
 
@@ -26,6 +28,7 @@ class Network:
         """Begin with no way at all."""
         self.incoming: list[Way] = []
         self.outgoing: list[Way] = []
+        self.isolated: dict[str, list[Way]] = {}
 
     def allow_from(self, peers: Sequence[Peer], *, ports: Sequence[int | str]) -> None:
         """Let these peers reach these ports of the pods."""
@@ -34,3 +37,17 @@ class Network:
     def allow_to(self, peers: Sequence[Peer], *, ports: Sequence[int | str], protocol: str = "TCP") -> None:
         """Let the pods reach these peers on these ports."""
         self.outgoing.append(Way(peers, ports, protocol))
+
+    def isolate(self, component: str, ways: Sequence[Way]) -> None:
+        """Let pods that bear this label `app.kubernetes.io/component`, those of a Job, reach these and nobody else.
+
+        Nobody reaches them. It counts if it is said before the network policy is made.
+        """
+        self.isolated[component] = [*ways]
+
+    def allow_names(self) -> None:
+        """Let the pods look names up; said twice it is one way."""
+        for protocol in ("UDP", "TCP"):
+            way = Way(NAME_SERVERS, [DNS_PORT], protocol)
+            if way not in self.outgoing:
+                self.outgoing.append(way)

@@ -1,12 +1,11 @@
 """The network policy: nobody reaches the pods and they reach nobody, but by the ways that the concerns named."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-import cdk8s
-
 from cdk8s_pypiserver.base.fields import Peer
-from cdk8s_pypiserver.base.identity import APPLICATION
+from cdk8s_pypiserver.base.identity import APPLICATION, READER, WRITER, Identity
 from cdk8s_pypiserver.base.model import Spec
 from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
 from cdk8s_pypiserver.pod.gateway import HTTPS_PORT_NAME, PORT_NAME
@@ -30,7 +29,12 @@ class NetworkPolicySpec(Spec):
 
 
 class NetworkPolicy(KubernetesObject):
-    """The NetworkPolicy of the pods; it counts where the cluster's network plugin enforces it."""
+    """The NetworkPolicy of the pods; it counts where the cluster's network plugin enforces it.
+
+    Attributes:
+        spec: The spec.
+        of_jobs: The NetworkPolicies of the pods of Jobs, by their component.
+    """
 
     def __init__(self, sockets: "Sockets", id_: str, *, spec: NetworkPolicySpec) -> None:
         """Make the policy."""
@@ -45,23 +49,51 @@ class NetworkPolicy(KubernetesObject):
         )
         self.spec = spec
         self._sockets = sockets
-        # Kustomize says nothing of a policy that selects nobody; of a patch for a Deployment that is not there it does.
-        cdk8s.ApiObject.of(sockets).metadata.add_annotation(f"{APPLICATION}/network-policy", "yes")
+        self.of_jobs = {
+            component: KubernetesObject(
+                self,
+                component,
+                api_version="networking.k8s.io/v1",
+                kind="NetworkPolicy",
+                identity=identity,
+                suffix=component,
+                content=partial(_isolation, identity.selector_of(component), ways),
+            )
+            for component, ways in sockets.network.isolated.items()
+        }
+        sockets.marks[f"{APPLICATION}/network-policy"] = "yes"
 
     def _content(self) -> Manifest:
         sockets = self._sockets
         others = (name for name, port in sockets.gateway.ports.items() if port.service_port is not None)
-        # A way to a port that nothing listens at does no harm: so the policy is the same with HTTPS at the pod or not.
+        # A way to a port that nothing listens at does no harm, nor one of pods that are not there: so the policy is the
+        # same with HTTPS at the pod or not, and with readers or without.
         served = list(dict.fromkeys([PORT_NAME, HTTPS_PORT_NAME, *others]))
-        incoming = [*sockets.network.incoming, Way(self.spec.clients, served)]
+        readers, writer = _pods_of(sockets.identity, READER), _pods_of(sockets.identity, WRITER)
+        incoming = [*sockets.network.incoming, Way(readers, served), Way(self.spec.clients, served)]
+        outgoing = [*sockets.network.outgoing, Way(writer, served)]
         return {
             "spec": {
                 "podSelector": {"matchLabels": sockets.identity.selector},
                 "policyTypes": ["Ingress", "Egress"],
                 "ingress": _rules(incoming, "from"),
-                "egress": _rules(sockets.network.outgoing, "to"),
+                "egress": _rules(outgoing, "to"),
             }
         }
+
+
+def _isolation(selector: Mapping[str, str], ways: Sequence[Way]) -> Manifest:
+    return {
+        "spec": {
+            "podSelector": {"matchLabels": selector},
+            "policyTypes": ["Ingress", "Egress"],
+            "egress": _rules(ways, "to"),
+        }
+    }
+
+
+def _pods_of(identity: Identity, role: str) -> list[Peer]:
+    return [{"podSelector": {"matchLabels": identity.in_role(role)}}]
 
 
 def _rules(ways: Iterable[Way], side: Literal["from", "to"]) -> list[Manifest]:

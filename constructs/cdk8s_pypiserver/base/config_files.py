@@ -11,7 +11,8 @@ from constructs import Construct
 from .identity import Identity
 from .objects import KubernetesObject, Manifest
 
-_RUNTIME = Path(__file__).resolve().parent.parent / "runtime"
+_PACKAGE = Path(__file__).resolve().parent.parent
+_RUNTIME = _PACKAGE / "runtime"
 _SHIPPED = (".py", ".conf", ".mtail", ".sh")
 
 
@@ -23,10 +24,25 @@ def runtime_files(folder: str) -> Mapping[str, str]:
 
 
 @cache
+def command_files() -> Mapping[str, str]:
+    """Return the files of `python -m cdk8s_pypiserver`, and what its libraries are, by their path in the package."""
+    commands = (path for path in (_PACKAGE / "moving").iterdir() if path.suffix in {".py", ".txt"})
+    paths = [_PACKAGE / "__init__.py", _PACKAGE / "__main__.py", *sorted(commands)]
+    return {str(path.relative_to(_PACKAGE)): path.read_text("utf-8") for path in paths}
+
+
+@cache
 def runtime_folders(folder: str) -> tuple[str, ...]:
     """Return the names of the folders in a folder of runtime/."""
     found = (path.name for path in (_RUNTIME / folder).iterdir() if path.is_dir())
     return tuple(sorted(name for name in found if not name.startswith("_")))
+
+
+# Of the same files in many registries, and time and again until they are written.
+@cache
+def _digest(files: tuple[tuple[str, str], ...]) -> str:
+    text = "\0".join(part for file in files for part in file)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 class ConfigFiles(KubernetesObject):
@@ -50,8 +66,7 @@ class ConfigFiles(KubernetesObject):
     @property
     def object_name(self) -> str:
         """The name with the hash of the files that are there now."""
-        text = "\0".join(part for file in sorted(self.files.items()) for part in file)
-        return f"{self.base_name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+        return f"{self.base_name}-{_digest(tuple(sorted(self.files.items())))}"
 
     def volume(self, name: str) -> Manifest:
         """Return a volume of the files."""

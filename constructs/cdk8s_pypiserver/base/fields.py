@@ -26,10 +26,14 @@ _MOST_CORES = 1000
 _LARGEST_ANNOTATIONS = 256 << 10
 """Keys and values of all annotations of an object (apimachinery, TotalAnnotationSizeLimitB)."""
 
+_OWN_PATHS = {"RPC2", "health", "packages", "ready", "simple", "upstream"}
+"""What a registry has itself at its root."""
+
 _LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _PART = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_PART}(?:\.{_PART})*"
 _QUALIFIED = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_SEGMENT = r"[A-Za-z0-9_][A-Za-z0-9_-]*"
 _ADDRESS = r"[0-9A-Fa-f]*[.:][0-9A-Fa-f.:]*"
 # https://github.com/distribution/reference/blob/main/regexp.go
 _REGISTRY = r"[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?)*(?::[0-9]{1,5})?"
@@ -167,6 +171,11 @@ def _punycode(value: str) -> str:
         return "write it as xn--…"
 
 
+def _own_path(value: str) -> str | None:
+    first = f"{value}/".split("/")[1]
+    return f"must not begin with /{first}, which the registry itself has" if first in _OWN_PATHS else None
+
+
 def _no_network(value: str) -> str | None:
     if not re.fullmatch(rf"{_ADDRESS}(?:/[0-9]{{1,3}})?", value):
         return None
@@ -264,6 +273,17 @@ Address = Annotated[
     ),
 ]
 """An address of IPv4 or IPv6, or a network as CIDR."""
+
+PathPrefix = Annotated[
+    str,
+    Form(
+        rf"/|(?:/{_SEGMENT})+",
+        "must be / or a path such as /pypi or /team-a/pypi: letters, digits, - and _, no / at the end",
+        200,
+        _own_path,
+    ),
+]
+"""A path below which a registry is reached: nothing in it can be spelt in two ways."""
 
 Argument = Annotated[
     str, Form(r"[^\x00-\x20](?:[^\x00-\x1f]*[^\x00-\x20])?", "must be one argument of a program", 1000)

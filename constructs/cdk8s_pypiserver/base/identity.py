@@ -7,6 +7,14 @@ from .fields import check_annotation, check_label
 APPLICATION = "pypiserver"
 """The value of app.kubernetes.io/name."""
 
+INSTANCE = "app.kubernetes.io/instance"
+"""The label that has the name of the registry."""
+
+ROLE = "pypiserver/role"
+"""The label that tells the pods of a writer from those of its readers; elsewhere there is none."""
+READER, WRITER = "reader", "writer"
+"""Its values, and of ROLE in the environment of the server."""
+
 SERVER_COMPONENT = "server"
 """The value of app.kubernetes.io/component on every workload that serves the index."""
 
@@ -22,11 +30,13 @@ class Identity:
 
     Attributes:
         name: Name of the registry; every object is called so, or `<name>-<suffix>`.
+        has_readers: Whether clients reach pods that only read, and those a writer.
     """
 
     def __init__(self, name: str) -> None:
         """Begin with the standard labels and no annotation."""
         self.name = name
+        self.has_readers = False
         self._labels: dict[str, str] = {}
         self._annotations: dict[str, str] = {}
         self._objects: list[cdk8s.ApiObject] = []
@@ -34,11 +44,16 @@ class Identity:
     @property
     def selector(self) -> dict[str, str]:
         """The labels that select the pods: never a version, since a Deployment's selector cannot change."""
-        return {
-            "app.kubernetes.io/name": APPLICATION,
-            "app.kubernetes.io/instance": self.name,
-            "app.kubernetes.io/component": SERVER_COMPONENT,
-        }
+        return self.selector_of(SERVER_COMPONENT)
+
+    @property
+    def served(self) -> dict[str, str]:
+        """The labels that select the pods which clients reach: all of them, or the readers."""
+        return self.in_role(READER) if self.has_readers else self.selector
+
+    def in_role(self, role: str) -> dict[str, str]:
+        """Return the labels that select the pods of a role."""
+        return {**self.selector, ROLE: role}
 
     @property
     def labels(self) -> dict[str, str]:
@@ -49,6 +64,14 @@ class Identity:
     def annotations(self) -> dict[str, str]:
         """The annotations that every object and the pods bear."""
         return dict(self._annotations)
+
+    def selector_of(self, component: str) -> dict[str, str]:
+        """Return the labels that select the pods of a component, such as those of a CronJob."""
+        return {
+            "app.kubernetes.io/name": APPLICATION,
+            INSTANCE: self.name,
+            "app.kubernetes.io/component": component,
+        }
 
     def name_of(self, suffix: str = "") -> str:
         """Return the name of the object with this suffix, e.g. `pypiserver-gateway`."""

@@ -10,3 +10,9 @@ GATEWAY: Final = "docker.io/nginxinc/nginx-unprivileged:1.30-alpine"
 
 METRICS: Final = "ghcr.io/jaqx0r/mtail:v3.4.4"
 """mtail, which counts what the gateway's lines say; nothing but the program is in it (Dockerfile of mtail v3.4.4)."""
+
+STORE: Final = "docker.io/rclone/rclone:1.76.0"
+"""rclone and the shell of busybox (Dockerfile of rclone v1.76.0)."""
+
+LDAP: Final = "docker.io/library/httpd:2.4"
+"""Apache httpd with all its modules, on Debian (Dockerfile of httpd 2.4)."""

@@ -1,11 +1,11 @@
 """Objects whose content is decided when they are written, so that a registry stays open until synth."""
 
-import json
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import cdk8s
-from constructs import Construct
+from constructs import Construct, IConstruct
 
 from .identity import Identity
 
@@ -45,18 +45,31 @@ class KubernetesObject(cdk8s.ApiObject):
             suffix: What follows the registry's name.
             cluster_name: Name of an object that is the whole cluster's, and so in no namespace.
             labels: Labels of this object besides those of every object.
-            annotations: Annotations of this object besides those of every object.
+            annotations: Annotations of this object besides those of every object; those that are added to the mapping
+                until synth count too.
         """
-        metadata = cdk8s.ApiObjectMetadata(
-            name=cluster_name or identity.name_of(suffix),
-            labels={**(labels or {}), **identity.labels},
-            annotations={**(annotations or {}), **identity.annotations} or None,
-        )
+        self._metadata: Manifest = {
+            "name": cluster_name or identity.name_of(suffix),
+            "labels": {**(labels or {}), **identity.labels},
+            "annotations": {**(annotations or {}), **identity.annotations} or None,
+        }
+        self._metadata_is_known = True
+        metadata = cdk8s.ApiObjectMetadata(**self._metadata)
         super().__init__(scope, id_, api_version=api_version, kind=kind, metadata=metadata)
+        self._scope = scope
+        self._type = {"apiVersion": api_version, "kind": kind}
         self._content = content
+        self._annotations = {} if annotations is None else annotations
         self._cluster_wide = cluster_name is not None
         self._json_patches: list[cdk8s.JsonPatch] = []
         identity.follow(self)
+
+    @property
+    def metadata(self) -> cdk8s.ApiObjectMetadataDefinition:
+        """The metadata as cdk8s has it, to be changed until synth."""
+        # Code in Node.js comes by here too. What nobody has asked for nobody has changed, and need not be read back.
+        self._metadata_is_known = False
+        return super().metadata
 
     def add_json_patch(self, *ops: cdk8s.JsonPatch) -> None:
         """Change the object by these operations when it is written, after everything else."""
@@ -65,11 +78,43 @@ class KubernetesObject(cdk8s.ApiObject):
 
     def to_json(self) -> Any:  # noqa: ANN401 - as in cdk8s
         """Return the object; cdk8s calls this at synth."""
-        manifest = sanitized({**super().to_json(), **self._content()})
+        metadata = self._own_metadata() if self._metadata_is_known else super().to_json()["metadata"]
+        metadata["annotations"] = {**self._annotations, **(metadata.get("annotations") or {})} or None
         if self._cluster_wide:
             # cdk8s gives the chart's namespace to every object.
-            manifest["metadata"].pop("namespace", None)
+            metadata["namespace"] = None
+        manifest = sanitized({**self._type, "metadata": metadata, **self._content()})
         return cdk8s.JsonPatch.apply(manifest, *self._json_patches) if self._json_patches else manifest
+
+    def _own_metadata(self) -> Manifest:
+        """Return what cdk8s made of the metadata when the object was made."""
+        chart = _chart_of(self._scope)
+        labels = {**chart.labels, **self._metadata["labels"]}
+        return {**self._metadata, "namespace": chart.namespace, "labels": labels}
+
+
+class _Chart(NamedTuple):
+    """What a chart gives to its objects."""
+
+    namespace: str | None
+    labels: Mapping[str, str]
+
+
+_CHARTS: WeakKeyDictionary[IConstruct, _Chart] = WeakKeyDictionary()
+
+
+def know_chart(chart: cdk8s.Chart, constructs: Iterable[IConstruct]) -> None:
+    """Take note of the chart that constructs are in, which Node.js would be asked for each of them else."""
+    if chart not in _CHARTS:
+        _CHARTS[chart] = _Chart(chart.namespace, chart.labels)
+    _CHARTS.update(dict.fromkeys(constructs, _CHARTS[chart]))
+
+
+def _chart_of(scope: IConstruct) -> _Chart:
+    """Return what the chart of a construct gives to its objects, which never changes."""
+    if scope not in _CHARTS:
+        know_chart(cdk8s.Chart.of(scope), [scope])
+    return _CHARTS[scope]
 
 
 def sanitized(value: Mapping[str, Any]) -> Manifest:
@@ -78,12 +123,14 @@ def sanitized(value: Mapping[str, Any]) -> Manifest:
     Raises:
         TypeError: something in it is not JSON.
     """
-    return cast("Manifest", json.loads(json.dumps(_without_none(value), sort_keys=True)))
+    return {key: _sanitized(item) for key, item in sorted(value.items()) if item is not None}
 
 
-def _without_none(value: object) -> object:
+def _sanitized(value: object) -> object:
+    if value is None or isinstance(value, (str, int, float)):
+        return value
     if isinstance(value, Mapping):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
+        return sanitized(value)
     if isinstance(value, (list, tuple)):
-        return [_without_none(item) for item in value]
-    return value
+        return [_sanitized(item) for item in value]
+    raise TypeError(f"{value!r} is not JSON")

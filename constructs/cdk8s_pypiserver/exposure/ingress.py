@@ -42,7 +42,7 @@ class RegistryIngressSpec(Spec):
     """The Ingress; annotations for ingress-nginx and Traefik are always there, other controllers pass over them."""
 
     host: Host
-    """Name under which clients reach the registry; a registry wants a host of its own."""
+    """Name under which clients reach the registry; a registry wants a host of its own, or `gateway.path_prefix`."""
     further_hosts: Sequence[Host] = ()
     """Other names of the same registry; `registry.index_url` has the first."""
     class_name: Name | None = None
@@ -91,6 +91,7 @@ class Ingress(Construct):
         super().__init__(sockets, id_)
         self.spec = spec
         self._service = sockets.identity.name
+        self._path = sockets.gateway.spec.path_prefix
         tls = spec.tls
         self._secret = secret_name(tls.secret, sockets.identity) if tls else None
         self.certificate: Construct | None = None
@@ -115,7 +116,7 @@ class Ingress(Construct):
 
     def _content(self) -> Manifest:
         backend = {"service": {"name": self._service, "port": {"name": PORT_NAME}}}
-        path = {"path": "/", "pathType": "Prefix", "backend": backend}
+        path = {"path": self._path, "pathType": "Prefix", "backend": backend}
         hosts = self.spec.hosts
         return {
             "spec": {

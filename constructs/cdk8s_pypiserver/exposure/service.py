@@ -81,7 +81,7 @@ class Service(KubernetesObject):
             "internalTrafficPolicy": spec.internal_traffic_policy,
             "ipFamilyPolicy": spec.ip_family_policy,
             "ipFamilies": list(spec.ip_families) or None,
-            "selector": self._sockets.identity.selector,
+            "selector": self._sockets.identity.served,
             "ports": [
                 {
                     "name": name,

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import cdk8s
 from .documents import added_objects, chart_documents, component_documents, in_folder
 from .folder import Folder, Texts
 from .names import Names
+from .patches import Manifest
 from .rendering import Rendering
 
 COMPONENTS = "components"
@@ -20,7 +21,7 @@ SHOW_DIFFERENCE = "SHOW_DIFFERENCE"
 
 @dataclass(frozen=True)
 class _Component:
-    without: cdk8s.Chart | None
+    without: cdk8s.Chart | Rendering | None
     having: cdk8s.Chart
     charts: Sequence[cdk8s.Chart] | None
     never_with: Sequence[str]
@@ -49,7 +50,7 @@ class KustomizeApp(cdk8s.App):
         self,
         concern: str,
         *,
-        without: cdk8s.Chart | None,
+        without: cdk8s.Chart | Rendering | None,
         having: cdk8s.Chart,
         charts: Sequence[cdk8s.Chart] | None = None,
         never_with: Sequence[str] = (),
@@ -60,7 +61,8 @@ class KustomizeApp(cdk8s.App):
 
         Args:
             concern: Name of the component's folder.
-            without: Chart without the concern; None where the concern is made of objects of its own.
+            without: Chart without the concern, or what `having` was before the concern joined it; None where the
+                concern is made of objects of its own.
             having: Chart with the concern; usually of another app, so that it is not written itself.
             charts: The charts of this app that it goes with; with others Kustomize ends with an error that says so.
                 Any of them by default.
@@ -94,56 +96,70 @@ class KustomizeApp(cdk8s.App):
 
     def _texts(self) -> Texts:
         charts = {chart: chart.node.id for chart in self.charts}
-        if not charts:
-            # Constructs outside of charts are validated too; otherwise every chart's rendering does it.
-            self.synth_yaml()
         if twins := [name for name, count in Counter(charts.values()).items() if count > 1]:
             paths = sorted(chart.node.path for chart, name in charts.items() if name in twins)
             raise ValueError(f"the charts {', '.join(paths)} would share a folder: give each an id of its own")
-        # Once each: every call makes Node render the whole chart.
-        pairs = (chart for each in self._components.values() for chart in (each.without, each.having) if chart)
-        rendered = {chart: Rendering(chart) for chart in dict.fromkeys([*charts, *pairs])}
+        pairs = (part for each in self._components.values() for part in (each.without, each.having))
+        wanted = dict.fromkeys([*charts, *(part for part in pairs if isinstance(part, cdk8s.Chart))])
+        for app in self._apps(wanted):
+            _validate(app)
+        rendered = {chart: Rendering(chart) for chart in wanted}
+        before = {
+            concern: rendered[each.without] if isinstance(each.without, cdk8s.Chart) else each.without
+            for concern, each in self._components.items()
+        }
         # A patch may refer to a name too, so all of a component's objects are looked at.
         having = [manifest for each in self._components.values() for manifest in rendered[each.having].manifests]
         added = [
             manifest
-            for each in self._components.values()
-            for manifest in added_objects(rendered[each.without] if each.without else None, rendered[each.having])
+            for concern, each in self._components.items()
+            for manifest in added_objects(before[concern], rendered[each.having])
         ]
         texts: Texts = {}
         for chart, name in charts.items():
             rendering = rendered[chart]
             names = Names(rendering.manifests, having, added)
-            documents = chart_documents(name, rendering, names=names, rules=self._rules_of(chart))
+            documents = chart_documents(name, rendering, names=names, rules=self._rules_of(chart, charts))
             _add(texts, in_folder(name, documents))
-        asked, offered = self._rules()
+        asked, offered = self._rules(charts)
         for concern, each in self._components.items():
             documents = component_documents(
                 concern,
-                rendered[each.without] if each.without else None,
+                before[concern],
                 rendered[each.having],
                 asked=asked[concern],
                 offered=offered[concern],
+                writers=_writers(rendered[chart] for chart in (charts if each.charts is None else each.charts)),
             )
             _add(texts, in_folder(f"{COMPONENTS}/{concern}", documents))
         return texts
 
-    def _rules_of(self, chart: cdk8s.Chart) -> list[str]:
+    def _apps(self, charts: Iterable[cdk8s.Chart]) -> Iterator[cdk8s.App]:
+        """Yield this app, and those that the other charts are in."""
+        yield self
+        known = set(self.charts)
+        for chart in charts:
+            if chart not in known:
+                app = cdk8s.App.of(chart)
+                known.update(app.charts)
+                yield app
+
+    def _rules_of(self, chart: cdk8s.Chart, names: Mapping[cdk8s.Chart, str]) -> list[str]:
         return [
-            _goes_with(concern, each.charts)
+            _goes_with(concern, [names[chart] for chart in each.charts])
             for concern, each in self._components.items()
             if each.charts is not None and chart in each.charts
         ]
 
-    def _rules(self) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    def _rules(self, names: Mapping[cdk8s.Chart, str]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
         """Return the rules that each component asks for, and those that it brings."""
         asked: defaultdict[str, list[str]] = defaultdict(list)
         offered: defaultdict[str, list[str]] = defaultdict(list)
         made_by = {each.having: concern for concern, each in self._components.items()}
         for concern, each in self._components.items():
             if each.charts is not None:
-                asked[concern].append(_goes_with(concern, each.charts))
-            if each.without is not None and (first := made_by.get(each.without)):
+                asked[concern].append(_goes_with(concern, [names[chart] for chart in each.charts]))
+            if isinstance(each.without, cdk8s.Chart) and (first := made_by.get(each.without)):
                 rule = f"component-{first}-is-listed-before-component-{concern}"
                 asked[concern].append(rule)
                 offered[first].append(rule)
@@ -166,11 +182,26 @@ class KustomizeApp(cdk8s.App):
                 print(*change.lines(), sep="", end="")
 
 
+def _validate(app: cdk8s.App) -> None:
+    """Have all constructs of an app validated, which cdk8s does whenever it renders any of its charts."""
+    chart = cdk8s.Chart(app, "nothing")
+    try:
+        chart.to_json()
+    finally:
+        app.node.try_remove_child(chart.node.id)
+
+
 def _add(texts: Texts, more: Texts) -> None:
     if both := sorted(texts.keys() & more.keys()):
         raise ValueError(f"a chart and a component would both write {', '.join(both)}: rename one of them")
     texts |= more
 
 
-def _goes_with(concern: str, charts: Sequence[cdk8s.Chart]) -> str:
-    return f"component-{concern}-goes-with-chart-{'-or-'.join(chart.node.id for chart in charts)}"
+def _writers(charts: Iterable[Rendering]) -> list[Manifest]:
+    """Return the StatefulSets of charts, one of each name."""
+    found = (each for chart in charts for each in chart.manifests if each["kind"] == "StatefulSet")
+    return list({each["metadata"]["name"]: each for each in found}.values())
+
+
+def _goes_with(concern: str, charts: Iterable[str]) -> str:
+    return f"component-{concern}-goes-with-chart-{'-or-'.join(charts)}"

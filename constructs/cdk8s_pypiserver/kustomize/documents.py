@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from .folder import Texts
-from .names import Names, stand_in
+from .names import INSTANCE, Names, stand_in
 from .patches import Manifest, patch_between
 from .rendering import Rendering
 from .yaml_text import to_yaml
@@ -64,15 +64,18 @@ def chart_documents(name: str, rendering: Rendering, *, names: Names, rules: Ite
     return dict(sorted(documents.items())) | more | _contents(rendering.files) | {KUSTOMIZATION: kustomization}
 
 
-def component_documents(
+def component_documents(  # noqa: PLR0913
     concern: str,
     without: Rendering | None,
     having: Rendering,
     *,
     asked: Iterable[str] = (),
     offered: Iterable[str] = (),
+    writers: Sequence[Manifest] = (),
 ) -> Documents:
     """Return the files of a component's folder.
+
+    What changes in the pods of a Deployment changes in those of the writer beside it too, where a chart has one.
 
     Args:
         concern: Name of the component.
@@ -80,6 +83,7 @@ def component_documents(
         having: The same with it.
         asked: Rules that must be there already.
         offered: Rules that are there from now on, and must not be before.
+        writers: The StatefulSets of the charts that it goes with.
 
     Raises:
         ValueError: it would take an object, a file or an item of a list away.
@@ -90,6 +94,7 @@ def component_documents(
         raise ValueError(f"component {concern} must not take objects away (took {sorted(gone)})")
     resources: Documents = {}
     patches: Documents = {f"patch.{_file_name(RULE, rule)}": stand_in(RULE, rule) for rule in sorted(asked)}
+    targets: dict[str, Manifest] = {}
     for manifest in having.manifests:
         kind, name = _identity(manifest)
         file, earlier = _file_name(kind, name), before.get((kind, name))
@@ -99,10 +104,23 @@ def component_documents(
             body = {"apiVersion": manifest["apiVersion"], "kind": kind, "metadata": {"name": name}}
             body["metadata"].update(patch.pop("metadata", {}))
             patches[f"patch.{file}"] = {**body, **patch}
+            if template := patch.get("spec", {}).get("template") if kind == "Deployment" else None:
+                for writer in writers:
+                    if _registry(writer) == _registry(manifest):
+                        file = f"patch.{_file_name(*_identity(writer))}"
+                        patches[file] = {
+                            **{field: writer[field] for field in ("apiVersion", "kind")},
+                            "metadata": {"name": writer["metadata"]["name"]},
+                            "spec": {"template": template},
+                        }
+                        # In the other charts there is none, which is no error only where it is looked for.
+                        targets[file] = {"kind": writer["kind"], "name": writer["metadata"]["name"]}
     if rules := [stand_in(RULE, rule) for rule in sorted(offered)]:
         resources[STAND_INS] = rules
     changed, generators = _changed_files(concern, without, having)
-    kustomization = _kustomization("Component", resources=resources, patches=patches, generators=generators)
+    kustomization = _kustomization(
+        "Component", resources=resources, patches=patches, generators=generators, targets=targets
+    )
     return resources | patches | _contents(changed) | {KUSTOMIZATION: kustomization}
 
 
@@ -140,12 +158,13 @@ def _generator(name: str, files: Mapping[str, str], metadata: Manifest | None) -
     return {**listed, "options": {**metadata, "immutable": True}}
 
 
-def _kustomization(
+def _kustomization(  # noqa: PLR0913
     kind: str,
     *,
     resources: Iterable[str],
     generators: Iterable[Manifest],
     patches: Iterable[str] = (),
+    targets: Mapping[str, Manifest] | None = None,
     configurations: Iterable[str] = (),
 ) -> Manifest:
     version = "v1alpha1" if kind == "Component" else "v1beta1"
@@ -155,7 +174,10 @@ def _kustomization(
     if generated := sorted(generators, key=lambda generator: str(generator["name"])):
         document["configMapGenerator"] = generated
     if patched := list(patches):
-        document["patches"] = [{"path": path} for path in patched]
+        found = targets or {}
+        document["patches"] = [
+            {"path": path, "target": found[path]} if path in found else {"path": path} for path in patched
+        ]
     if tables := list(configurations):
         document["configurations"] = tables
     return document
@@ -163,6 +185,11 @@ def _kustomization(
 
 def _identity(manifest: Manifest) -> tuple[str, str]:
     return manifest["kind"], manifest["metadata"]["name"]
+
+
+def _registry(manifest: Manifest) -> str | None:
+    name: str | None = manifest["metadata"].get("labels", {}).get(INSTANCE)
+    return name
 
 
 def _file_name(kind: str, name: str) -> str:

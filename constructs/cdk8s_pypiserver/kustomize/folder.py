@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import os
 import re
 import shutil
+import stat
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -160,14 +162,20 @@ def _refuse_shared_places(texts: Mapping[str, str]) -> None:
 
 
 def _unusual_place(folder: Path, name: str) -> str | None:
-    for part in (PurePosixPath(name), *PurePosixPath(name).parents[:-1]):
-        path = folder / part
-        if path.is_symlink():
+    place, parts = str(folder), name.split("/")
+    for number, part in enumerate(parts, 1):
+        place = f"{place}/{part}"
+        try:
+            mode = os.lstat(place).st_mode
+        except FileNotFoundError:
+            return None
+        if stat.S_ISLNK(mode):
             return "is, or is below, a symbolic link, which may lead anywhere: put a folder in its place"
-        if str(part) == name and path.is_dir():
+        if number == len(parts) and stat.S_ISDIR(mode):
             return "is a folder, and a file of this name is to be written: give one of them another name"
-        if str(part) != name and path.exists() and not path.is_dir():
-            return f"is to be written, and {part} is a file: move it away, or give the chart another id"
+        if number < len(parts) and not stat.S_ISDIR(mode):
+            above = "/".join(parts[:number])
+            return f"is to be written, and {above} is a file: move it away, or give the chart another id"
     return None
 
 

@@ -12,9 +12,11 @@ from typing import Any
 from .patches import Manifest
 
 API_VERSION = "cdk8s-pypiserver/v1"
-_INSTANCE = "app.kubernetes.io/instance"
+INSTANCE = "app.kubernetes.io/instance"
+"""The label that has the name of a registry."""
 _POD_OWNERS = ("spec/template", "spec/jobTemplate/spec/template")
 _CLAIM = "spec/volumes/persistentVolumeClaim/claimName"
+_JOB_SECRET = "spec/jobTemplate/spec/template/spec/containers/env/valueFrom/secretKeyRef/name"  # noqa: S105 - a place
 _TERMS = (
     "preferredDuringSchedulingIgnoredDuringExecution/podAffinityTerm/labelSelector",
     "requiredDuringSchedulingIgnoredDuringExecution/labelSelector",
@@ -48,12 +50,17 @@ class Names:
         """
         manifests = list(manifests)
         # Two kinds of chart, whose stand-ins may meet in one kustomization: one with the pods, one with their volume.
-        self._prefix = "" if any(_pod(manifest) for manifest in manifests) else "Volume"
+        self._prefix = "" if any(_pod(each) and each["kind"] != "CronJob" for each in manifests) else "Volume"
         composed, added = ([], []) if self._prefix else (list(composed), list(added))
         self._registries = sorted({name for manifest in manifests if (name := _registry(manifest))})
         made = {manifest["metadata"]["name"] for manifest in manifests if manifest["kind"] == "PersistentVolumeClaim"}
         everything = [*manifests, *composed]
         self._secrets = self._derived(each for manifest in everything for each in _secrets(manifest))
+        # A volume names its driver's Secret with a namespace, and Kustomize would give that to the same name without.
+        namespaced = {name for name, namespace in self._secrets if namespace}
+        self._beside = [name for name, namespace in self._secrets if not namespace and name in namespaced]
+        self._secrets = [each for each in self._secrets if each[1] or each[0] not in namespaced]
+        self._services = self._derived((name, "") for manifest in everything for name in _services(manifest))
         self._claims = self._derived((name, "") for each in everything for name in _claims(each) if name not in made)
         self._objects = self._derived((manifest["metadata"]["name"], "") for manifest in added)
         self._added_kinds = sorted({manifest["kind"] for manifest in added})
@@ -63,6 +70,8 @@ class Names:
         return [
             *(stand_in(f"{self._prefix}RegistryName", name) for name in self._registries),
             *(stand_in(f"{self._prefix}SecretName", name, namespace) for name, namespace in self._secrets),
+            *(stand_in(f"{self._prefix}JobSecretName", name) for name in self._beside),
+            *(stand_in("ServiceName", name) for name, _ in self._services),
             *(stand_in(f"{self._prefix}ClaimName", name) for name, _ in self._claims),
             *(stand_in("ComponentObjectName", name) for name, _ in self._objects),
         ]
@@ -74,7 +83,10 @@ class Names:
         tables = {
             f"{self._prefix}RegistryName": [*({"path": path} for path in sorted(_registry_places())), *added],
             f"{self._prefix}SecretName": [{"path": path} for path in sorted(_secret_places())],
+            f"{self._prefix}JobSecretName": [{"path": _JOB_SECRET} for _ in self._beside[:1]],
             f"{self._prefix}ClaimName": [{"path": f"{owner}/{_CLAIM}"} for owner in _POD_OWNERS],
+            # The variable that tells readers of the writer's Service has nothing but that name as its value.
+            "ServiceName": [{"path": f"{owner}/spec/containers/env/value"} for owner in _POD_OWNERS if self._services],
             "ComponentObjectName": added,
         }
         return {"nameReference": [{"kind": kind, "fieldSpecs": places} for kind, places in tables.items() if places]}
@@ -84,7 +96,7 @@ class Names:
 
 
 def _registry_places() -> list[str]:
-    label = _INSTANCE.replace("/", "\\/")
+    label = INSTANCE.replace("/", "\\/")
     selectors = [
         "spec/selector",
         "spec/podSelector",
@@ -103,6 +115,8 @@ def _registry_places() -> list[str]:
         f"spec/jobTemplate/metadata/labels/{label}",
         *(f"{owner}/metadata/labels/{label}" for owner in _POD_OWNERS),
         f"spec/selector/{label}",
+        # The host of the Service, in the pods of a CronJob.
+        "spec/jobTemplate/spec/template/spec/containers/env/value",
         *(f"{selector}/matchLabels/{label}" for selector in selectors),
     ]
 
@@ -131,7 +145,7 @@ def _secret_places() -> list[str]:
 
 def _registry(manifest: Manifest) -> str | None:
     labels = manifest["metadata"].get("labels", {})
-    return labels.get(_INSTANCE) if labels.get("app.kubernetes.io/part-of") == "pypiserver" else None
+    return labels.get(INSTANCE) if labels.get("app.kubernetes.io/part-of") == "pypiserver" else None
 
 
 def _pod(manifest: Manifest) -> Manifest | None:
@@ -169,6 +183,11 @@ def _secrets_of_container(container: dict[str, Any]) -> Iterator[str]:
     for source in container.get("envFrom", []):
         if "secretRef" in source:
             yield source["secretRef"]["name"]
+
+
+def _services(manifest: Manifest) -> Iterator[str]:
+    if manifest["kind"] == "StatefulSet":
+        yield manifest["spec"]["serviceName"]
 
 
 def _claims(manifest: Manifest) -> Iterator[str]:

@@ -6,6 +6,7 @@ from typing import Any
 import cdk8s
 
 from cdk8s_pypiserver.base.config_files import ConfigFiles
+from cdk8s_pypiserver.base.objects import know_chart
 
 from .patches import Manifest  # noqa: TC001
 
@@ -20,18 +21,33 @@ class Rendering:
     """
 
     def __init__(self, chart: cdk8s.Chart) -> None:
-        """Render a chart."""
-        manifests: list[Manifest] = chart.to_json()
-        made = {each.object_name: each for each in chart.node.find_all() if isinstance(each, ConfigFiles)}
-        self.files = {each.base_name: dict(each.files) for each in made.values()}
+        """Render a chart as it is now; what joins it later is not in here."""
+        objects = _objects(chart)
+        made = [each for each in objects if isinstance(each, ConfigFiles)]
+        names = {each.object_name: each.base_name for each in made}
+        self.files = {each.base_name: dict(each.files) for each in made}
         self.metadata: dict[str, Manifest] = {}
         self.manifests: list[Manifest] = []
-        for manifest in manifests:
-            if manifest["kind"] == "ConfigMap" and (each := made.get(manifest["metadata"]["name"])):
+        for each in objects:
+            manifest: Manifest = each.to_json()
+            if isinstance(each, ConfigFiles):
                 kept = {field: manifest["metadata"].get(field) for field in ("labels", "annotations")}
                 self.metadata[each.base_name] = {field: value for field, value in kept.items() if value}
             else:
-                self.manifests.append(_renamed(manifest, {name: each.base_name for name, each in made.items()}))
+                self.manifests.append(_renamed(manifest, names))
+
+
+def _objects(chart: cdk8s.Chart) -> list[cdk8s.ApiObject]:
+    """Return the objects of a chart without those of charts in it.
+
+    Each is asked for its content here: were the chart asked, Node.js would ask Python for most of it.
+    """
+    constructs = chart.node.find_all()
+    objects = [each for each in constructs if isinstance(each, cdk8s.ApiObject)]
+    if sum(isinstance(each, cdk8s.Chart) for each in constructs) > 1:
+        return [each for each in objects if each.chart is chart]
+    know_chart(chart, constructs)
+    return objects
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401 - any part of a manifest

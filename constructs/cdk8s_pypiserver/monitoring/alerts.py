@@ -47,7 +47,7 @@ def age_seconds(age: str) -> int:
 
 
 class BackupAlertSpec(Spec):
-    """A backup whose age is watched by alerts, through kube-state-metrics; the project itself makes none."""
+    """A backup that something else than BackupSpec makes, whose age is watched by alerts through kube-state-metrics."""
 
     cron_job: CronJobName
     """CronJob, in the registry's namespace, whose success is a backup."""
@@ -58,7 +58,8 @@ class BackupAlertSpec(Spec):
 
 def rules(socket: MonitoringSocket) -> list[dict[str, Any]]:
     """Return the groups of rules: the same for every registry, and last what concerns and users added to this one."""
-    alerts = [*_answering(), *_volume(), *_publishing(), *_objectives(), *_certificate(), *_backup()]
+    alerts = [*_answering(), *_volume(), *_store(), *_publishing(), *_objectives(), *_certificate(), *_backup()]
+    alerts += [*_upkeep(), *_directory()]
     # One group, since its rules are evaluated one after another: alerts go by the records of the same moment.
     shipped = [*_records(), *objectives.records(), *map(_rule, alerts)]
     groups = [{"name": "pypiserver", "rules": shipped}]
@@ -126,8 +127,9 @@ def _volume() -> list[Alert]:
             expression="min by (namespace, job, pod) (pypiserver_volume_answers) == 0",
             duration="2m",
             severity="critical",
-            summary=f"The package volume of {{{{ $labels.pod }}}} ({_WHO}) does not answer",
-            description="The pod is not ready meanwhile; its log and /ready say what the volume does.",
+            summary=f"The package volume of {{{{ $labels.pod }}}} ({_WHO}) is away",
+            description="It hangs or fails, or something else is in its place; the pod's log and /ready say which. The "
+            "pod is not ready meanwhile; its index stays.",
         ),
         Alert(
             name="PyPIServerVolumeProblems",
@@ -146,16 +148,55 @@ def _volume() -> list[Alert]:
     ]
 
 
+def _store() -> list[Alert]:
+    return [
+        Alert(
+            name="PyPIServerStoreNotAnswering",
+            expression="min by (namespace, job, pod) (pypiserver_store_answers) == 0",
+            duration="5m",
+            severity="critical",
+            summary=f"The object store does not answer {{{{ $labels.pod }}}} ({_WHO})",
+            description="Nothing can be published, and packages that are not kept cannot be read; index pages and what "
+            "is kept are served. The server's log says what the store answers.",
+        ),
+        Alert(
+            name="PyPIServerStoreLosesFiles",
+            expression="max by (namespace, job) (pypiserver_store_lost_files) > 0",
+            severity="critical",
+            summary=f"{{{{ $value }}}} listed files of {_WHO} are not in the bucket any more",
+            description="Too many to be believed gone: they stay listed until they are back, or are removed through "
+            "the registry. Stop whatever removes them.",
+        ),
+        Alert(
+            name="PyPIServerStoreHasTwoWriters",
+            expression="max by (namespace, job, pod) (pypiserver_store_fenced) > 0",
+            duration="15m",
+            summary=f"{{{{ $labels.pod }}}} ({_WHO}) may not write to the bucket any more",
+            description="Another server does; the log says which. If it is to be this one, stop the other and restart "
+            "the pod.",
+        ),
+    ]
+
+
 def _publishing() -> list[Alert]:
     failed, stored = (f'sum by (namespace, job) ({UPLOADS}{{result="{result}"}})' for result in ("failed", "stored"))
     return [
+        Alert(
+            name="PyPIServerWriterAway",
+            expression="max by (namespace, job) (pypiserver_writes) == 0",
+            severity="critical",
+            summary=f"Nothing can be published to {_WHO}: no pod that may write answers",
+            description="Packages are read meanwhile. The pod of the StatefulSet is missing, does not start or is on a "
+            "node that is lost; there it stays until the node is back, its Node object is deleted, or somebody deletes "
+            "the pod by force.",
+        ),
         Alert(
             name="PyPIServerPublishingFails",
             expression=f"{failed} > 0 unless {stored} >= {failed}",
             severity="critical",
             summary=f"More uploads to {_WHO} fail than are stored",
             description="They were allowed and well formed; the server's log says what the volume refused.",
-        )
+        ),
     ]
 
 
@@ -218,6 +259,67 @@ def _backup() -> list[Alert]:
             duration="15m",
             summary=f"There is no CronJob {{{{ $labels.cronjob }}}} that makes backups of {_WHO}",
             description="It was deleted or renamed, or Prometheus does not scrape kube-state-metrics.",
+        ),
+    ]
+
+
+def _directory() -> list[Alert]:
+    return [
+        Alert(
+            name="PyPIServerDirectoryAway",
+            expression="min by (namespace, job, pod) (pypiserver_directory_up) == 0",
+            duration="2m",
+            severity="critical",
+            summary=f"The directory of users does not answer {{{{ $labels.pod }}}} ({_WHO})",
+            description="Users who are not in the Secret get in only as long as what was known of them counts, and 503 "
+            "then. The logs of the containers pypiserver and ldap say why.",
+        ),
+        Alert(
+            name="PyPIServerDirectoryGroupMissing",
+            expression="max by (namespace, job, pod) (pypiserver_directory_missing_groups) > 0",
+            duration="15m",
+            summary=f"Groups that {_WHO} goes by are not in the directory",
+            description="Nobody is let in by them. The log of the container pypiserver names them.",
+        ),
+    ]
+
+
+def _upkeep() -> list[Alert]:
+    """What the registry's own backups and drills tell, through the server; nothing where there are none."""
+
+    def overdue(kind: str) -> str:
+        # Every pod on a shared volume tells of the same.
+        return f"time() - max by (namespace, job) (pypiserver_{kind}_due_timestamp_seconds) > 0"
+
+    return [
+        Alert(
+            name="PyPIServerBackupOverdue",
+            expression=overdue("backup"),
+            summary=f"A backup of {_WHO} should have succeeded {{{{ $value | humanizeDuration }}}} ago",
+            description="None has since, or none ever did: see the log of the last Job of the CronJob backup, and "
+            "whether it is suspended.",
+        ),
+        Alert(
+            name="PyPIServerBackupFailed",
+            expression="max by (namespace, job, reason) (pypiserver_backup_failed) == 1",
+            summary=f"The last backup of {_WHO} failed: {{{{ $labels.reason }}}}",
+            description="`emptier` and `other-volume`: the volume has lost much, or is another; nothing was written, "
+            "look at the volume before anything else. The log and the termination message of the Job say more.",
+        ),
+        Alert(
+            name="PyPIServerRestoreDrillOverdue",
+            expression=overdue("drill"),
+            summary=f"A restore drill of {_WHO} should have succeeded {{{{ $value | humanizeDuration }}}} ago",
+            description="Nobody knows whether the backups can be restored: see the log of the last Job of the CronJob "
+            "drill.",
+        ),
+        Alert(
+            name="PyPIServerRestoreDrillFailed",
+            expression="max by (namespace, job, reason) (pypiserver_drill_failed) == 1",
+            severity="critical",
+            summary=f"The last restore drill of {_WHO} failed: {{{{ $labels.reason }}}}",
+            description="What was restored is not what the registry has, or could not be restored: the log of the Job "
+            "names the files.",
         ),
     ]
 

@@ -32,7 +32,13 @@ def dashboard(name: str, further: Sequence[Panel] = ()) -> dict[str, Any]:
         name: The registry that is shown first, if it is still called so; others can be chosen.
         further: Panels to show below the usual ones.
     """
-    rows: list[tuple[Sequence[Panel], int]] = [(_state(), 4), (_traffic(), 8), (_publishing(), 8), (_inside(), 8)]
+    rows: list[tuple[Sequence[Panel], int]] = [
+        (_state(), 4),
+        (_traffic(), 8),
+        (_publishing(), 8),
+        (_inside(), 8),
+        (_kept(), 4),
+    ]
     rows += [(further[first : first + _FURTHER_IN_A_ROW], 8) for first in range(0, len(further), _FURTHER_IN_A_ROW)]
     return {
         "uid": f"pypiserver-{name}"[:40],
@@ -107,6 +113,17 @@ def _inside() -> list[Panel]:
         _curves("Mean time in the server", "s", {"{{route}}": _mean("pypiserver_server_duration_seconds")}),
         _curves("Verdicts about credentials", "reqps", {"{{result}}": _rate("pypiserver_verdicts_total", "result")}),
         _curves("Sent", "Bps", {"{{route}}": _rate("pypiserver_sent_bytes_total", "route")}),
+    ]
+
+
+def _kept() -> list[Panel]:
+    return [
+        _figure("Last backup, ago", "s", f"time() - {_max('backup_last_success_timestamp_seconds')}", {None: _GREEN}),
+        _figure("Backup failed", "short", _max("backup_failed"), {None: _GREEN, 1: _RED}),
+        _figure("Backup overdue by", "s", f"time() - {_max('backup_due_timestamp_seconds')}", {None: _GREEN, 0: _RED}),
+        _figure("Files in it", "short", _max("backup_packages"), {None: _GREEN}),
+        _figure("Last drill, ago", "s", f"time() - {_max('drill_last_success_timestamp_seconds')}", {None: _GREEN}),
+        _figure("Drill failed", "short", _max("drill_failed"), {None: _GREEN, 1: _RED}),
     ]
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from cdk8s_pypiserver.base import images
 from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
-from cdk8s_pypiserver.base.fields import Address, Bytes, Image, UploadSize
+from cdk8s_pypiserver.base.fields import Address, Bytes, Image, PathPrefix, UploadSize
 from cdk8s_pypiserver.base.identity import Identity
 from cdk8s_pypiserver.base.model import Resources
 from cdk8s_pypiserver.base.objects import Manifest
@@ -42,9 +42,9 @@ VERDICTS_VOLUME = "verdicts"
 DRAIN_SECONDS = 5
 """How long a stopping pod goes on accepting: until every node's proxy has learnt that it is leaving."""
 
-Place = Literal["http", "server", "reads", "packages", "publish"]
-"""Where nginx.conf includes files: among all settings, in the server, where something is read, where a package is read,
-where something is published."""
+Place = Literal["http", "server", "reads", "packages", "project", "publish", "metrics"]
+"""Where files are included: among all settings, in the server, where something is read, where a package is read, where
+the page of a project is read, where something is published, where metrics are read."""
 _OF_A_CONCERN = re.compile(rf"(?:{'|'.join(get_args(Place))})-.*\.conf")
 
 
@@ -58,6 +58,9 @@ class GatewaySpec(ContainerSpec):
     concurrent_uploads: Annotated[int, Field(ge=1, le=256)] = 20
     """Uploads that are received at once, each by a thread of the server; one more gets 503 and is asked to come
     again."""
+    path_prefix: PathPrefix = "/"
+    """Path below which clients find the registry, such as /pypi, for a host that others share; an Ingress leads there.
+    What is in front of the gateway may leave the prefix in an address or take it off."""
     temporary_size: Bytes = "4Gi"
     """Scratch space in /tmp: answers of the server that clients are slow to read. Uploads go through without standing
     there. A bound, not a reservation."""
@@ -94,7 +97,7 @@ class Gateway(ConfigFiles):
         self.spec = spec
         self.ports: dict[str, Port] = {}
         self._environment = environment(spec)
-        self._mounts: list[Manifest] = []
+        self._mounts: dict[str, Manifest] = {}
         self.add_mount(PACKAGES_VOLUME, PACKAGES_DIRECTORY, read_only=True)
         self.add_mount(RUN_VOLUME, RUN_DIRECTORY)
         self.add_mount(SCRATCH_VOLUME, "/tmp")  # noqa: S108 - of the container
@@ -103,8 +106,9 @@ class Gateway(ConfigFiles):
         pod.add_late_container(CONTAINER, self.container)
         pod.add_late_volume(FILES_VOLUME, lambda: self.volume(FILES_VOLUME))
         pod.add_volume(scratch(SCRATCH_VOLUME, spec.temporary_size))
-        # In memory, since a cached verdict stands beside the credentials it is about.
-        pod.add_volume(scratch(VERDICTS_VOLUME, "16Mi", in_memory=True))
+        # In memory, since a cached verdict stands beside the credentials it is about. All that there can
+        # be (nginx.conf) take 96 MiB.
+        pod.add_volume(scratch(VERDICTS_VOLUME, "128Mi", in_memory=True))
 
     def add_file(self, place: Place, concern: str, text: str) -> None:
         """Add a file of nginx's configuration, included at this place; one of the same place and concern is replaced.
@@ -127,8 +131,8 @@ class Gateway(ConfigFiles):
         self.ports[name] = Port(number, service_port)
 
     def add_mount(self, volume: str, path: str, *, read_only: bool = False) -> None:
-        """Mount a volume of the pod in the container."""
-        self._mounts.append(mount(volume, path, read_only=read_only))
+        """Mount a volume of the pod in the container, at a path where none is, or in the place of the one there."""
+        self._mounts[path] = mount(volume, path, read_only=read_only)
 
     def set(self, variable: str, value: str) -> None:
         """Set a variable of the environment; those that count are read by runtime/gateway/start.sh."""
@@ -144,14 +148,33 @@ class Gateway(ConfigFiles):
             "ports": [{"name": name, "containerPort": port.number} for name, port in self.ports.items()],
             "securityContext": hardened(),
             "resources": requirements(self.spec.resources),
-            # A volume that hangs takes nginx with it, and no restart would help: so only the port is asked.
+            # Only the port: start.sh replaces workers that wait for a volume, and a restart would help no more.
             "livenessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 10},
             "readinessProbe": self.spec.readiness.applied(http_probe("/ready", PORT, period=3, timeout=5, failures=2)),
             # The image's stop signal is SIGQUIT, on which nginx finishes what it has begun.
             "lifecycle": before_stop(f"sleep {DRAIN_SECONDS}"),
-            "volumeMounts": self._mounts,
+            "volumeMounts": list(self._mounts.values()),
         }
         return self.spec.applied(container)
+
+
+def in_use(states: str) -> str:
+    """Return a condition of a shell: one of the ports that clients may come by is in one of these states of Linux.
+
+    Those are all such ports, listened at or not: concerns add ports independently of each other.
+    """
+    ports = f"{PORT:04X}|{HTTPS_PORT:04X}"
+    return f"grep -Eqs ':({ports}) [0-9A-F]+:[0-9A-F]+ ({states})' /proc/net/tcp /proc/net/tcp6"
+
+
+def after_the_gateway(grace_seconds: int) -> Manifest:
+    """Return the lifecycle of a container through which downloads come: it ends when the gateway has none any more.
+
+    Args:
+        grace_seconds: The pod's termination grace period.
+    """
+    waiting = f"while {in_use('01|0A')} && [ $i -lt {grace_seconds - 10} ]"
+    return before_stop("i=0", waiting, "do sleep 1; i=$((i+1)); done")
 
 
 def basic_files() -> dict[str, str]:
@@ -165,6 +188,7 @@ def environment(spec: GatewaySpec) -> dict[str, str]:
         "CONCURRENT_UPLOADS": str(spec.concurrent_uploads),
         "LOG_LEVEL": spec.log_level,
         "MAX_UPLOAD": spec.max_upload,
+        "PATH_PREFIX": spec.path_prefix,
         # The API server drops an empty value, and kubectl apply would find a difference every time.
         **({"TRUSTED_PROXIES": " ".join(spec.trusted_proxies)} if spec.trusted_proxies else {}),
     }

@@ -32,19 +32,34 @@ def _given(resources: Resources, kind: str) -> dict[str, str] | None:
     return {name: value for name, value in values.items() if value} or None
 
 
-def variables(values: Mapping[str, str]) -> list[Manifest]:
-    """Return environment variables, sorted by name."""
-    return [{"name": name, "value": value} for name, value in sorted(values.items())]
+def variables(values: Mapping[str, str | Manifest]) -> list[Manifest]:
+    """Return environment variables, sorted by name; a mapping says where the value comes from."""
+    return [
+        {"name": name, "value": value} if isinstance(value, str) else {"name": name, "valueFrom": value}
+        for name, value in sorted(values.items())
+    ]
 
 
 def http_probe(path: str, port: int, *, period: int, timeout: int, failures: int) -> Manifest:
     """Return a probe by HTTP; the times are seconds."""
-    return {
-        "httpGet": {"path": path, "port": port},
-        "periodSeconds": period,
-        "timeoutSeconds": timeout,
-        "failureThreshold": failures,
-    }
+    return {"httpGet": {"path": path, "port": port}, **_times(period, timeout, failures)}
+
+
+def exec_probe(*command: str, period: int, timeout: int, failures: int) -> Manifest:
+    """Return a probe by a command in the container; the times are seconds."""
+    return {"exec": {"command": [*command]}, **_times(period, timeout, failures)}
+
+
+def health(port: int) -> tuple[str, ...]:
+    """Return a command, with the wget of the server's image, that asks a port of loopback for /health.
+
+    Without a proxy, which the environment may name; busybox and GNU know these options.
+    """
+    return ("wget", "-q", "-Y", "off", "-O", "/dev/null", f"http://127.0.0.1:{port}/health")
+
+
+def _times(period: int, timeout: int, failures: int) -> Manifest:
+    return {"periodSeconds": period, "timeoutSeconds": timeout, "failureThreshold": failures}
 
 
 def scratch(name: str, size: str, *, in_memory: bool = False) -> Manifest:

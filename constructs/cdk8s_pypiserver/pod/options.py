@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from cdk8s_pypiserver.base.fields import Annotations, LabelKey, Labels, LabelValue, Name
-from cdk8s_pypiserver.base.identity import Identity
+from cdk8s_pypiserver.base.identity import ROLE, Identity
 from cdk8s_pypiserver.base.model import Spec
 from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
 from cdk8s_pypiserver.base.raw import (
@@ -69,7 +69,7 @@ class PodOptionsSpec(Spec):
         for field in ("containers", "init_containers", "volumes"):
             yield from repeated(field, "name", getattr(self, field))
         for key, value in self.labels.items():
-            if key in Identity("").labels:
+            if key in {*Identity("").labels, ROLE}:
                 yield Problem(("labels", key), value, "cannot be changed: the objects find each other by it")
         if self.dns_policy == "None" and not (self.dns_config or {}).get("nameservers"):
             yield Problem(("dns_config", "nameservers"), NO_VALUE, 'is missing with dns_policy "None"')

@@ -1,6 +1,6 @@
 """The server: this project's program on pypiserver and gunicorn, reached by the gateway alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from constructs import Construct
@@ -14,16 +14,16 @@ from cdk8s_pypiserver.base.model import Resources
 from cdk8s_pypiserver.base.objects import Manifest
 
 from .container import ContainerSpec, ProbeSpec
-from .gateway import HTTPS_PORT, Gateway
-from .gateway import PORT as GATEWAY_PORT
+from .gateway import Gateway, in_use
 from .hardening import (
     PACKAGES_DIRECTORY,
     PACKAGES_VOLUME,
     RUN_DIRECTORY,
     RUN_VOLUME,
     before_stop,
+    exec_probe,
     hardened,
-    http_probe,
+    health,
     mount,
     requirements,
     scratch,
@@ -34,13 +34,20 @@ from .template import Pod
 CONTAINER = "pypiserver"
 FILES_DIRECTORY = "/etc/pypiserver/server"
 SCRATCH_VOLUME = "server-tmp"
+PORT = 8081
+"""Where the server listens on loopback (runtime/server/pod/gunicorn.conf.py)."""
+ROOMS = tuple(room for room in runtime_folders("server") if room not in {"store", "upstream"})
+"""The rooms of runtime/server that every registry has; the others are a third of all, and come with what needs them."""
+HEALTH = health(PORT)
+"""Asks from inside the container, where the port is: a gateway in between, overloaded or broken, would have the server
+killed."""
 
 
 class ServerSpec(ContainerSpec):
     """The container that stores packages and makes the index pages."""
 
     image: Image = images.SERVER
-    """Image; another one must hold pypiserver 2.4, gunicorn and passlib."""
+    """Image; another one must hold pypiserver 2.4, gunicorn, passlib and wget."""
     threads: Annotated[int, Field(ge=6, le=256)] = 64
     """Requests that are worked on at once, beside uploads (GatewaySpec.concurrent_uploads), each of which has a thread
     of its own; four are kept for health and passwords while the volume hangs."""
@@ -68,6 +75,7 @@ class Server(Construct):
     Attributes:
         spec: The spec.
         files: The ConfigMaps by room.
+        grace_seconds: Seconds that a stopping pod has for what it has begun.
     """
 
     def __init__(  # noqa: PLR0913
@@ -94,15 +102,12 @@ class Server(Construct):
         """
         super().__init__(scope, id_)
         self.spec = spec
-        self._grace_seconds = grace_seconds
-        self._environment: dict[str, str] = {}
+        self.grace_seconds = grace_seconds
+        self._environment: dict[str, str | Manifest] = {}
         self._mounts: list[Manifest] = []
+        self._identity = identity
+        self._pod = pod
         self.files: dict[str, ConfigFiles] = {}
-        for room in runtime_folders("server"):
-            files = runtime_files(f"server/{room}")
-            # The room that has gunicorn's configuration is what `ApiObject.of` finds.
-            id_of = "Default" if room == "pod" else room
-            self.files[room] = ConfigFiles(self, id_of, identity=identity, suffix=f"server-{room}", files=files)
         gateway.set("ALLOW_REMOVAL", "yes" if spec.allow_removal else "no")
         self.set("ALLOW_REMOVAL", "yes" if spec.allow_removal else "no")
         self.set("CONCURRENT_UPLOADS", str(gateway.spec.concurrent_uploads))
@@ -117,18 +122,29 @@ class Server(Construct):
         self.add_mount(PACKAGES_VOLUME, PACKAGES_DIRECTORY)
         self.add_mount(RUN_VOLUME, RUN_DIRECTORY)
         self.add_mount(SCRATCH_VOLUME, "/tmp")  # noqa: S108 - of the container
-        for room in self.files:
-            self.add_mount(f"server-{room}", f"{FILES_DIRECTORY}/{room}", read_only=True)
         pod.add_late_container(CONTAINER, self.container)
         # 100,000 index pages of 10 kB fit in.
         pod.add_volume(scratch(RUN_VOLUME, "1Gi"))
         pod.add_volume(scratch(SCRATCH_VOLUME, spec.temporary_size))
-        for room in self.files:
-            pod.add_late_volume(f"server-{room}", self._volume_of(room))
+        for room in ROOMS:
+            self.add_room(room)
+
+    def add_room(self, room: str) -> None:
+        """Ship a room of the program, which is mounted in the container and can be in others of the pod."""
+        # The room that has gunicorn's configuration is what `ApiObject.of` finds.
+        id_, volume = "Default" if room == "pod" else room, f"server-{room}"
+        made = ConfigFiles(self, id_, identity=self._identity, suffix=volume, files=runtime_files(f"server/{room}"))
+        self.files[room] = made
+        self.add_mount(volume, f"{FILES_DIRECTORY}/{room}", read_only=True)
+        self._pod.add_late_volume(volume, lambda: made.volume(volume))
 
     def set(self, variable: str, value: str) -> None:
         """Set a variable of the environment; those that count are in runtime/server/pod/settings.py."""
         self._environment[variable] = value
+
+    def set_from_field(self, variable: str, path: str) -> None:
+        """Set a variable of the environment to a field of the pod, such as metadata.namespace."""
+        self._environment[variable] = {"fieldRef": {"fieldPath": path}}
 
     def add_mount(self, volume: str, path: str, *, read_only: bool = False) -> None:
         """Mount a volume of the pod in the container."""
@@ -144,30 +160,21 @@ class Server(Construct):
             "env": variables(self._environment),
             "securityContext": hardened(),
             "resources": requirements(self.spec.resources),
-            # Through the gateway, since this container listens on loopback only; a start may list a large volume.
-            "startupProbe": self.spec.startup.applied(
-                http_probe("/health", GATEWAY_PORT, period=2, timeout=5, failures=150)
-            ),
-            "livenessProbe": http_probe("/health", GATEWAY_PORT, period=10, timeout=5, failures=6),
+            # A start may list a large volume.
+            "startupProbe": self.spec.startup.applied(exec_probe(*HEALTH, period=2, timeout=5, failures=150)),
+            "livenessProbe": exec_probe(*HEALTH, period=10, timeout=5, failures=6),
             "lifecycle": self._stop_after_the_gateway(),
             "volumeMounts": self._mounts,
         }
         return self.spec.applied(container)
 
     def _stop_after_the_gateway(self) -> Manifest:
-        """Requests that the gateway has accepted still need the server: it goes last.
-
-        The ports are all that clients may come by, listened at or not: concerns add ports independently of each other.
-        """
-        ports = f"{GATEWAY_PORT:04X}|{HTTPS_PORT:04X}"
+        """Requests that the gateway has accepted still need the server: it goes last."""
         # In whatever state but TIME_WAIT (6): a gateway that was killed leaves its file behind, but no connection.
-        connected = f"grep -Eqs ':({ports}) [0-9A-F]+:[0-9A-F]+ 0[^6]' /proc/net/tcp /proc/net/tcp6"
+        connected = in_use("0[^6]")
         return before_stop(
             # The next pod may have the volume from now on.
             f": > {RUN_DIRECTORY}/stopping",
-            f"i=0; while [ -e {RUN_DIRECTORY}/gateway.pid ] && {connected} && [ $i -lt {self._grace_seconds - 10} ]",
+            f"i=0; while [ -e {RUN_DIRECTORY}/gateway.pid ] && {connected} && [ $i -lt {self.grace_seconds - 10} ]",
             "do sleep 1; i=$((i+1)); done",
         )
-
-    def _volume_of(self, room: str) -> Callable[[], Manifest]:
-        return lambda: self.files[room].volume(f"server-{room}")

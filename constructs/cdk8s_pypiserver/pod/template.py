@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cdk8s_pypiserver.base.fields import check_annotation, check_label
-from cdk8s_pypiserver.base.identity import Identity
+from cdk8s_pypiserver.base.identity import ROLE, Identity
 from cdk8s_pypiserver.base.objects import Manifest
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ Part = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 """A part of the pod as plain fields, or what returns it when the pod is written."""
 
 _TYPED_FIELDS = {"initContainers": "init_containers"}
+_OF_SERVERS_ALONE = {"affinity", "serviceAccountName", "terminationGracePeriodSeconds", "topologySpreadConstraints"}
 
 
 class Pod:
@@ -88,7 +89,7 @@ class Pod:
             ValueError: the label is one of those that every object has, or Kubernetes would refuse it.
         """
         check_label(key, value)
-        if key in Identity(self._identity.name).labels:
+        if key in {*Identity(self._identity.name).labels, ROLE}:
             raise ValueError(f"label {key} ({value}) cannot be changed: the objects find each other by it")
         self._labels[key] = value
 
@@ -103,13 +104,37 @@ class Pod:
         """
         self._overrides = merged(self._overrides, fields)
 
+    def fields_of_jobs(self) -> Manifest:
+        """Return the fields of the pod spec that are those of a Job's pods as well.
+
+        Such a pod is spread over nothing, has no volume of the registry's, and is nobody to the cloud.
+        """
+        fields = merged(self._defaults, self._overrides)
+        found = {field: value for field, value in fields.items() if field not in _OF_SERVERS_ALONE}
+        security = fields["securityContext"].items()
+        found["securityContext"] = {field: value for field, value in security if not field.startswith("fsGroup")}
+        nodes = (fields.get("affinity") or {}).get("nodeAffinity")
+        return {**found, "affinity": {"nodeAffinity": nodes} if nodes else None}
+
     def containers(self) -> list[Manifest]:
         """Return the containers as they are now, init containers last."""
         return [_made(part) for part in (*self._containers.values(), *self._init_containers.values())]
 
+    def listening(self, port: int, *, besides: str) -> Iterator[str]:
+        """Yield what is wrong with containers that have a port which another one has on loopback.
+
+        Args:
+            port: The number.
+            besides: Name of the container that has it.
+        """
+        for container in self.containers():
+            if any(each.get("containerPort") == port for each in container.get("ports") or ()):
+                name = f"container {container['name']}"
+                yield f"{name}: ports.containerPort ({port}) must be another one: {besides} listens there"
+
     def problems(self) -> Iterator[str]:
         """Yield why Kubernetes would not take the pods as they are now, or would never start them."""
-        volumes = {_made(volume).get("name") for volume in self._volumes.values()}
+        volumes = set(self._volumes)
         for container in self.containers():
             name = f"container {container['name']}"
             if not container.get("image"):

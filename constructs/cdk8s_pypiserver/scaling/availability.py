@@ -1,195 +1,28 @@
-"""Several pods: the autoscaler, the disruption budget and the spread over nodes and zones."""
+"""Several pods that all publish: what keeps a registry up on a volume that many may write to."""
 
-from collections.abc import Iterator, Sequence
-from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
 
-from constructs import Construct
 from pydantic import Field
 
-from cdk8s_pypiserver.base.fields import Bytes, Cpu, PodCount, quantity
-from cdk8s_pypiserver.base.identity import Identity
-from cdk8s_pypiserver.base.model import Spec
-from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
-from cdk8s_pypiserver.base.problems import Problem
-from cdk8s_pypiserver.base.raw import ScalingBehavior
+from .scaled import MOST_PODS, Scaled, ScaledSpec
 
 if TYPE_CHECKING:
     from cdk8s_pypiserver.sockets import Sockets
 
-MOST_PODS = 1000
-"""More are a slip of the pen."""
-CPU_USE = "500m"
-"""The mean CPU use of a pod at which pods are added, if nothing is said.
 
-Twice what uploads take that fill a line of 1 Gbit/s (0.2 to 0.27 of a core, docs/performance.md), and a sixth of what a
-pod can use: two workers of nginx and the server's interpreter.
-"""
-
-
-class AvailabilitySpec(Spec):
+class AvailabilitySpec(ScaledSpec):
     """What keeps the registry up while nodes come and go."""
 
     min_replicas: Annotated[int, Field(ge=2, le=MOST_PODS)] = 2
     """Pods at rest."""
     max_replicas: Annotated[int, Field(ge=2, le=MOST_PODS)] = 6
     """Pods under load."""
-    cpu_use: Cpu | None = None
-    """Mean CPU use of a pod, in cores, at which pods are added; 500m if neither this nor `cpu_percent` is said."""
-    cpu_percent: Annotated[int, Field(ge=1, le=1000)] | None = None
-    """The same in percent of the requests, of which every container must have one then. They are small, so that 70 %
-    of them is a tenth of a core, which one upload takes."""
-    memory_use: Bytes | None = None
-    """Mean memory use of a pod at which pods are added too; not by default, since the load does not show in it."""
-    behavior: ScalingBehavior | None = None
-    """How fast pods are added and taken away, as Kubernetes writes it (`scaleUp`, `scaleDown`)."""
-    min_available: PodCount | None = None
-    """Pods that evictions (a node being drained) leave running, as a number or in percent; 1 if neither this nor
-    `max_unavailable` is said."""
-    max_unavailable: PodCount | None = None
-    """Pods that evictions may take at a time, as a number or in percent."""
-
-    def conflicts(self) -> Iterator[Problem]:
-        """Yield an autoscaler that shrinks, and a budget that keeps nodes from being drained."""
-        yield from super().conflicts()
-        if self.max_replicas < self.min_replicas:
-            yield self.problem("max_replicas", f"must not be below min_replicas ({self.min_replicas})")
-        if self.cpu_use and self.cpu_percent:
-            yield self.problem(
-                "cpu_use", f"must be left out with cpu_percent ({self.cpu_percent}), which says the same"
-            )
-        never = "otherwise no pod may be evicted at rest and a node can never be drained"
-        if self.min_available is not None and self.max_unavailable is not None:
-            yield self.problem("min_available", f"must be left out with max_unavailable ({self.max_unavailable})")
-        elif self.max_unavailable is not None:
-            if not _pods(self.max_unavailable, self.min_replicas):
-                yield self.problem("max_unavailable", f"must be more than 0: {never}")
-        elif self.min_available is not None:
-            kept = _pods(self.min_available, self.min_replicas)
-            if kept >= self.min_replicas:
-                said = f"must be below min_replicas ({self.min_replicas})"
-                yield self.problem("min_available", f"{said}: {never}")
-            if not kept:
-                yield self.problem("min_available", "must be more than 0: otherwise all pods may be evicted at once")
 
 
-def _pods(count: int | str, replicas: int) -> int:
-    """Return the number of pods that a budget means; Kubernetes rounds a percentage up."""
-    return count if isinstance(count, int) else -(-int(count[:-1]) * replicas // 100)
-
-
-class Availability(Construct):
-    """The autoscaler and the disruption budget.
-
-    Attributes:
-        autoscaler: The HorizontalPodAutoscaler, which owns the number of replicas.
-        disruption_budget: The PodDisruptionBudget.
-    """
+class Availability(Scaled):
+    """The autoscaler and the disruption budget of pods that are all alike."""
 
     def __init__(self, sockets: "Sockets", id_: str, *, spec: AvailabilitySpec) -> None:
-        """Make the objects for the Deployment of the registry's name, and spread its pods."""
-        super().__init__(sockets, id_)
-        self.spec = spec
-        identity = sockets.identity
-        self.autoscaler = KubernetesObject(
-            self,
-            "Default",
-            api_version="autoscaling/v2",
-            kind="HorizontalPodAutoscaler",
-            identity=identity,
-            content=lambda: {"spec": _autoscaler(spec, identity)},
-        )
-        self.disruption_budget = KubernetesObject(
-            self,
-            "disruption-budget",
-            api_version="policy/v1",
-            kind="PodDisruptionBudget",
-            identity=identity,
-            content=lambda: {
-                "spec": {
-                    "selector": {"matchLabels": identity.selector},
-                    **_budget(spec),
-                    # A pod that is not ready protects nothing, and would keep a node from being drained for ever.
-                    "unhealthyPodEvictionPolicy": "AlwaysAllow",
-                }
-            },
-        )
+        """Make the objects, and spread the pods."""
+        super().__init__(sockets, id_, spec=spec)
         sockets.server.set("PODS", "many")
-        sockets.pod.set_default({"topologySpreadConstraints": node_spread(identity), "affinity": zone_spread(identity)})
-        if spec.cpu_percent:
-            sockets.refuse(lambda: _without_request(sockets.pod.containers()))
-        else:
-            sockets.refuse(lambda: _beyond_the_limits(spec, sockets.pod.containers()))
-
-
-def _budget(spec: AvailabilitySpec) -> Manifest:
-    if spec.max_unavailable is not None:
-        return {"maxUnavailable": spec.max_unavailable}
-    return {"minAvailable": 1 if spec.min_available is None else spec.min_available}
-
-
-def _autoscaler(spec: AvailabilitySpec, identity: Identity) -> Manifest:
-    cpu: Manifest = (
-        {"type": "Utilization", "averageUtilization": spec.cpu_percent}
-        if spec.cpu_percent
-        else {"type": "AverageValue", "averageValue": spec.cpu_use or CPU_USE}
-    )
-    targets = {"cpu": cpu}
-    if spec.memory_use:
-        targets["memory"] = {"type": "AverageValue", "averageValue": spec.memory_use}
-    return {
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": identity.name},
-        "minReplicas": spec.min_replicas,
-        "maxReplicas": spec.max_replicas,
-        "metrics": [
-            {"type": "Resource", "resource": {"name": name, "target": target}} for name, target in targets.items()
-        ],
-        "behavior": spec.behavior,
-    }
-
-
-def _without_request(containers: Sequence[Manifest]) -> Iterator[str]:
-    for container in containers:
-        resources = container.get("resources") or {}
-        asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
-        if not asked.get("cpu"):
-            yield (
-                f"container {container['name']}: resources.requests.cpu (None) must be set with "
-                "availability.cpu_percent: the autoscaler measures against the requests of all containers"
-            )
-
-
-def _beyond_the_limits(spec: AvailabilitySpec, containers: Sequence[Manifest]) -> Iterator[str]:
-    limits = [((container.get("resources") or {}).get("limits") or {}).get("cpu") for container in containers]
-    most = sum((quantity(str(limit)) for limit in limits if limit), Decimal())
-    wanted = spec.cpu_use or CPU_USE
-    if all(limits) and most <= quantity(wanted):
-        yield (
-            f"availability.cpu_use ({wanted}) must be below {most.normalize():f}, the CPU limits of all containers: "
-            "a pod never uses more, so none would ever be added"
-        )
-
-
-def node_spread(identity: Identity) -> list[Manifest]:
-    """Return the spread over nodes; a wish, since a lost node must not keep its pods from starting.
-
-    Only pods of the same template are counted: a rollout that balances the new against the old ends with all the new
-    ones on one node. Zones are not a second constraint: the scheduler leaves nodes without a zone label out of the
-    score of both (kube-scheduler, podtopologyspread/scoring.go), and many clusters have no such label.
-    """
-    return [
-        {
-            "topologyKey": "kubernetes.io/hostname",
-            "maxSkew": 1,
-            "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": {"matchLabels": identity.selector},
-            "matchLabelKeys": ["pod-template-hash"],
-        }
-    ]
-
-
-def zone_spread(identity: Identity) -> Manifest:
-    """Return the spread over zones, as a wish that nodes without a zone label do not mind."""
-    term = {"topologyKey": "topology.kubernetes.io/zone", "labelSelector": {"matchLabels": identity.selector}}
-    preferred = {"weight": 100, "podAffinityTerm": term}
-    return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [preferred]}}

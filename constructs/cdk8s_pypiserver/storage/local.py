@@ -8,10 +8,10 @@ from constructs import Construct
 from cdk8s_pypiserver.base.fields import Name
 from cdk8s_pypiserver.base.identity import Identity
 
-from .mode import StorageSpec, Volume
+from .mode import Volume, VolumeSpec
 
 
-class LocalVolumeSpec(StorageSpec):
+class LocalVolumeSpec(VolumeSpec):
     """A volume that one node mounts (ReadWriteOnce): exactly one pod, replaced rather than rolled."""
 
     kind: Literal["local"] = "local"
@@ -24,7 +24,18 @@ class LocalVolumeSpec(StorageSpec):
     several_pods_refused: ClassVar[str | None] = (
         "the volume is one node's (ReadWriteOnce), and a second pod would wait for it for ever"
     )
-    private_to_the_pod: ClassVar[bool] = True
+    readers_refused: ClassVar[str | None] = (
+        "the volume is one node's (ReadWriteOnce), and readers are on several; use shared storage"
+    )
+    initial_password_refused: ClassVar[str | None] = None
+    audit_refused: ClassVar[str | None] = None
+
+    @property
+    def backup_refused(self) -> str | None:
+        """See StorageSpec."""
+        if self.access_mode == "ReadWriteOnce":
+            return None
+        return "the volume is for one pod (ReadWriteOncePod); with ReadWriteOnce another on the same node has it too"
 
     def settings(self) -> Mapping[str, str]:
         """See StorageSpec."""

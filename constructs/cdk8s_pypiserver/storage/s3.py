@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import cdk8s
 from constructs import Construct
@@ -12,9 +12,18 @@ from cdk8s_pypiserver.base.fields import Bytes, Form, Label, Name
 from cdk8s_pypiserver.base.identity import KEPT, Identity
 from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
 from cdk8s_pypiserver.base.problems import Problem
-from cdk8s_pypiserver.pod.hardening import PACKAGES_VOLUME
+from cdk8s_pypiserver.pod.hardening import PACKAGES_VOLUME, scratch
 
-from .mode import StorageSpec, Volume
+from .cleanup import Cleanup, CleanupSpec
+from .mode import Volume, VolumeSpec
+
+if TYPE_CHECKING:
+    from cdk8s_pypiserver.sockets import Sockets
+
+DEAD_MOUNT = "dead-mount"
+"""The volume by which a server has its pod replaced; the kubelet's message of the eviction has this name."""
+_DEAD_MOUNT_SIZE = "64Ki"
+_DEAD_MOUNT_DIRECTORY = "/run/dead-mount"
 
 
 def _no_bucket(value: str) -> str | None:
@@ -56,7 +65,7 @@ MountOption = Annotated[
 """An option of GeeseFS."""
 
 
-class S3VolumeSpec(StorageSpec):
+class S3VolumeSpec(VolumeSpec):
     """A bucket mounted by the csi-s3 driver through GeeseFS; the driver's Secret holds endpoint and keys."""
 
     kind: Literal["s3"] = "s3"
@@ -81,12 +90,19 @@ class S3VolumeSpec(StorageSpec):
     driver: Name = "ru.yandex.s3.csi"
     """Name of the CSI driver (yandex-cloud/k8s-csi-s3, pkg/driver/driver.go)."""
     mount_memory: Annotated[int, Field(ge=100, le=1_000_000)] = 500
-    """MB of memory that GeeseFS may use on the node, outside every pod's limit."""
+    """MB that GeeseFS may keep of files, on each node and outside every pod's limit; its process takes up to 1.6 times
+    as much (docs/storage.md)."""
     mount_options: Sequence[MountOption] = ()
     """Further options of GeeseFS, such as `--no-checksum`; the last one counts where an option is there twice."""
-    rescan_seconds: Annotated[int, Field(ge=1, le=3600)] = 5
-    """How old a listing may be: GeeseFS keeps one for so long (--stat-cache-ttl; a minute by itself), and the server
-    lists the bucket so often."""
+    poll_seconds: Annotated[int, Field(ge=1, le=3600)] = 5
+    """Seconds for which GeeseFS may show what is old (--stat-cache-ttl; a minute by itself): after that readers show
+    what the writer has published, and a new writer waits for as long."""
+    rescan_seconds: Annotated[int, Field(ge=1, le=86400)] = 300
+    """Seconds between two listings of the whole bucket, by which what others put there is found: a request for each
+    thousand files, and of each node 55 µs of a core for each file."""
+
+    cleanup: CleanupSpec | None = CleanupSpec()
+    """What ends uploads that are unfinished; None for a bucket whose lifecycle rules do."""
 
     several_pods_refused: ClassVar[str | None] = (
         "the mount knows no locks, so two pods could both accept the same file name"
@@ -99,10 +115,26 @@ class S3VolumeSpec(StorageSpec):
         yield from super().conflicts()
         if self.prefix and self.provisioning == "dynamic":
             yield self.problem("prefix", "must be left out with provisioning (dynamic), where the driver chooses it")
+        for number, option in enumerate(self.mount_options):
+            if "stat-cache-ttl" in option:
+                reason = f"must be left out: poll_seconds ({self.poll_seconds}) says it, and a writer waits by that"
+                yield Problem(("mount_options", number), option, reason)
 
     def settings(self) -> Mapping[str, str]:
         """See StorageSpec: no hard links, no cheap rename, and times of directories that prove nothing."""
-        return {"PUBLISH_METHOD": "direct", "WRITERS": "one", "RESCAN_SECONDS": str(self.rescan_seconds)}
+        return {
+            "PUBLISH_METHOD": "direct",
+            "WRITERS": "one",
+            "POLL_SECONDS": str(self.poll_seconds),
+            "RESCAN_SECONDS": str(self.rescan_seconds),
+        }
+
+    def prepare(self, sockets: "Sockets", *, user: int | None) -> None:
+        """See StorageSpec; a pod whose mount is dead has itself replaced by outgrowing a volume."""
+        super().prepare(sockets, user=user)
+        sockets.pod.add_volume(scratch(DEAD_MOUNT, _DEAD_MOUNT_SIZE))
+        sockets.server.add_mount(DEAD_MOUNT, _DEAD_MOUNT_DIRECTORY)
+        sockets.server.set("REPLACEMENT_DIRECTORY", _DEAD_MOUNT_DIRECTORY)
 
     def make(self, scope: Construct, id_: str, *, identity: Identity, user: int | None) -> "S3Volume":
         """See StorageSpec.
@@ -120,6 +152,7 @@ class S3Volume(Volume):
 
     Attributes:
         volume: The PersistentVolume (static provisioning) or None.
+        cleanup: The CronJob that ends unfinished uploads, or None.
         storage_class: The StorageClass (dynamic provisioning) or None.
     """
 
@@ -139,11 +172,13 @@ class S3Volume(Volume):
         super().__init__(scope, id_, spec=spec, identity=identity, claim=claim)
         self.volume: KubernetesObject | None = None
         self.storage_class: KubernetesObject | None = None
+        self.cleanup: Cleanup | None = None
         if self.claim is None:
             return
         secret = {"name": spec.secret or identity.name_of("s3"), "namespace": namespace or spec.namespace}
+        folder = spec.prefix or identity.name
         content = (
-            _volume(spec, f"{spec.bucket}/{spec.prefix or identity.name}", cluster_name, secret, _options(spec, user))
+            _volume(spec, f"{spec.bucket}/{folder}", cluster_name, secret, _options(spec, user))
             if static
             else _storage_class(spec, secret, _options(spec, user))
         )
@@ -158,13 +193,24 @@ class S3Volume(Volume):
             content=lambda: content,
         )
         self.volume, self.storage_class = (made, None) if static else (None, made)
+        if spec.cleanup:
+            self.cleanup = Cleanup(
+                self,
+                "cleanup",
+                spec=spec.cleanup,
+                identity=identity,
+                user=user,
+                bucket=spec.bucket,
+                folder=folder if static else None,
+                secret=secret["name"],
+            )
 
 
 def _options(spec: S3VolumeSpec, user: int) -> str:
     # The options and why: the mount ignores fsGroup, so the owner is an option; list-type 1 suits stores that are not
     # AWS (GeeseFS README); a short stat cache bounds how old a listing can be.
     usual = (
-        f"--memory-limit {spec.mount_memory} --stat-cache-ttl {spec.rescan_seconds}s --list-type 1 "
+        f"--memory-limit {spec.mount_memory} --stat-cache-ttl {spec.poll_seconds}s --list-type 1 "
         f"--uid {user} --gid {user} --dir-mode 0755 --file-mode 0644"
     )
     return " ".join([usual, *spec.mount_options])

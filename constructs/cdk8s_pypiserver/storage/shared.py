@@ -1,7 +1,7 @@
 """A file system that every node mounts."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from constructs import Construct
 from pydantic import Field
@@ -9,10 +9,10 @@ from pydantic import Field
 from cdk8s_pypiserver.base.fields import Name
 from cdk8s_pypiserver.base.identity import Identity
 
-from .mode import StorageSpec, Volume
+from .mode import Volume, VolumeSpec
 
 
-class SharedVolumeSpec(StorageSpec):
+class SharedVolumeSpec(VolumeSpec):
     """A file system that every node mounts (ReadWriteMany: NFS, CephFS, Longhorn); it must know hard links."""
 
     kind: Literal["shared"] = "shared"
@@ -23,6 +23,9 @@ class SharedVolumeSpec(StorageSpec):
     """How the volume may be mounted: the pods are on several nodes."""
     rescan_seconds: Annotated[int, Field(ge=1, le=3600)] = 30
     """Seconds between full listings; a new file in a directory is noticed within a second of its being visible."""
+
+    readers_refused: ClassVar[str | None] = "every pod may publish there; use availability"
+    audit_refused: ClassVar[str | None] = None
 
     def settings(self) -> Mapping[str, str]:
         """See StorageSpec."""

@@ -166,12 +166,14 @@ class Listing:
         with self._lock:
             return frozenset(self._directories.get(directory, ()))
 
-    def add(self, directory: str, name: str, stamp: Stamp, digest: str | None = None) -> Change:
-        """List a file that this process has published."""
+    def add(
+        self, directory: str, name: str, stamp: Stamp, digest: str | None = None, core: Core | None = None
+    ) -> Change:
+        """List a file of which this is known."""
         with self._lock:
             self._changes += 1
             before = self._births_and_deaths
-            project = self._put(directory, name, stamp, digest)
+            project = self._put(directory, name, stamp, digest, core)
             return Change(project, before != self._births_and_deaths)
 
     def remove(self, path: str) -> Change:
@@ -201,7 +203,7 @@ class Listing:
             for name, stamp in stamps.items():
                 entry = known.get(name)
                 if entry is None and self._removed.get((directory, name), 0) <= moment:
-                    changed |= self._put(directory, name, stamp, None)
+                    changed |= self._put(directory, name, stamp)
                 elif entry and entry.stamp != stamp and entry.change <= moment:
                     self._count(entry.stamp, -1)
                     self._count(stamp, 1)
@@ -211,7 +213,9 @@ class Listing:
             self._removed = {place: change for place, change in self._removed.items() if change > moment}
             return Change(frozenset(changed), before != self._births_and_deaths)
 
-    def _put(self, directory: str, name: str, stamp: Stamp, digest: str | None) -> frozenset[str]:
+    def _put(
+        self, directory: str, name: str, stamp: Stamp, digest: str | None = None, core: Core | None = None
+    ) -> frozenset[str]:
         guess = name_and_version(name)
         if guess is None:
             return frozenset()
@@ -224,7 +228,7 @@ class Listing:
         # One text for all files of a project, and for all of a directory, instead of one each.
         shared = files[0].project if files else project
         entry = Entry(intern(directory), name, shared, stamp, self._changes)
-        entry.digest = digest
+        entry.digest, entry.core = digest, core
         files.append(entry)
         self._directories.setdefault(directory, {})[name] = entry
         if project in self._identities:

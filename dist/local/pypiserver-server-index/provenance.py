@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from server.index.listing import Change
 from server.index.names import name_and_version, normalised
-from server.volume.content import SETTLED_NS, content
+from server.volume.content import SETTLED_NS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from server.volume.own_files import OwnFiles
+    from server.volume.own_files import Files
 
 DIRECTORY = "provenance"
 """The name of the hidden directory."""
@@ -26,7 +26,7 @@ SUFFIX = ".provenance"
 class Provenance:
     """One file a package, of the package's name: its provenance object, as it is served."""
 
-    def __init__(self, files: OwnFiles, stale: Callable[[Change], None]) -> None:
+    def __init__(self, files: Files, stale: Callable[[Change], None]) -> None:
         """Keep objects in `files`; `stale` is told what changes."""
         self._files = files
         self._stale = stale
@@ -47,7 +47,7 @@ class Provenance:
         if filename not in self._names:
             return None
         try:
-            return content(self._files.path / filename, LARGEST)
+            return self._files.content(filename, LARGEST)
         except FileNotFoundError:
             return None
 
@@ -75,11 +75,8 @@ class Provenance:
         """
         with self._lock:
             begun = time.time_ns()
-            changed = self._changed()
-            try:
-                names = frozenset(path.name for path in self._files.path.iterdir())
-            except FileNotFoundError:
-                names = frozenset()
+            changed = self._files.changed()
+            names = self._files.names()
             different, self._names = names ^ self._names, names
             self._time = changed if begun - changed > SETTLED_NS else None
         if different:
@@ -91,14 +88,8 @@ class Provenance:
         Raises:
             OSError: The volume cannot be read.
         """
-        if self._time is None or self._changed() != self._time:
+        if self._time is None or self._files.changed() != self._time:
             self.rescan()
-
-    def _changed(self) -> int:
-        try:
-            return self._files.path.stat().st_mtime_ns
-        except FileNotFoundError:
-            return 0
 
 
 def _project(filename: str) -> str:

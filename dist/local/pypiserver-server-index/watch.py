@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Protocol
 from server.index.names import name_and_version
 from server.index.yanks import DIRECTORY
 from server.volume.content import SETTLED_NS, Stamp
+from server.volume.marker import WrongVolumeError
 from server.volume.problems import CONTENTS, why
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from server.index.announcements import Announced
     from server.index.listing import Change, Listing
     from server.volume.problems import Problems
 
@@ -67,9 +69,11 @@ class Watch:
         stale: Callable[[Change], None],
         problems: Problems,
         *,
+        verify: Callable[[], None],
         unfinished: Callable[[], frozenset[str]],
         times_tell: bool,
         rescan_seconds: float,
+        announced: Announced | None = None,
     ) -> None:
         """Watch the package directory `root`.
 
@@ -79,18 +83,22 @@ class Watch:
             own: Are asked to look too.
             stale: Is told what has changed.
             problems: Is told of entries that cannot be read.
+            verify: Makes sure that it is the volume, and no other directory in its place.
             unfinished: Says which names in `root` must not be listed.
             times_tell: Whether a directory's time of change says that it has changed; it does not in a bucket.
             rescan_seconds: How often everything is listed.
+            announced: What the one that writes tells, where this pod only reads.
         """
         self._root = root
         self._listing = listing
         self._own = tuple(own)
         self._stale = stale
         self._problems = problems
+        self._verify = verify
         self._unfinished = unfinished
         self._times_tell = times_tell
         self._rescan_seconds = rescan_seconds
+        self._announced = announced
         self._times: dict[str, int | None] = {}
         self._failure: str | None = None
 
@@ -129,6 +137,40 @@ class Watch:
             self._look_at(directory, known)
         self._ask(lambda each: each.look())
 
+    def follow(self) -> bool:
+        """Look at what the one that writes has told, and return whether everything has to be listed once more.
+
+        Raises:
+            OSError: The volume cannot be read.
+        """
+        announced = self._announced
+        if announced is None:
+            return False
+        paths = announced.look()
+        if paths is None:
+            self.rescan()
+            return True
+        hidden = self._unfinished() if paths else frozenset()
+        for path in paths - hidden:
+            self._look_at_file(path, announced)
+        if announced.turned:
+            self._ask(lambda each: each.rescan())
+        return False
+
+    def _look_at_file(self, path: str, announced: Announced) -> None:
+        if any(part.startswith(".") for part in path.split("/")):
+            return
+        directory, _, name = path.rpartition("/")
+        entry = self._listing.at(path)
+        found = next((each for _, each in _stamps(self._root / directory, (name,))), None)
+        if isinstance(found, Stamp) and (entry is None or entry.stamp != found):
+            self._verify()
+            digest, core = announced.facts(path, found)
+            self._stale(self._listing.add(directory, name, found, digest, core))
+        elif found is None and entry:
+            self._verify()
+            self._stale(self._listing.remove(path))
+
     def _ask(self, act: Callable[[OwnRecords], None]) -> None:
         problems = {}
         for each in self._own:
@@ -155,7 +197,8 @@ class Watch:
                 self._list(directory, self._times, compare=False)
 
     def _run(self) -> None:
-        due = time.monotonic() + self._rescan_seconds
+        # What was listed at the start may have been what a mount remembered.
+        due = time.monotonic() + self._settled()
         while True:
             time.sleep(PAUSE_SECONDS)
             try:
@@ -164,12 +207,18 @@ class Watch:
                     due = time.monotonic() + self._rescan_seconds
                 elif self._times_tell:
                     self.look()
+                elif self.follow():
+                    due = min(due, time.monotonic() + self._settled())
             except Exception as error:  # noqa: BLE001 - the thread must outlive whatever it meets
                 if self._failure is None:
                     _log.exception("the package volume cannot be listed; the last listing stays")
                 self._failure = f"The package volume cannot be listed: {getattr(error, 'strerror', None) or error}"
             else:
                 self._failure = None
+
+    def _settled(self) -> float:
+        """In how many seconds a mount shows nothing from before, or everything is listed anyway."""
+        return min(self._announced.settle_seconds if self._announced else self._rescan_seconds, self._rescan_seconds)
 
     def _list(self, directory: str, times: dict[str, int | None], *, compare: bool) -> set[str]:
         """List a directory, and those below it that are not in `times` yet; return those that cannot be listed."""
@@ -179,6 +228,8 @@ class Watch:
             each = waiting.pop()
             try:
                 below = self._list_one(each, times, compare=compare)
+            except WrongVolumeError:
+                raise
             except OSError as error:
                 # Somebody may have removed it, and every file system of its own has lost+found; the package directory
                 # itself must be readable.
@@ -232,6 +283,9 @@ class Watch:
         return below
 
     def _take(self, directory: str, names: set[str], stamps: dict[str, Stamp], moment: int) -> None:
+        if names != self._listing.names(directory):
+            # After they were read, so that they are the volume's.
+            self._verify()
         change = self._listing.replace(directory, names, stamps, moment)
         if change.projects:
             self._stale(change)

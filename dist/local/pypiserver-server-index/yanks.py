@@ -11,14 +11,14 @@ from packaging.utils import canonicalize_version
 
 from server.index.listing import Change
 from server.index.names import version
-from server.volume.content import SETTLED_NS, Stamp, content
+from server.volume.content import SETTLED_NS, Stamp
 from server.volume.problems import Problems, why
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from server.index.listing import Entry
-    from server.volume.own_files import OwnFiles
+    from server.volume.own_files import Files
 
 DIRECTORY = "yanked"
 """The name of the hidden directory."""
@@ -37,7 +37,7 @@ class Yanks:
     So two pods never write the same file for two versions, and a file without its content still says the main thing.
     """
 
-    def __init__(self, files: OwnFiles, stale: Callable[[Change], None], problems: Problems | None = None) -> None:
+    def __init__(self, files: Files, stale: Callable[[Change], None], problems: Problems | None = None) -> None:
         """Keep records in `files`; `stale` is told what changes before the change is acknowledged.
 
         `problems` is told of records that cannot be read.
@@ -69,7 +69,7 @@ class Yanks:
         Raises:
             OSError: The volume cannot be read.
         """
-        if self._time is None or self._changed() != self._time:
+        if self._time is None or self._files.changed() != self._time:
             self.rescan()
 
     def withdraw(self, project: str, of: str, reason: str) -> None:
@@ -104,9 +104,9 @@ class Yanks:
 
     def _rescan(self) -> None:
         begun = time.time_ns()
-        changed = self._changed()
+        changed = self._files.changed()
         problems: dict[str, str] = {}
-        found = {name: self._found(name, problems) for name in self._names()}
+        found = {name: self._found(name, problems) for name in self._files.names() if "@" in name}
         self._replace({name: record for name, record in found.items() if record})
         self._problems.replace(f".pypiserver/{DIRECTORY}", problems)
         self._time = changed if begun - changed > SETTLED_NS else None
@@ -114,42 +114,27 @@ class Yanks:
     def _found(self, name: str, problems: dict[str, str]) -> _Record | None:
         """The record of a name that is listed; one that cannot be read still says that a version is withdrawn."""
         known = self._records.get(name)
-        path = self._files.path / name
         try:
-            status = path.stat()
-            if known and known.stamp == (status.st_size, status.st_mtime_ns):
+            if known and known.stamp == self._files.stamp(name):
                 return known
             return self._read(name)
         except OSError as error:
             problems[f".pypiserver/{DIRECTORY}/{name}"] = why(error)
-            return None if path.is_dir() else known or _Record(Stamp(-1, -1), "")
+            return None if isinstance(error, IsADirectoryError) else known or _Record(Stamp(-1, -1), "")
 
     def _read(self, name: str) -> _Record | None:
-        path = self._files.path / name
         try:
-            status = path.stat()
-            text = content(path, LARGEST).decode("utf-8", "replace")
+            stamp = self._files.stamp(name)
+            text = self._files.content(name, LARGEST).decode("utf-8", "replace")
         except FileNotFoundError:
             return None
-        return _Record(Stamp(status.st_size, status.st_mtime_ns), text)
+        return _Record(stamp, text)
 
     def _replace(self, records: dict[str, _Record]) -> None:
         before, self._records = self._records, records
         different = {name for name in {*before, *records} if _reason(before, name) != _reason(records, name)}
         if different:
             self._stale(Change(frozenset(_project(name) for name in different), names=False))
-
-    def _changed(self) -> int:
-        try:
-            return self._files.path.stat().st_mtime_ns
-        except FileNotFoundError:
-            return 0
-
-    def _names(self) -> list[str]:
-        try:
-            return [path.name for path in self._files.path.iterdir() if "@" in path.name]
-        except FileNotFoundError:
-            return []
 
 
 def is_same_version(first: str, second: str) -> bool:

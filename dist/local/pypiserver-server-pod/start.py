@@ -7,6 +7,7 @@ import os
 import secrets
 import sys
 import threading
+import time
 import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,9 @@ import pypiserver
 from server.access.credentials import Credentials
 from server.publish.methods import publisher
 from server.volume.durable import UnsuitableVolumeError
+from server.volume.marker import Marker, WrongVolumeError
+from server.volume.notice import Notice
+from server.volume.writer import TakenOverError, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +32,8 @@ KNOWN_VERSION = "2.4"
 INITIAL_PASSWORD = ".pypiserver/initial-password"  # noqa: S105 - a path
 TERMINATION_LOG = Path("/dev/termination-log")
 """Where the kubelet reads why a container ended (its default terminationMessagePath)."""
+SPARE_SECONDS = 1.0
+_POLL_SECONDS = 0.2
 _log = logging.getLogger("start")
 
 
@@ -46,15 +52,24 @@ def check(settings: Settings) -> None:
         _check_pypiserver()
         with _telling(settings):
             next(settings.packages_directory.iterdir(), None)
-            publisher(settings.publish_method, settings.packages_directory).check()
+            if settings.publish_method != "store" and settings.writes:
+                marker(settings).check()
+                publisher(settings.publish_method, settings.packages_directory).check()
+        if settings.publish_method == "store":
+            _check_store(settings)
+        elif not settings.writes:
+            _wait_for_the_writer(settings)
     except UnsuitableVolumeError as error:
         raise StartError(str(error)) from error
+    except WrongVolumeError as error:
+        _tell_the_gateway(settings, f"The package volume fails: {error.strerror}")
+        raise StartError(f"the package volume cannot be used: {error.strerror}") from error
     except OSError as error:
         raise StartError(f"the package volume cannot be read: {error}") from error
     credentials = Credentials(settings.credentials_directory)
     if settings.initial_password and not credentials.mounted:
         _make_initial_password(settings.packages_directory)
-    elif not credentials.publishers():
+    elif not credentials.publishers() and not settings.directory_port:
         raise StartError(
             f"no credentials: {settings.credentials_directory / 'publishers'} has no user."
             f" Make the Secret {settings.credentials_secret} with the keys `publishers` and,"
@@ -62,6 +77,49 @@ def check(settings: Settings) -> None:
             " htpasswd -nB alice > publishers;"
             f" kubectl create secret generic {settings.credentials_secret} --from-file=publishers"
         )
+
+
+def _check_store(settings: Settings) -> None:
+    # Elsewhere the room is not there.
+    from server.store import start as store  # noqa: PLC0415
+
+    try:
+        store.check(settings)
+    except store.UnusableStoreError as error:
+        raise StartError(str(error)) from error
+
+
+def marker(settings: Settings) -> Marker:
+    """What tells the package volume from another, and from none."""
+    return Marker(
+        settings.packages_directory,
+        settings.run_directory / "volume",
+        expected=settings.volume_identity,
+        in_place=settings.publish_method == "direct",
+        makes=settings.writes,
+    )
+
+
+def writer(settings: Settings) -> Writer | None:
+    """What keeps two writers of a bucket apart; None where many may write, or where the pod only reads."""
+    if settings.publish_method != "direct" or settings.writers != "one" or not settings.writes:
+        return None
+    # As long as a mount may show what is old, and some to spare.
+    settled = settings.poll_seconds + SPARE_SECONDS
+    return Writer(settings.packages_directory, settings.run_directory / "writer", settle_seconds=settled)
+
+
+def become_writer(settings: Settings) -> None:
+    """Become the one that writes to a bucket, which may take as long as a mount shows what is old.
+
+    Raises:
+        StartError: Another pod came after this one.
+    """
+    try:
+        if found := writer(settings):
+            found.take()
+    except TakenOverError as error:
+        raise StartError(error.strerror) from error
 
 
 def initial_password(settings: Settings) -> str | None:
@@ -88,11 +146,57 @@ def _refuse_what_cannot_work(settings: Settings) -> None:
             "PODS is many and WRITERS is one: several pods cannot write to this storage; leave the component `ha` out,"
             " or use storage that several pods can write to (`shared`)"
         )
+    if settings.publish_method == "store" and settings.writers == "many":
+        raise StartError("PUBLISH_METHOD is store and WRITERS is many: one server writes to a store; leave WRITERS out")
+    if settings.initial_password and settings.publish_method == "store":
+        raise StartError(
+            "INITIAL_PASSWORD is yes and PUBLISH_METHOD is store: the password would be lost with the pod;"
+            f" leave INITIAL_PASSWORD out, and make the Secret {settings.credentials_secret}"
+        )
+    if settings.audit == "volume" and settings.publish_method != "link":
+        raise StartError(
+            f"AUDIT is volume and PUBLISH_METHOD is {settings.publish_method}: lines cannot be appended in a bucket;"
+            " AUDIT=log writes them to the log"
+        )
+    if not settings.writes and settings.writers == "many":
+        raise StartError(
+            "ROLE is reader and WRITERS is many: where any pod may publish there are no readers; leave ROLE out"
+        )
+    if settings.initial_password and not settings.writes:
+        raise StartError(
+            "INITIAL_PASSWORD is yes and ROLE is reader: a reader writes nothing to the volume;"
+            f" leave INITIAL_PASSWORD out, and make the Secret {settings.credentials_secret}"
+        )
     if settings.initial_password and settings.writers == "many":
         raise StartError(
             "INITIAL_PASSWORD is yes and WRITERS is many: the password would be kept on a volume that others can read;"
             f" leave the component `initial-password` out, and make the Secret {settings.credentials_secret}"
         )
+
+
+def _wait_for_the_writer(settings: Settings) -> None:
+    """Check which volume it is; on a new one the writer, which starts at the same time, says so first.
+
+    Raises:
+        WrongVolumeError: Nobody has for too long, or it is another one.
+    """
+    end, told = time.monotonic() + settings.volume_wait_seconds, False
+    while error := _wrong_volume(settings):
+        if time.monotonic() >= end:
+            raise error
+        if not told:
+            _tell_the_gateway(settings, f"The package volume fails: {error.strerror}")
+            print(f"waiting for the package volume: {error.strerror}", file=sys.stderr)  # noqa: T201
+        told = True
+        time.sleep(_POLL_SECONDS)
+
+
+def _wrong_volume(settings: Settings) -> WrongVolumeError | None:
+    try:
+        marker(settings).check()
+    except WrongVolumeError as error:
+        return error
+    return None
 
 
 def _check_pypiserver() -> None:
@@ -111,6 +215,7 @@ def _telling(settings: Settings) -> Iterator[None]:
             f" {settings.ready_timeout_seconds:g} s",
             file=sys.stderr,
         )
+        _tell_the_gateway(settings, "The package volume does not answer")
 
     timer = threading.Timer(settings.ready_timeout_seconds, tell)
     timer.start()
@@ -119,6 +224,11 @@ def _telling(settings: Settings) -> Iterator[None]:
     finally:
         timer.cancel()
         timer.join()
+
+
+def _tell_the_gateway(settings: Settings, text: str) -> None:
+    with suppress(OSError):
+        Notice(settings.run_directory).put(text)
 
 
 def _make_initial_password(root: Path) -> None:

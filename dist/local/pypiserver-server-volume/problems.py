@@ -57,6 +57,16 @@ class Problems:
         with self._lock:
             self._places = {place: found for place, found in self._places.items() if place in places}
 
+    def paths(self) -> tuple[str, ...]:
+        """The paths of all of them."""
+        with self._lock:
+            return tuple(path for found in self._places.values() for path in found)
+
+    def unlisted(self) -> str | None:
+        """A directory that cannot be listed, so that nobody knows what is in it; None if there is none."""
+        with self._lock:
+            return next((place for place, found in self._places.items() if place in found), None)
+
     def count(self) -> int:
         """How many there are."""
         with self._lock:

@@ -17,6 +17,7 @@ from server.volume.durable import (
     blocks,
     make_directory,
     pass_if_not_writable,
+    remove_file,
     sync,
     sync_directory,
     tolerating,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from server.publish.drafts import Draft
+    from server.publish.drafts import Draft, Facts
     from server.volume.content import Stamp
 
 _COMPLETE = b"complete"
@@ -43,6 +44,7 @@ class Direct:
 
     def __init__(self, root: Path) -> None:
         """Publish into `root`."""
+        self.unsettled: set[str] = set()
         self._root = root
         self._directory = root / UNFINISHED
         self._lock = threading.Lock()
@@ -124,6 +126,10 @@ class Direct:
                         _log.info("removed the unfinished upload %s", marker.name)
                     marker.unlink(missing_ok=True)
 
+    def remove(self, path: str) -> None:
+        """See Publisher."""
+        remove_file(self._root / path)
+
     def unfinished(self) -> frozenset[str]:
         """See Publisher."""
         # Where the markers cannot be listed, those stay that were there: nobody else makes any.
@@ -150,9 +156,9 @@ class _DirectDraft:
         self._file.seek(0)
         return self._file
 
-    def publish(self, name: str, *, again: bool = False) -> Stamp:
+    def publish(self, name: str, facts: Facts, *, again: bool = False) -> Stamp:
         """See Draft: nothing is seen of a file before it is durable, so that no attempt leaves one behind."""
-        del again
+        del facts, again
         return self._direct.publish(name, blocks(self._file))
 
     def discard(self) -> None:

@@ -19,6 +19,7 @@ from server.volume.durable import (
     abandoned,
     make_directory,
     pass_if_not_writable,
+    remove_file,
     sync,
     sync_directory,
     tolerating,
@@ -27,7 +28,7 @@ from server.volume.durable import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from server.publish.drafts import Draft
+    from server.publish.drafts import Draft, Facts
     from server.volume.content import Stamp
 
 _log = logging.getLogger("links")
@@ -41,6 +42,7 @@ class Link:
 
     def __init__(self, root: Path) -> None:
         """Publish into `root`."""
+        self.unsettled: set[str] = set()
         self._root = root
         self._directory = root / UNFINISHED
 
@@ -80,6 +82,10 @@ class Link:
                     path.unlink(missing_ok=True)
                     _log.info("removed the unfinished upload %s", path.name)
 
+    def remove(self, path: str) -> None:
+        """See Publisher."""
+        remove_file(self._root / path)
+
     def unfinished(self) -> frozenset[str]:
         """See Publisher: none has its name yet."""
         return frozenset()
@@ -107,8 +113,9 @@ class _LinkDraft:
         self._file.seek(0)
         return self._file
 
-    def publish(self, name: str, *, again: bool = False) -> Stamp:
+    def publish(self, name: str, facts: Facts, *, again: bool = False) -> Stamp:
         """See Draft."""
+        del facts
         stamp = sync(self._file)
         final = self._root / name
         try:

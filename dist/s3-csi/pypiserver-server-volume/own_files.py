@@ -2,26 +2,83 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import uuid
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from server.volume.content import Stamp, content
 from server.volume.durable import UNFINISHED, make_directory, sync_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-class OwnFiles:
-    """One directory below `.pypiserver`."""
+class Files(Protocol):
+    """One directory below `.pypiserver`, wherever that is kept."""
 
-    def __init__(self, root: Path, name: str, *, in_place: bool) -> None:
+    def put(self, name: str, content: bytes, *, durable: bool) -> None:
+        """Create or replace a file; if it is to be durable, it survives a loss of power when this returns.
+
+        Raises:
+            OSError: It was not taken.
+        """
+
+    def remove(self, name: str) -> None:
+        """Remove a file for good; one that is gone already is not an error.
+
+        Raises:
+            OSError: It is still there.
+        """
+
+    def names(self) -> frozenset[str]:
+        """The names of the files; none if there is no such directory.
+
+        Raises:
+            OSError: They cannot be listed.
+        """
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file of this name.
+
+        Raises:
+            OSError: That cannot be told.
+        """
+
+    def stamp(self, name: str) -> Stamp:
+        """What tells one content of a file from another.
+
+        Raises:
+            OSError: It cannot be told, or there is no such file.
+        """
+
+    def content(self, name: str, most: int) -> bytes:
+        """All that is in a file.
+
+        Raises:
+            OSError: It cannot be read, is larger than `most` bytes, or there is no such file.
+        """
+
+    def changed(self) -> int:
+        """When the directory has changed the last time, in nanoseconds, or a number that only ever grows; 0 for none.
+
+        Raises:
+            OSError: It cannot be told.
+        """
+
+
+class OwnFiles:
+    """One directory below `.pypiserver` on the package volume; see Files."""
+
+    def __init__(self, root: Path, name: str, *, in_place: bool, writes: bool = True) -> None:
         """Keep files in the directory `name` of the package directory `root`.
 
         `in_place` is for mounted buckets, where a rename copies and deletes: an object is there whole or not at all.
+        A pod that only reads has it that nothing `writes`.
         """
+        self._writes = writes
         self.path = root / ".pypiserver" / name
         self._root = root
         self._unfinished = root / UNFINISHED
@@ -29,11 +86,12 @@ class OwnFiles:
         self._lock = threading.Lock()
 
     def put(self, name: str, content: bytes, *, durable: bool) -> None:
-        """Create or replace a file; if it is to be durable, it survives a loss of power when this returns.
+        """See Files.
 
         Raises:
             OSError: The volume did not take it; there may be half a file if it is written in place.
         """
+        self._refuse_readers()
         final = self.path / name
         # What is left of a crash is removed from there at the next start.
         temporary = final if self._in_place else self._unfinished / uuid.uuid4().hex
@@ -56,17 +114,49 @@ class OwnFiles:
                     sync_directory(directory)
 
     def remove(self, name: str) -> None:
-        """Remove a file for good; one that is gone already is not an error.
-
-        Raises:
-            OSError: The volume does not let it go.
-        """
+        """See Files."""
+        self._refuse_readers()
         with self._lock:
             try:
                 (self.path / name).unlink()
             except FileNotFoundError:
                 return
             sync_directory(self.path)
+
+    def names(self) -> frozenset[str]:
+        """See Files."""
+        try:
+            return frozenset(path.name for path in self.path.iterdir())
+        except FileNotFoundError:
+            return frozenset()
+
+    def has(self, name: str) -> bool:
+        """See Files."""
+        try:
+            (self.path / name).stat()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def stamp(self, name: str) -> Stamp:
+        """See Files."""
+        status = (self.path / name).stat()
+        return Stamp(status.st_size, status.st_mtime_ns)
+
+    def content(self, name: str, most: int) -> bytes:
+        """See Files."""
+        return content(self.path / name, most)
+
+    def changed(self) -> int:
+        """See Files."""
+        try:
+            return self.path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    def _refuse_readers(self) -> None:
+        if not self._writes:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self.path))
 
 
 def _write(path: Path, content: bytes, *, durable: bool) -> None:

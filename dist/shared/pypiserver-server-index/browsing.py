@@ -15,28 +15,37 @@ from server.index.pages import INDEX
 from server.index.records import releases
 
 if TYPE_CHECKING:
-    from server.index.findings import Findings
+    from collections.abc import Callable
+
     from server.index.listing import Listing
     from server.index.pages import Pages
     from server.index.records import Records
+    from server.upstream.public import Public
 
 
 class Browsing:
     """Answers with pages; those of the index are kept as files, for the gateway."""
 
-    def __init__(self, listing: Listing, records: Records, pages: Pages, findings: Findings) -> None:
-        """Show what is in `listing`; `findings` is told of projects whose files may have been read."""
+    def __init__(
+        self, listing: Listing, records: Records, pages: Pages, keep: Callable[[str], None], public: Public | None
+    ) -> None:
+        """Show what is in `listing`, and for other names what `public` has.
+
+        `keep` is told of projects whose files may have been read.
+        """
         self._listing = listing
         self._records = records
         self._pages = pages
-        self._findings = findings
+        self._keep = keep
+        self._public = public
 
     def index(self) -> str:
         """Answer with all projects."""
         begun = self._pages.moment
-        if _json_is_wanted():
-            return self._kept(INDEX, rendering.index_json(self._listing), begun, ".json")
-        return self._kept(INDEX, rendering.index_html(self._listing), begun, ".html")
+        as_json = _json_is_wanted()
+        text = rendering.index_json(self._listing) if as_json else rendering.index_html(self._listing)
+        self._pages.keep(INDEX, text, begun, _suffix(as_json=as_json))
+        return _typed(text, as_json=as_json)
 
     def project(self, project: str) -> str:
         """Answer with the files of a project."""
@@ -44,22 +53,38 @@ class Browsing:
         begun = self._pages.moment
         as_json = _json_is_wanted()
         if name != project:
-            redirect(f"/simple/{quote(name)}/", HTTPStatus.MOVED_PERMANENTLY)
+            redirect(f"../{quote(name)}/", HTTPStatus.MOVED_PERMANENTLY)
+        public = self._public if self._public and not self._public.is_own(name) else None
         entries = self._listing.of_project(name)
         if not entries:
+            return self._of_others(name, public, as_json=as_json)
+        record = self._records.project(name, entries)
+        # Whoever asks for what is not here leaves nothing behind.
+        self._keep(name)
+        root: str = urljoin(request.url, request.script_name)
+        # The address of a provenance object has the host that this client has used.
+        lasts = record.complete and not record.is_attested
+        # Any other name has had its first file just now.
+        if public and public.merges(name):
+            own = rendering.project_detail(record, root)
+            text = public.page(name, as_json=as_json, own=own, keep=lasts)
+            if text is not None:
+                return _typed(text, as_json=as_json)
+            # Some day there may be others.
+            lasts = False
+        text = rendering.project_json(record, root) if as_json else rendering.project_html(record, root)
+        if lasts:
+            self._pages.keep(name, text, begun, _suffix(as_json=as_json))
+        return _typed(text, as_json=as_json)
+
+    def _of_others(self, name: str, public: Public | None, *, as_json: bool) -> str:
+        """The page of a project that has no file here."""
+        text = public.page(name, as_json=as_json) if public else None
+        if text is None:
             # pypiserver would send the client to the public index.
             response.content_type = "text/plain; charset=UTF-8"
             raise HTTPError(HTTPStatus.NOT_FOUND, f"Not Found ({name} does not exist)")
-        record = self._records.project(name, entries)
-        # Whoever asks for what is not here leaves nothing behind.
-        self._findings.keep(name)
-        root = f"{request.urlparts.scheme}://{request.urlparts.netloc}"
-        text = rendering.project_json(record, root) if as_json else rendering.project_html(record, root)
-        if not record.complete or record.is_attested:
-            # The address of a provenance object has the host that this client has used.
-            response.content_type = JSON if as_json else response.content_type
-            return text
-        return self._kept(name, text, begun, ".json" if as_json else ".html")
+        return _typed(text, as_json=as_json)
 
     def packages(self) -> str:
         """Answer with all files."""
@@ -69,7 +94,7 @@ class Browsing:
         """Answer with pypiserver's own JSON of a project."""
         name = normalised(project)
         if name != project:
-            redirect(f"/{quote(name)}/json", HTTPStatus.MOVED_PERMANENTLY)
+            redirect(f"../{quote(name)}/json", HTTPStatus.MOVED_PERMANENTLY)
         found = releases(self._listing.of_project(name))
         if not found:
             raise HTTPError(HTTPStatus.NOT_FOUND, f"package {project} not found")
@@ -84,21 +109,25 @@ class Browsing:
         """Answer with what this is."""
         return rendering.welcome_html(request.url, self._listing.totals().files)
 
-    def _kept(self, page: str, text: str, begun: int, suffix: str) -> str:
-        self._pages.keep(page, text, begun, suffix)
-        if suffix == ".json":
-            response.content_type = JSON
-        return text
-
 
 def directory(**_project: str) -> None:
     """Redirect to the same address with a slash at its end, as pypiserver does."""
-    redirect(f"{request.path}/", HTTPStatus.MOVED_PERMANENTLY)
+    redirect(f"{request.fullpath}/", HTTPStatus.MOVED_PERMANENTLY)
 
 
 def misplaced(project: str) -> None:
     """Redirect to a project's page, as pypiserver does."""
-    redirect(f"/simple/{quote(project)}/")
+    redirect(f"{request.script_name}simple/{quote(project)}/")
+
+
+def _suffix(*, as_json: bool) -> str:
+    return ".json" if as_json else ".html"
+
+
+def _typed(text: str, *, as_json: bool) -> str:
+    if as_json:
+        response.content_type = JSON
+    return text
 
 
 def _json_is_wanted() -> bool:

@@ -14,6 +14,8 @@ from server.index.listing import Core
 from server.volume.content import Stamp, content
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from server.index.listing import Entry, Listing
     from server.volume.own_files import OwnFiles
 
@@ -32,10 +34,21 @@ class Findings:
     It is a memory, not a record: where it is lost, half written or overwritten by another pod, files are read again.
     """
 
-    def __init__(self, files: OwnFiles, listing: Listing) -> None:
-        """Keep in `files` what is known of the files of `listing`."""
+    def __init__(
+        self,
+        files: OwnFiles,
+        listing: Listing,
+        problem: Callable[[], str | None] = lambda: None,
+        verify: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Keep in `files` what is known of the files of `listing`, unless there is a `problem` with the volume.
+
+        `verify` raises an OSError if it is another one.
+        """
         self._files = files
         self._listing = listing
+        self._problem = problem
+        self._verify = verify
         self._kept: dict[str, int] = {}
         self._due: set[str] = set()
         self._wanted = threading.Event()
@@ -72,6 +85,9 @@ class Findings:
             time.sleep(PAUSE_SECONDS)
 
     def _write(self, project: str) -> None:
+        if self._problem():
+            # Perhaps it is no longer the volume that these files are on.
+            return
         entries = sorted(self._listing.of_project(project), key=lambda entry: entry.path)
         if not self._is_new(project, _text(entries)):
             return
@@ -83,6 +99,8 @@ class Findings:
         if self._is_new(project, text):
             # A volume that is full or read-only, or a name that is too long: then files are read again.
             with suppress(OSError):
+                # The problem may not be known yet, and an empty directory would get what is ours.
+                self._verify()
                 self._files.put(_name(project), text.encode(), durable=False)
                 self._kept[project] = hash(text)
 

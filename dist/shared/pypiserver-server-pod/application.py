@@ -3,37 +3,42 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from server.audit.trail import trail
 from server.http.bottle import response
 from server.http.errors import unavailable
 from server.http.limits import Limits, Needs
 from server.http.routes import Route, application
-from server.index import browsing, findings, provenance, yanks
+from server.index import browsing, provenance, reserved, yanks
 from server.index.browsing import Browsing
 from server.index.digests import Digests
 from server.index.downloads import Downloads
-from server.index.findings import Findings
 from server.index.listing import Listing
-from server.index.metadata import Metadata
 from server.index.pages import Pages
 from server.index.provenance import Provenance
 from server.index.records import Records
-from server.index.watch import Watch
+from server.index.reserved import Reserved
 from server.index.yanks import Yanks
 from server.pod.metrics import Metrics
+from server.pod.scraped import scraped
 from server.pod.settings import Settings
+from server.pod.upkeep import Upkeep
+from server.publish import elsewhere
 from server.publish.actions import Actions
 from server.publish.claims import Claims
-from server.publish.methods import ABANDONED_SECONDS, publisher
 from server.publish.packages import Packages
 from server.publish.uploads import Uploads
-from server.volume.health import Volume
-from server.volume.own_files import OwnFiles
+from server.volume.backing import on_volume
+from server.volume.notice import Notice
 from server.volume.problems import Problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from server.index.listing import Change
+    from server.pod.backing import Backing
 
 
 def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle has no types
@@ -43,57 +48,101 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
         settings: Defaults to those of the environment.
 
     Raises:
-        OSError: The package volume cannot be listed.
+        OSError: What packages are kept in cannot be listed.
     """
     settings = settings or Settings.from_environment()
     level = settings.log_level.upper()
     logging.basicConfig(level=level, format="[%(asctime)s] [%(levelname)s] [%(name)s] %(message)s")
-    root, in_place = settings.packages_directory, settings.publish_method == "direct"
-    volume = Volume(root, settings.ready_timeout_seconds)
-    publishing = publisher(settings.publish_method, root)
-    publishing.clean(0 if settings.writers == "one" else ABANDONED_SECONDS)
-
+    root, many = settings.packages_directory, settings.writers == "many"
     listing, problems = Listing(), Problems()
     pages = Pages(settings.pages_directory, listing.stamp)
-    withdrawn = Yanks(OwnFiles(root, yanks.DIRECTORY, in_place=in_place), pages.drop, problems)
-    attested = Provenance(OwnFiles(root, provenance.DIRECTORY, in_place=in_place), pages.drop)
-    watch = Watch(
-        root,
-        listing,
-        (withdrawn, attested),
-        pages.drop,
-        problems,
-        unfinished=publishing.unfinished,
-        times_tell=not in_place,
-        rescan_seconds=settings.rescan_seconds,
+    has_public = settings.upstream_configuration is not None
+
+    def stale(change: Change) -> None:
+        pages.drop(change)
+        if has_public:
+            kept_names.notice(change)
+
+    kept = _storage(settings)
+    backing = kept(settings, listing=listing, pages=pages, problems=problems, stale=stale)
+
+    def withdraw(change: Change) -> None:
+        pages.drop(change)
+        backing.tell(f".pypiserver/{yanks.DIRECTORY}", None)
+
+    withdrawn = Yanks(backing.files(yanks.DIRECTORY), withdraw, problems)
+    attested = Provenance(backing.files(provenance.DIRECTORY), pages.drop)
+    kept_names = Reserved(
+        backing.files(reserved.DIRECTORY), listing, shared=many or settings.readers, writes=settings.writes
     )
+    watch = backing.watching((withdrawn, attested, *((kept_names,) if has_public else ())))
     watch.rescan()
-    found = Findings(OwnFiles(root, findings.DIRECTORY, in_place=in_place), listing)
-    metadata = Metadata(root, volume.problem, found.recall, pages.keep_metadata)
-    digests = Digests(root, volume.problem, listing.know, found.recall, problems)
-    records = Records(digests, metadata, withdrawn, attested, volume.problem)
-    pages_of = Browsing(listing, records, pages, found)
+    digests = Digests(root, backing.problem, listing.know, backing.recall, problems)
+    records = Records(digests, backing.insides, withdrawn, attested, backing.problem)
+    public = None
+    if settings.upstream_configuration:
+        from server.upstream.configuration import Configuration  # noqa: PLC0415
+        from server.upstream.public import Public  # noqa: PLC0415
+
+        public = Public(
+            Configuration.from_file(settings.upstream_configuration),
+            listing=listing,
+            reserved=kept_names,
+            pages=pages,
+            problems=problems,
+            problem=lambda: backing.problem() or watch.problem(),
+            port=settings.upstream_port,
+        )
+    pages_of = Browsing(listing, records, pages, backing.remember, public)
     downloads = Downloads(
         root,
         listing=listing,
-        metadata=metadata,
+        metadata=backing.insides,
         provenance=attested,
         digests=digests,
-        problem=volume.problem,
+        problem=backing.problem,
     )
-    packages = Packages(root, listing, pages.drop, Claims(root, shared=settings.writers == "many"), attested)
+    names = {"first": kept_names.begin, "last": kept_names.reserve} if has_public else {}
+    packages = Packages(
+        backing.publisher,
+        listing,
+        pages.drop,
+        Claims(root, shared=many),
+        attested,
+        trail(settings),
+        # Another pod may have published it: then it is read for the trail, and for nothing else.
+        digests.of if settings.audit != "none" else lambda entry: entry.digest,
+        **names,
+        found=pages.keep_new_metadata,
+        remember=backing.remember,
+        tell=backing.tell,
+    )
     actions = Actions(
-        uploads=Uploads(publishing, packages.twin, volume.problem),
+        uploads=Uploads(backing.publisher, packages.twin, backing.closed),
         packages=packages,
         listing=listing,
         yanks=withdrawn,
-        problem=volume.problem,
+        problem=backing.closed,
+        verify=backing.verify,
         removal=settings.allow_removal,
+        trail=trail(settings),
+        public=public,
     )
-    metrics = Metrics(root, listing, problems, volume.problem)
+    notice = Notice(settings.run_directory, backing.problem)
+    upkeep = Upkeep.of(settings)
+    metrics = Metrics(
+        root,
+        listing,
+        problems,
+        backing.problem,
+        upkeep,
+        writes=backing.writes,
+        others=backing.samples,
+        beside=partial(_counted_beside, settings),
+    )
 
-    routes = (
-        Route("POST", "/", actions.post, Needs.UPLOAD),
+    routes: tuple[Route, ...] = (
+        Route("POST", "/", actions.post if settings.writes else elsewhere.refuse, Needs.UPLOAD),
         Route("GET", "/", pages_of.welcome, Needs.NOTHING),
         Route("GET", "/simple/", pages_of.index, Needs.NOTHING),
         Route("GET", "/simple/<project>/", pages_of.project, Needs.VOLUME),
@@ -106,15 +155,39 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
         Route("GET", "/<project>", browsing.misplaced, Needs.NOTHING),
         Route("GET", "/<project>/", browsing.misplaced, Needs.NOTHING),
         Route("GET", "/health", _health, Needs.NOTHING),
-        Route("GET", "/-/ready", _ready(volume.problem, watch.problem, pages.problem), Needs.NOTHING),
+        Route("GET", "/-/ready", _ready(backing.unready, watch.problem, pages.problem), Needs.NOTHING),
         Route("GET", "/-/metrics", metrics.page, Needs.NOTHING),
+        *backing.routes,
     )
-    app = application(routes, Limits(settings.threads, settings.concurrent_uploads, volume.problem))
-    volume.start()
+    if public:
+        routes += (Route("GET", "/-/upstream/<project>/<rest:path>", public.file, Needs.VOLUME),)
+        public.start()
+    app = application(routes, Limits(settings.threads, settings.concurrent_uploads, backing.problem))
+    backing.start()
+    notice.start()
     watch.start()
-    found.start()
     metrics.start()
     return app
+
+
+def _storage(settings: Settings) -> Callable[..., Backing]:
+    """Return what makes the parts that know where packages are kept."""
+    if settings.publish_method != "store":
+        return on_volume
+    # Elsewhere the room is not there.
+    from server.store.backing import in_store  # noqa: PLC0415
+
+    return in_store
+
+
+def _counted_beside(settings: Settings) -> str:
+    """Return what else is counted in the pod: by the program that fetches, and where passwords are judged."""
+    ports = []
+    if settings.publish_method == "store":
+        ports.append(settings.fetching_port)
+    if settings.directory_port:
+        ports.append(settings.verdicts_port)
+    return "".join(map(scraped, ports))
 
 
 def _health() -> str:

@@ -7,7 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from server.http.errors import RefusedError
+from server.index import metadata
 from server.index.digests import ALGORITHM
+from server.index.listing import Core
+from server.publish.drafts import Facts
 from server.volume.content import CHUNK
 
 if TYPE_CHECKING:
@@ -38,6 +41,8 @@ class HashedDraft:
         """Write to `draft`; `fields` are those of FORM_FIELDS that the form has had so far."""
         self._draft = draft
         self._hashes = {field: FORM_FIELDS[field]() for field in {*fields, "sha256_digest"}}
+        self._core = Core(None, None)
+        self._metadata: bytes | None = None
 
     def write(self, block: bytes) -> None:
         """Take the next bytes.
@@ -60,17 +65,33 @@ class HashedDraft:
             if digest.hexdigest() != value.lower():
                 raise RefusedError(f"The file does not have the {field} of the form; was it cut short?")
 
+    def look_inside(self, filename: str) -> None:
+        """Look into it as an archive of this name; nobody has to read it again for that.
+
+        Raises:
+            RefusedError: It says what means nothing.
+            OSError: It cannot be read.
+        """
+        content = metadata.inside(filename, self._draft.content())
+        self._core = metadata.core_of(filename, content)
+        self._metadata = content if self._core.metadata else None
+
     def content(self) -> BinaryIO:
         """See Draft."""
         return self._draft.content()
 
     def publish(self, name: str, *, again: bool = False) -> Stamp:
         """See Draft."""
-        return self._draft.publish(name, again=again)
+        return self._draft.publish(name, self.facts, again=again)
 
     def discard(self) -> None:
         """See Draft."""
         self._draft.discard()
+
+    @property
+    def facts(self) -> Facts:
+        """What is known of it."""
+        return Facts(self.digest, self._core, self._metadata)
 
     @property
     def digest(self) -> str:

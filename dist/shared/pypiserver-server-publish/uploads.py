@@ -12,8 +12,8 @@ from packaging.version import InvalidVersion, Version
 
 from server.http.bottle import HTTPError, request
 from server.http.errors import RefusedError, unavailable
-from server.index import attestations, metadata
-from server.index.names import name_and_version, normalised
+from server.index import attestations
+from server.index.names import PACKAGE, PROJECT, name_and_version, normalised
 from server.publish import forms
 from server.publish.body import Body
 from server.publish.hashed import FORM_FIELDS, HashedDraft
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 246
 """How long a file's name may be: with `.metadata` after it, it still is one (NAME_MAX is 255)."""
-_SERVED = re.compile(
-    r"[A-Za-z0-9_!+-][A-Za-z0-9_.!+-]*\.(?i:whl|tar\.gz|zip|tgz|tar\.bz2|tar\.xz|egg|exe|msi)(?:\.asc)?"
-)
+FILENAME = "pypiserver.filename"
+"""The key of the environment that has the name of the file in a form, for whoever says that it was refused."""
+_SERVED = re.compile(rf"{PACKAGE}(?:\.asc)?")
 _FILES = frozenset({"content", "gpg_signature"})
 """The parts of the form that are kept."""
 _FIELDS = {
@@ -35,12 +35,13 @@ _FIELDS = {
     "name": 1000,
     "version": 1000,
     "reason": 10_000,
+    "files": 100_000,
     attestations.FIELD: attestations.LONGEST,
     "gpg_signature": 64 * 2**10,
     **dict.fromkeys(FORM_FIELDS, 200),
 }
 """The fields of the form that are read, and how many bytes each may have."""
-_PROJECT = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_PROJECT = re.compile(PROJECT)
 
 
 class Uploads:
@@ -102,7 +103,7 @@ class Uploads:
                 raise RefusedError(f"{each.raw_filename} is no signature of {content.raw_filename}")
         _check_form(content.raw_filename, form)
         content.file.check({field: form[field] for field in FORM_FIELDS if form.get(field)})
-        metadata.check(content.raw_filename, content.file.content())
+        content.file.look_inside(content.raw_filename)
         return [(each.raw_filename, each.file) for each in sent]
 
     def provenance(self, form: Mapping[str, str]) -> bytes | None:
@@ -126,6 +127,7 @@ class Uploads:
                 if name in _FIELDS:
                     raise RefusedError(f"{name} is a field, and no file")
                 return None
+            request.environ.setdefault(FILENAME, filename)
             if name in form:
                 raise RefusedError(f"The form has more than one file {name}")
             # The action may still come.

@@ -32,7 +32,7 @@ class UnsuitableVolumeError(RuntimeError):
 
 
 class UnsettledError(OSError):
-    """A file has its name, which others may have seen, but the name may not survive a loss of power."""
+    """A name was given or taken away, which others may have seen, but that may not survive a loss of power."""
 
 
 def blocks(file: BinaryIO) -> Iterator[bytes]:
@@ -67,14 +67,31 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file for good; one that is gone already is not an error.
+
+    Raises:
+        UnsettledError: It is gone, and may be back after a loss of power.
+        OSError: It is still there.
+    """
+    path.unlink(missing_ok=True)
+    try:
+        sync_directory(path.parent)
+    except OSError as error:
+        raise UnsettledError(error.errno, error.strerror, str(path)) from error
+
+
 def make_directory(directory: Path) -> None:
-    """Make a directory of the server's own, and those above it, if they are not there.
+    """Make a directory of the server's own, and the one above it, if they are not there.
+
+    The package directory itself is never made: where it is missing, it is another file system that would be written to.
 
     Raises:
         OSError: It cannot be made; never FileExistsError, which says that a package is there.
     """
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.parent.mkdir(exist_ok=True)
+        directory.mkdir(exist_ok=True)
     except FileExistsError as error:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory)) from error
 

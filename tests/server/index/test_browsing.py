@@ -59,7 +59,7 @@ def test_the_html_of_a_project_says_what_the_json_says(app: webtest.TestApp, tmp
     wheel = make_wheel(tmp_path, "a", "1.10", headers="Requires-Python: >=3.8,<4\n")
     publish(app, wheel, make_sdist(tmp_path, "a", "1.9"))
     answer = app.get("/simple/a/")
-    assert '<a href="/packages/a-1.9.tar.gz#sha256=' in answer.text
+    assert '<a href="../../packages/a-1.9.tar.gz#sha256=' in answer.text
     assert ' data-requires-python="&gt;=3.8,&lt;4"' in answer.text
     html = ProjectPage.from_html("a", answer.text, base_url="http://localhost/simple/a/").packages
     json = ProjectPage.from_json_data(
@@ -91,6 +91,9 @@ def test_a_page_that_lacks_what_the_volume_cannot_be_asked_is_not_kept(
 ) -> None:
     problems: list[str] = []
     monkeypatch.setattr(Volume, "problem", lambda _: problems[0] if problems else None)
+    # As of a file whose digest alone could be read before the volume was away.
+    add = Listing.add
+    monkeypatch.setattr(Listing, "add", lambda *arguments: add(*arguments[:5]))
     app = webtest.TestApp(application.create(settings))
     publish(app, make_wheel(tmp_path, "a", "1.0", headers="Requires-Python: >=3.8\n"))
     problems.append("The package volume has not answered for 7 s")
@@ -168,15 +171,32 @@ def test_both_forms_and_the_metadata_are_kept_until_they_are_stale(
         for path in ("/simple/", "/simple/a/"):
             app.get(path, headers={"Accept": accept})
     body = app.get(f"/packages/{name}").body
-    everything = {"index.html", "index.json", "projects/a.html", "projects/a.json", f"metadata/{name}"}
+
+    def metadata(*wheels: str) -> set[str]:
+        return {f"metadata/{wheel}-py3-none-any.whl.metadata" for wheel in wheels}
+
+    everything = {"index.html", "index.json", "projects/a.html", "projects/a.json", *metadata("a-1.0", "b-1.0")}
     assert kept() == everything
     assert (settings.pages_directory / "metadata" / name).read_bytes() == body
     publish(app, make_wheel(tmp_path, "b", "2.0"))
-    assert kept() == everything
+    assert kept() == everything | metadata("b-2.0")
     publish(app, make_wheel(tmp_path, "a", "2.0"))
-    assert kept() == {"index.html", "index.json", f"metadata/{name}"}, "the wheel of the metadata has not changed"
+    published = metadata("a-1.0", "a-2.0", "b-1.0", "b-2.0")
+    assert kept() == {"index.html", "index.json", *published}, "the wheels of the metadata have not changed"
     publish(app, make_wheel(tmp_path, "c", "1.0"))
-    assert kept() == {f"metadata/{name}"}
+    assert kept() == published | metadata("c-1.0")
+
+
+def test_what_is_published_leaves_room_for_what_is_asked_for(
+    app: webtest.TestApp, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = make_wheel(tmp_path, "a", "1.0"), make_wheel(tmp_path, "b", "1.0")
+    monkeypatch.setattr(pages, "ROOM_FOR_METADATA", 2 * (pages.ROOM_FOR_METADATA - 10))
+    publish(app, first, second)
+    kept = settings.pages_directory / "metadata"
+    assert list(kept.iterdir()) == []
+    asked = app.get(f"/packages/{second.name}.metadata").body
+    assert [path.read_bytes() for path in kept.iterdir()] == [asked]
 
 
 def test_metadata_is_kept_as_long_as_its_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,6 +239,19 @@ def test_metadata_is_kept_as_long_as_its_wheel(tmp_path: Path, monkeypatch: pyte
 )
 def test_what_pypiserver_redirects(app: webtest.TestApp, path: str, status: int, location: str) -> None:
     assert app.get(path, status=status).location == f"http://localhost:80{location}"
+
+
+def test_addresses_begin_with_the_prefix_that_the_gateway_names(app: webtest.TestApp) -> None:
+    prefix = {"X-Forwarded-Prefix": "/team-a/pypi"}
+    for path, status, location in (
+        ("/simple", 301, "/simple/"),
+        ("/simple/A.B/", 301, "/simple/a-b/"),
+        ("/A.B/json", 301, "/a-b/json"),
+        ("/A.B/", 302, "/simple/A.B/"),
+    ):
+        answer = app.get(path, headers=prefix, status=status)
+        assert answer.location == f"http://localhost:80/team-a/pypi{location}"
+    assert "--index-url http://localhost:80/team-a/pypi/simple/" in app.get("/", headers=prefix).text
 
 
 def test_a_condition_without_a_date_is_none(app: webtest.TestApp) -> None:

@@ -18,6 +18,7 @@ from server.index.findings import Findings
 from server.index.listing import Core, Listing
 from server.pod import application
 from server.volume.content import Stamp
+from server.volume.marker import WrongVolumeError
 from server.volume.own_files import OwnFiles
 
 if TYPE_CHECKING:
@@ -119,6 +120,19 @@ def test_a_volume_that_takes_nothing_is_no_error(kept: Path, monkeypatch: pytest
     known.keep()
     monkeypatch.undo()
     assert recalled(kept)[0] == "sha256=1"
+
+
+def test_another_volume_in_the_place_of_ours_gets_nothing(tmp_path: Path) -> None:
+    """A moment after a publish, before anybody has noticed that it was unmounted."""
+    known = Known(tmp_path, ("a-1.0.tar.gz", STAMP))
+    known.entry("a-1.0.tar.gz").digest = "sha256=1"
+
+    def missed() -> None:
+        raise WrongVolumeError("It is not there")
+
+    known.findings = Findings(known.files, known.listing, verify=missed)
+    known.keep()
+    assert list(tmp_path.iterdir()) == []
 
 
 def change_unseen(path: Path) -> None:

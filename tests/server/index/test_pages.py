@@ -170,3 +170,13 @@ def test_no_more_pages_are_kept_than_the_volume_may_hold(directory: Path, monkey
     pages.drop(change("b"))
     pages.keep("d", "page", 0)
     assert files(directory) == ["projects/a.html", "projects/c.html", "projects/d.html"]
+
+
+def test_room_is_spared_for_other_pages(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.index.pages.ROOM_FOR_PAGES", 3 * 4096)
+    pages = Pages(directory)
+    for page in "abc":
+        pages.keep(page, "page", 0, spared=4096)
+    assert files(directory) == ["projects/a.html", "projects/b.html"]
+    pages.keep("d", "page", 0)
+    assert files(directory) == ["projects/a.html", "projects/b.html", "projects/d.html"]

@@ -12,6 +12,7 @@ import webtest
 from attested import attestation
 from programs import PATIENCE, upload, wait_for
 from server.pod import application
+from vitals import stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +44,9 @@ def test_attestations_are_served_as_they_were_sent(app: webtest.TestApp) -> None
     assert post(app, [SOUND]).status_int == 200
     url = f"http://localhost:80/packages/{NAME}.provenance"
     assert described(app)["provenance"] == url
-    assert f'data-provenance="{url}"' in app.get("/simple/my-pkg/").text
+    page = app.get("/simple/my-pkg/")
+    assert page.content_type == "text/html"
+    assert f'data-provenance="{url}"' in page.text
     answer = app.get(url)
     assert answer.content_type == "application/json"
     assert answer.json["version"] == 1
@@ -87,7 +90,7 @@ def test_what_is_no_attestation_of_the_file_is_refused(
     refused = post(app, attestations)
     assert refused.status_int == 400
     assert reason in refused.text
-    assert not [path for path in settings.packages_directory.rglob("*") if path.is_file()]
+    assert not stored(settings.packages_directory)
     assert post(app, [SOUND]).status_int == 200
 
 

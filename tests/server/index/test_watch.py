@@ -44,6 +44,7 @@ class Watched:
             (yanks,),
             self.changes.append,
             self.problems,
+            verify=lambda: None,
             unfinished=publishing.unfinished,
             times_tell=settings.publish_method == "link",
             rescan_seconds=settings.rescan_seconds,
@@ -145,12 +146,12 @@ def test_the_thread_says_that_the_mount_is_dead_and_goes_on(watched: Watched, mo
     wait_for(lambda: watched.watch.problem() is None, "the problem to be over")
 
 
-def failing_below(monkeypatch: pytest.MonkeyPatch, name: str, number: int) -> None:
-    """Let a directory of this name fail."""
+def failing_below(monkeypatch: pytest.MonkeyPatch, directory: Path, number: int) -> None:
+    """Let a directory fail."""
     real = os.scandir
 
     def scandir(path: str | os.PathLike[str]) -> object:
-        if Path(path).name == name:
+        if Path(path) == directory:
             raise OSError(number, os.strerror(number))
         return real(path)
 
@@ -163,7 +164,7 @@ def test_a_directory_that_cannot_be_read_costs_nothing_that_was_listed_and_one_l
 ) -> None:
     before = watched.paths()
     (watched.root / "late-1.0.tar.gz").touch()
-    failing_below(monkeypatch, "sub", number)
+    failing_below(monkeypatch, watched.root / "sub", number)
     for _ in range(3):
         watched.watch.rescan()
         watched.watch.look()
@@ -180,7 +181,7 @@ def test_a_directory_that_cannot_be_read_costs_nothing_that_was_listed_and_one_l
 
 def test_lost_and_found_is_no_problem(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     (watched.root / "lost+found").mkdir()
-    failing_below(monkeypatch, "lost+found", errno.EACCES)
+    failing_below(monkeypatch, watched.root / "lost+found", errno.EACCES)
     watched.watch.rescan()
     assert watched.problems.count() == 0
 
@@ -232,6 +233,7 @@ def test_what_cannot_be_read_costs_itself(settings: Settings, caplog: pytest.Log
         (root / name).write_bytes(b"content")
     spoiled = spoil(root)
     start.check(dataclasses.replace(settings, initial_password=True))
+    start.become_writer(settings)
     app = webtest.TestApp(application.create(settings))
     assert app.get("/-/ready").text == "ready\n"
     for page in ("/simple/a/", "/simple/b/"):

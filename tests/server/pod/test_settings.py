@@ -25,13 +25,23 @@ def test_every_variable_is_read() -> None:
             "PUBLISH_METHOD": "direct",
             "WRITERS": "many",
             "PODS": "many",
+            "ROLE": "reader",
+            "READERS": "yes",
+            "POLL_SECONDS": "4",
             "RESCAN_SECONDS": "5",
             "LOG_LEVEL": "warning",
+            "AUDIT": "volume",
             "VOLUME_WAIT_SECONDS": "7",
             "ALLOW_REMOVAL": "yes",
             "INITIAL_PASSWORD": "yes",
             "READY_TIMEOUT_SECONDS": "1.5",
             "THREADS": "8",
+            "REPLACEMENT_DIRECTORY": "/d",
+            "STORE_URL": "http://127.0.0.1:1",
+            "STORE_PATH": "store:bucket/folder",
+            "STORE_REGISTRY": "team-a",
+            "STORE_NAMESPACE": "python",
+            "STORE_POLL_SECONDS": "4",
             "CONCURRENT_UPLOADS": "3",
         }
     )
@@ -42,13 +52,23 @@ def test_every_variable_is_read() -> None:
         publish_method="direct",
         writers="many",
         pods="many",
+        role="reader",
+        readers=True,
+        poll_seconds=4,
         rescan_seconds=5,
         log_level="warning",
+        audit="volume",
         volume_wait_seconds=7,
         allow_removal=True,
         initial_password=True,
         ready_timeout_seconds=1.5,
         threads=8,
+        replacement_directory=Path("/d"),
+        store_url="http://127.0.0.1:1",
+        store_path="store:bucket/folder",
+        store_registry="team-a",
+        store_namespace="python",
+        store_poll_seconds=4,
         concurrent_uploads=3,
     )
 
@@ -59,8 +79,11 @@ def test_every_variable_is_read() -> None:
         ("PUBLISH_METHOD", "copy"),
         ("WRITERS", "2"),
         ("PODS", "3"),
+        ("ROLE", "both"),
+        ("READERS", "2"),
         ("VOLUME_WAIT_SECONDS", "0"),
         ("ALLOW_REMOVAL", "true"),
+        ("AUDIT", "yes"),
         ("INITIAL_PASSWORD", ""),
         ("RESCAN_SECONDS", "soon"),
         ("RESCAN_SECONDS", "0"),
@@ -72,3 +95,9 @@ def test_every_variable_is_read() -> None:
 def test_a_wrong_value_is_named(name: str, value: str) -> None:
     with pytest.raises(SettingError, match=f"{name} is '?{value}"):
         Settings.from_environment({name: value})
+
+
+@pytest.mark.parametrize("place", ["", "bucket/folder", "store:"])
+def test_a_store_has_a_place(place: str) -> None:
+    with pytest.raises(SettingError, match=f"STORE_PATH is '{place}'"):
+        Settings.from_environment({"PUBLISH_METHOD": "store", "STORE_PATH": place})

@@ -11,6 +11,7 @@ import requests
 from programs import PATIENCE, Server, htpasswd_line, wait_for
 from server.pod import start
 from server.pod.settings import Settings
+from server.volume import notice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,6 +58,14 @@ def test_readers_alone_are_not_enough(bare: Server) -> None:
 @pytest.mark.parametrize(
     ("environment", "reason"),
     [
+        (
+            {"PUBLISH_METHOD": "store", "STORE_PATH": "store:bucket", "WRITERS": "many"},
+            "PUBLISH_METHOD is store and WRITERS is many: one server writes to a store",
+        ),
+        (
+            {"PUBLISH_METHOD": "store", "STORE_PATH": "store:bucket", "INITIAL_PASSWORD": "yes"},
+            "INITIAL_PASSWORD is yes and PUBLISH_METHOD is store: the password would be lost with the pod",
+        ),
         ({"PODS": "many"}, "PODS is many and WRITERS is one: several pods cannot write to this storage"),
         (
             {"INITIAL_PASSWORD": "yes", "WRITERS": "many"},
@@ -85,7 +94,10 @@ def test_a_volume_that_hangs_is_named(
 ) -> None:
     """A bucket that is missing, or a store that is away, holds GeeseFS up for as long as it is."""
     settings = Settings(
-        packages_directory=tmp_path, credentials_directory=tmp_path / "auth", ready_timeout_seconds=0.05
+        packages_directory=tmp_path,
+        pages_directory=tmp_path / "pages",
+        credentials_directory=tmp_path / "auth",
+        ready_timeout_seconds=0.05,
     )
     printed: list[str] = []
 
@@ -101,6 +113,7 @@ def test_a_volume_that_hangs_is_named(
     with pytest.raises(start.StartError, match="no credentials"):
         start.check(settings)
     assert printed[-1] == f"waiting for the package volume: {tmp_path} has not answered for 0.05 s\n"
+    assert (settings.run_directory / notice.FILE).read_text() == "The package volume does not answer\n"
 
 
 def test_the_initial_password_is_made_once_and_gives_way_to_the_secret(bare: Server) -> None:

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
-from server.publish.claims import KEPT_SECONDS, UNFINISHED_SECONDS, Claims
+from server.http.errors import AwayError
+from server.publish import claims
+from server.publish.claims import KEPT_SECONDS, PATIENCE_SECONDS, UNFINISHED_SECONDS, Claims
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,22 +35,29 @@ def pods(tmp_path: Path) -> tuple[Claims, Claims]:
     return Claims(tmp_path, shared=True), Claims(tmp_path, shared=True)
 
 
-def publish(claims: Claims, root: Path, name: str) -> None:
-    with claims.of(name):
+def publish(pod: Claims, root: Path, name: str) -> None:
+    with pod.of(name):
         (root / name).touch()
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "PATIENCE_SECONDS", 0.2)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_one_process_publishes_one_of_two_names_at_a_time(tmp_path: Path) -> None:
-    claims = Claims(tmp_path, shared=False)
-    with claims.of(ONE), pytest.raises(FileExistsError), claims.of(OTHER):
+    one = Claims(tmp_path, shared=False)
+    with one.of(ONE), pytest.raises(AwayError, match=f"publishing {OTHER}"), one.of(OTHER):
         pass
-    with claims.of(OTHER):
+    with one.of(OTHER):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("impatient")
 def test_two_pods_publish_one_of_two_names(pods: tuple[Claims, Claims], tmp_path: Path) -> None:
-    with pods[0].of(ONE), pytest.raises(FileExistsError), pods[1].of(OTHER):
+    with pods[0].of(ONE), pytest.raises(AwayError, match=f"publishing {OTHER}"), pods[1].of(OTHER):
         pass
     publish(pods[0], tmp_path, ONE)
     with pytest.raises(FileExistsError) as caught, pods[1].of(OTHER):
@@ -52,6 +65,27 @@ def test_two_pods_publish_one_of_two_names(pods: tuple[Claims, Claims], tmp_path
     assert caught.value.filename == ONE
     with pods[1].of("demo-1.1.zip"):
         pass
+
+
+@pytest.mark.parametrize("pod", [0, 1])
+@pytest.mark.parametrize("fails", [True, False])
+def test_who_comes_second_waits_for_what_becomes_of_the_first(
+    pods: tuple[Claims, Claims], tmp_path: Path, pod: int, *, fails: bool
+) -> None:
+    """Told that there is such a file, a client does not send it again."""
+    with ThreadPoolExecutor(1) as pool:
+        with suppress(OSError), pods[0].of(ONE):
+            second = pool.submit(publish, pods[pod], tmp_path, ONE)
+            assert wait([second], 0.3).not_done
+            if fails:
+                raise OSError("full")
+            (tmp_path / ONE).touch()
+        if fails:
+            second.result(PATIENCE_SECONDS)
+            assert (tmp_path / ONE).exists()
+        else:
+            with pytest.raises(FileExistsError):
+                second.result(PATIENCE_SECONDS)
 
 
 def test_pods_that_race_have_one_winner(pods: tuple[Claims, Claims], tmp_path: Path) -> None:
@@ -87,7 +121,25 @@ def test_a_claim_of_a_pod_that_crashed_ends(pods: tuple[Claims, Claims], tmp_pat
     publish(pods[0], tmp_path, ONE)
     (path,) = claims_of(tmp_path)
     path.write_bytes(b"")
-    with pytest.raises(FileExistsError), pods[1].of(OTHER):
+    (tmp_path / ONE).unlink()
+    # It is waited for until every pod knows whether it has published the file.
+    publish(pods[1], tmp_path, OTHER)
+    assert (tmp_path / OTHER).exists()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_claim_where_files_have_no_locks_ends(
+    pods: tuple[Claims, Claims], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    publish(pods[0], tmp_path, ONE)
+    (path,) = claims_of(tmp_path)
+    path.write_bytes(b"")
+    (tmp_path / ONE).unlink()
+    with pytest.raises(AwayError), pods[1].of(OTHER):
         pass
     age(tmp_path, UNFINISHED_SECONDS)
     publish(pods[1], tmp_path, OTHER)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from server.index.listing import Core
 from server.publish.direct import Direct
+from server.publish.drafts import Facts
 from server.publish.link import Link
 from server.publish.methods import ABANDONED_SECONDS, publisher
 from server.volume.durable import UNFINISHED, UnsettledError, UnsuitableVolumeError
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from server.volume.content import Stamp
 
 NAME = "a-1.0.tar.gz"
+FACTS = Facts("sha256=0", Core(None, None), None)
 
 
 @pytest.fixture(params=["link", "direct"])
@@ -35,7 +38,7 @@ def publish(method: Publisher, body: bytes = b"content", name: str = NAME, *, ag
     draft = method.draft()
     try:
         draft.write(body)
-        return draft.publish(name, again=again)
+        return draft.publish(name, FACTS, again=again)
     finally:
         draft.discard()
 
@@ -245,7 +248,7 @@ def test_a_file_that_is_being_uploaded_is_not_abandoned(tmp_path: Path) -> None:
     draft = Link(tmp_path).draft()
     draft.write(b"content")
     Link(tmp_path).clean(0)
-    draft.publish(NAME)
+    draft.publish(NAME, FACTS)
     draft.discard()
     assert files(tmp_path) == [NAME]
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 import webtest
 
+from server.audit.trail import Trail
 from server.index.digests import Digests
 from server.index.listing import Change, Listing
 from server.index.provenance import Provenance
 from server.pod import application
 from server.publish.claims import Claims
+from server.publish.link import Link
 from server.publish.packages import Packages
 from server.volume.content import Stamp
 from server.volume.own_files import OwnFiles
@@ -28,7 +30,9 @@ def test_a_file_that_is_gone_is_removed_without_an_error(tmp_path: Path) -> None
     entry = listing.at("a-1.0.tar.gz")
     assert entry
     provenance = Provenance(OwnFiles(tmp_path, "provenance", in_place=False), changes.append)
-    Packages(tmp_path, listing, changes.append, Claims(tmp_path, shared=False), provenance).remove(entry)
+    Packages(
+        Link(tmp_path), listing, changes.append, Claims(tmp_path, shared=False), provenance, Trail(None), lambda _: None
+    ).remove(entry)
     assert not listing.twin("a-1.0.tar.gz")
     assert changes == [Change(frozenset({"a"}), names=True)]
 

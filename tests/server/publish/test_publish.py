@@ -14,8 +14,7 @@ import pytest
 import requests
 
 from programs import PATIENCE, Server, upload, wait_for
-from server.index import findings
-from server.volume import lock
+from vitals import stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,12 +70,6 @@ def sender(server: Server, body: bytes) -> threading.Thread:
     return thread
 
 
-def files(server: Server) -> list[str]:
-    found = (path for path in server.packages.rglob("*") if path.is_file())
-    own = server.packages / lock.FILE
-    return sorted(path.name for path in found if path.parent.name != findings.DIRECTORY and path != own)
-
-
 @METHODS
 def test_an_upload_is_listed_at_once_with_its_digest(serve: Serve, method: str) -> None:
     server = serve(PUBLISH_METHOD=method)
@@ -90,7 +83,7 @@ def test_an_upload_is_listed_at_once_with_its_digest(serve: Serve, method: str) 
         assert (server.pages / "projects/sample.html").read_text() == page
         assert content(server, name) == body
     assert "sample/" in requests.get(f"{server.url}/simple/", timeout=PATIENCE).text
-    assert files(server) == [f"sample-{version}-py3-none-any.whl" for version in range(10)]
+    assert stored(server.packages) == [f"sample-{version}-py3-none-any.whl" for version in range(10)]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +119,7 @@ def test_a_server_killed_while_it_publishes_leaves_all_or_nothing(
     again = upload(server.url, NAME, body)
     assert again.status_code == (200 if there is None else 409)
     assert content(server) == body
-    assert files(server) == ["before-1.0.tar.gz", NAME]
+    assert stored(server.packages) == ["before-1.0.tar.gz", NAME]
 
 
 @METHODS
@@ -137,10 +130,10 @@ def test_a_server_killed_while_it_copies_lists_nothing(serve: Serve, method: str
     wait_for(lambda: any(path.stat().st_size > 2**20 for path in server.packages.rglob("*")), "a part of the file")
     server.kill()
     sending.join()
-    assert any(path.is_file() for path in server.packages.rglob("*"))
+    assert stored(server.packages)
     server.start()
     assert links(server) == ""
-    assert files(server) == []
+    assert stored(server.packages) == []
     assert upload(server.url, NAME, b"new").status_code == 200
     assert content(server) == b"new"
 
@@ -204,7 +197,7 @@ def test_no_room_is_said_and_passes(serve: Serve) -> None:
     resource.prlimit(worker, resource.RLIMIT_FSIZE, unlimited)
     assert links(server) == ""
     assert upload(server.url, NAME, b"\0" * 1_000_000).status_code == 200
-    assert files(server) == [NAME, "small-1.0.tar.gz"]
+    assert stored(server.packages) == [NAME, "small-1.0.tar.gz"]
 
 
 def test_a_connection_that_ends_early_publishes_nothing(serve: Serve) -> None:
@@ -219,7 +212,7 @@ def test_a_connection_that_ends_early_publishes_nothing(serve: Serve) -> None:
         connection.shutdown(socket.SHUT_WR)
         answer = connection.makefile("rb").readline()
     assert answer == b"HTTP/1.1 400 The request ended before the upload was complete\r\n"
-    assert files(server) == []
+    assert stored(server.packages) == []
 
 
 @pytest.mark.parametrize("body", [b"", b"x", b"5\r\nab", b"x\r\n"])

@@ -11,6 +11,7 @@ import webtest
 
 from gateway_programs import make_wheel
 from server.pod import application
+from vitals import stored
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +86,7 @@ def test_what_does_not_fit_is_refused_with_the_reason(
     assert refused.status == f"400 {reason}"
     assert refused.text == f"{reason}\n"
     assert refused.content_type == "text/plain"
-    assert [path for path in settings.packages_directory.rglob("*") if path.is_file()] == []
+    assert stored(settings.packages_directory) == []
     assert post(app).status_int == 200
 
 
@@ -115,7 +116,7 @@ def test_what_contradicts_itself_is_refused(
     )
     refused = post_form(app, f"{fields}--x--".encode())
     assert refused.status == f"400 {reason}"
-    assert [path for path in settings.packages_directory.rglob("*") if path.is_file()] == []
+    assert stored(settings.packages_directory) == []
 
 
 @pytest.mark.parametrize(("length", "status"), [(1000, 200), (1001, 400)])
@@ -228,3 +229,25 @@ def test_a_reason_of_several_lines_or_letters_keeps_the_status_line_whole(app: w
     assert "Set-Cookie" not in refused.headers
     assert refused.status.isascii()
     assert len(refused.status) < 250
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("as_form_data", [False, True])
+def test_a_removal_that_names_the_files_spares_what_came_since(settings: Settings, *, as_form_data: bool) -> None:
+    app = webtest.TestApp(application.create(dataclasses.replace(settings, allow_removal=True)))
+    for name in ("my_pkg-1.0.tar.gz", WHEEL):
+        post(app, name)
+
+    def ask(*names: str) -> webtest.TestResponse:
+        form = {":action": "remove_pkg", "name": "my-pkg", "version": "1.0", "files": " ".join(names)}
+        content_type = "multipart/form-data" if as_form_data else None
+        return app.post("/", form, content_type=content_type, expect_errors=True)
+
+    for names in ([WHEEL], [], ["my_pkg-1.0.tar.gz", "other"]):
+        refused = ask(*names)
+        assert refused.status_int == 409
+        assert "is not among the files that were named: nothing is removed" in refused.text
+        assert stored(settings.packages_directory) == [WHEEL, "my_pkg-1.0.tar.gz"]
+    # One that is gone does no harm.
+    assert ask(WHEEL, "my_pkg-1.0.tar.gz", "my_pkg-1.0.zip").status_int == 200
+    assert stored(settings.packages_directory) == []

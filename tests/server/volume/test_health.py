@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Volume:
     monkeypatch.setattr("server.volume.health.PAUSE_SECONDS", 0.01)
-    return Volume(tmp_path, 0.1)
+    return Volume(tmp_path, lambda: None, 0.1)
 
 
 @pytest.fixture

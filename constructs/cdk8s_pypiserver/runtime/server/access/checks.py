@@ -42,6 +42,10 @@ class BusyError(Exception):
     """Others have tried less."""
 
 
+class UnansweredError(Exception):
+    """Whoever knows whether a password is right does not say so: nobody is to blame for that."""
+
+
 @dataclass(eq=False)
 class _Waiting:
     client: str
@@ -51,17 +55,21 @@ class _Waiting:
     right: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
-class _Counts:
+class Counts:
     """A number for each of many, which is forgotten some time after its last change, and if there are too many."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = REMEMBERED_SECONDS) -> None:
+        """Begin with none; `seconds` is that time."""
+        self._seconds = seconds
         self._of: OrderedDict[Hashable, tuple[int, float]] = OrderedDict()
 
     def __getitem__(self, who: Hashable) -> int:
+        """The number of one of them, 0 if it is not known."""
         number, last = self._of.get(who, (0, 0.0))
-        return number if time.monotonic() - last < REMEMBERED_SECONDS else 0
+        return number if time.monotonic() - last < self._seconds else 0
 
     def add(self, who: Hashable, number: int) -> None:
+        """Add to the number of one of them; it does not go below 0."""
         self._of[who] = (max(0, self[who] + number), time.monotonic())
         self._of.move_to_end(who)
         if len(self._of) > CLIENTS:
@@ -71,21 +79,29 @@ class _Counts:
 class Checks:
     """The checks that run and those that wait; to be used from one event loop."""
 
-    def __init__(self) -> None:
-        """Begin with nobody waiting."""
-        self._threads = ThreadPoolExecutor(AT_ONCE, "password")
+    def __init__(self, *, at_once: int = AT_ONCE, guess_seconds: float = 0.0) -> None:
+        """Begin with nobody waiting.
+
+        Args:
+            at_once: How many passwords are checked at the same time.
+            guess_seconds: How much time lies between two checks of those who have tried more than a few.
+        """
+        self._at_once = at_once
+        self._guess_seconds = guess_seconds
+        self._next_guess = 0.0
+        self._threads = ThreadPoolExecutor(at_once, "password")
         self._running: list[_Waiting] = []
         # Apart, since a flood's next guess must not cost a look at all who wait.
         self._newcomers: list[_Waiting] = []
         self._guessers: list[_Waiting] = []
         # With those that are not decided yet.
-        self._tries = _Counts()
-        self._tries_of_user = _Counts()
-        self._wrong = _Counts()
+        self._tries = Counts()
+        self._tries_of_user = Counts()
+        self._wrong = Counts()
 
     def at_leisure(self, address: str) -> bool:
         """Whether a check for a client could start at once, and keeps nobody waiting."""
-        return len(self._running) < AT_ONCE and not self._guesser(client_of(address))
+        return len(self._running) < self._at_once and not self._guesser(client_of(address))
 
     def count_wrong(self, address: str) -> None:
         """Count a password that was wrong without a check."""
@@ -98,13 +114,14 @@ class Checks:
 
         Raises:
             BusyError: Others go first for too long.
+            UnansweredError: `check` raised it; it does not count as a try.
         """
         client = client_of(address)
         asked = _Waiting(client, user, check, self._guesser(client))
         waiting, places = (self._guessers, GUESSERS_WAITING) if asked.guesser else (self._newcomers, WAITING)
         self._tries.add(asked.client, 1)
         self._tries_of_user.add((asked.client, user), 1)
-        right = False
+        right = blameless = False
         try:
             waiting.append(asked)
             self._start()
@@ -115,10 +132,13 @@ class Checks:
             right = await asyncio.wait_for(asked.right, PATIENCE_SECONDS)
         except asyncio.TimeoutError:
             raise BusyError from None
+        except UnansweredError:
+            blameless = True
+            raise
         finally:
             with suppress(ValueError):
                 waiting.remove(asked)
-            if right:
+            if right or blameless:
                 self._tries.add(asked.client, -1)
                 self._tries_of_user.add((asked.client, user), -1)
             else:
@@ -133,9 +153,8 @@ class Checks:
         return self._tries[waiting.client], self._tries_of_user[waiting.client, waiting.user]
 
     def _start(self) -> None:
-        while len(self._running) < AT_ONCE:
-            guessing = sum(each.guesser for each in self._running)
-            waiting = self._newcomers or (self._guessers if guessing < GUESSERS_AT_ONCE else [])
+        while len(self._running) < self._at_once:
+            waiting = self._newcomers or (self._guessers if self._may_guess() else [])
             if not waiting:
                 break
             # Judged only now: a client of a flood has tried more since it came. Of those that have tried as much the
@@ -144,8 +163,15 @@ class Checks:
             first = min(reversed(waiting), key=self._place)
             waiting.remove(first)
             self._running.append(first)
+            if first.guesser and self._guess_seconds:
+                self._next_guess = time.monotonic() + self._guess_seconds
+                asyncio.get_running_loop().call_later(self._guess_seconds, self._start)
             work = asyncio.get_running_loop().run_in_executor(self._threads, first.check)
             work.add_done_callback(lambda done, asked=first: self._finish(asked, done))  # type: ignore[misc]
+
+    def _may_guess(self) -> bool:
+        guessing = sum(each.guesser for each in self._running)
+        return guessing < GUESSERS_AT_ONCE and time.monotonic() >= self._next_guess
 
     def _finish(self, asked: _Waiting, done: asyncio.Future[bool]) -> None:
         self._running.remove(asked)

@@ -148,6 +148,7 @@ class Asked:
 
     Attributes:
         user: The user's name; empty if the header has none.
+        password: The password.
         exists: Whether there is such a user.
     """
 
@@ -157,8 +158,8 @@ class Asked:
         """Ask about a user's password; `found` has the hashes to try, and what each gives the right to."""
         self.user = user
         self.exists = bool(found)
+        self.password = password
         self._credentials = credentials
-        self._password = password
         self._found = found
 
     def known(self) -> HTTPStatus | None:
@@ -166,7 +167,7 @@ class Asked:
         if not self.user:
             return HTTPStatus.UNAUTHORIZED
         for digest, status in self._found:
-            right = self._credentials.remembers(self._password, digest)
+            right = self._credentials.remembers(self.password, digest)
             if right is None:
                 return None
             if right:
@@ -178,9 +179,9 @@ class Asked:
         if not self._found:
             # As slow as a wrong password: the time must not tell which users there are.
             for digest in list(self._credentials.publishers().values())[:1]:
-                verify(self._password, digest)
+                verify(self.password, digest)
             return False
-        return any(self._credentials.check(self._password, digest) for digest, _ in self._found)
+        return any(self._credentials.check(self.password, digest) for digest, _ in self._found)
 
 
 def verify(password: bytes, digest: str) -> bool:

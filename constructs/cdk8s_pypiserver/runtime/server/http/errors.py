@@ -20,6 +20,10 @@ class RefusedError(ValueError):
     """What was sent cannot be accepted; the text says why."""
 
 
+class AwayError(OSError):
+    """Something other than the package volume did not do what was needed; `strerror` says what, and why not."""
+
+
 def plain(error: HTTPError) -> str:
     """The body of an error, as text; also puts the first line of it into the status line.
 
@@ -56,6 +60,8 @@ def unavailable(reason: str) -> HTTPError:
 
 def from_os(error: OSError) -> HTTPError:
     """The answer to an upload or a removal that the volume (or /tmp, where a bucket's stand first) did not take."""
+    if isinstance(error, AwayError):
+        return unavailable(error.strerror or str(error))
     if error.errno in NO_ROOM:
         return HTTPError(HTTPStatus.INSUFFICIENT_STORAGE, f"No room for the upload: {error.strerror}")
     return unavailable(f"The package volume failed: {error.strerror or error}")

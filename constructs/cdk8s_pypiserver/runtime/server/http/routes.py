@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from server.http import errors
-from server.http.bottle import Bottle, HTTPError
+from server.http.bottle import Bottle, HTTPError, request
 from server.http.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -34,11 +34,18 @@ def application(routes: Iterable[Route], limits: Limits) -> Any:  # noqa: ANN401
     """
     app = Bottle()
     app.default_error_handler = errors.plain
+    app.add_hook("before_request", _begin_with_the_prefix)
     app.add_hook("before_request", errors.refuse_bad_addresses)
     for route in routes:
         handler = limits.limited(_answering(route.handler), route.needs)
         app.route(route.path, route.method, handler)
     return app
+
+
+def _begin_with_the_prefix() -> None:
+    # Of this environment bottle makes the request's own address; the gateway has taken the prefix off the path.
+    if prefix := request.get_header("X-Forwarded-Prefix"):
+        request.environ["SCRIPT_NAME"] = prefix
 
 
 def _answering(handler: Callable[..., object]) -> Callable[..., object]:

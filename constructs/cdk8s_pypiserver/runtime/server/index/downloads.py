@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from server.index.digests import Digests
     from server.index.listing import Listing
-    from server.index.metadata import Metadata
+    from server.index.metadata import Insides
     from server.index.provenance import Provenance
 
 METADATA_SUFFIX = ".metadata"
@@ -33,7 +33,7 @@ class Downloads:
         root: Path,
         *,
         listing: Listing,
-        metadata: Metadata,
+        metadata: Insides,
         provenance: Provenance,
         digests: Digests,
         problem: Callable[[], str | None],

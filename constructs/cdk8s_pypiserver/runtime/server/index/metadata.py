@@ -8,7 +8,7 @@ import re
 import threading
 from contextlib import suppress
 from sys import intern
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
@@ -33,6 +33,25 @@ _HEADER = b"\nrequires-python:"
 _FOLDED = re.compile(rb"[^\n]*(?:\n[ \t][^\n]*)*")
 _log = logging.getLogger("metadata")
 _reading = threading.Semaphore(AT_ONCE)
+
+
+class Insides(Protocol):
+    """What knows the inside of listed files."""
+
+    def readable(self, entry: Entry) -> Core | None:
+        """What the index says about a file, None if it cannot be found out now.
+
+        Raises:
+            HTTPError: 503, nothing can be found out.
+        """
+
+    def content(self, entry: Entry) -> bytes | None:
+        """METADATA or PKG-INFO as it is in a file; None if there is none, or the file is broken or gone.
+
+        Raises:
+            HTTPError: 503, it cannot be read now.
+            OSError: The same.
+        """
 
 
 class Metadata:
@@ -66,15 +85,11 @@ class Metadata:
                 if entry.core is None and not self._problem():
                     self._recall(entry)
                 if entry.core is None:
-                    entry.core = _core(entry.name, self.content(entry))
+                    entry.core = core_of(entry.name, self.content(entry))
         return entry.core
 
     def readable(self, entry: Entry) -> Core | None:
-        """What the index says about a listed file, None if it cannot be found out now.
-
-        Raises:
-            HTTPError: 503, the volume as a whole does not answer.
-        """
+        """See Insides."""
         try:
             return self.of(entry)
         except HTTPError:
@@ -83,11 +98,7 @@ class Metadata:
             return None
 
     def content(self, entry: Entry) -> bytes | None:
-        """METADATA or PKG-INFO as it is in the file; None if there is none, or the file is broken or gone.
-
-        Raises:
-            HTTPError: 503, the volume cannot be read.
-        """
+        """See Insides."""
         read = archives.reader(entry.name)
         if read is None:
             return None
@@ -110,18 +121,21 @@ class Metadata:
         return content
 
 
-def check(filename: str, file: BinaryIO) -> None:
-    """Look into an archive that is being uploaded.
+def inside(filename: str, file: BinaryIO) -> bytes | None:
+    """METADATA or PKG-INFO of an archive that is being uploaded; None if it shows none.
 
     Raises:
         RefusedError: Its Requires-Python is longer than any that means something.
         OSError: The file cannot be read.
     """
+    content = None
     if read := archives.reader(filename):
         # A broken one is listed without what it would say.
         with _reading, suppress(archives.ArchiveError):
-            if len(_requires_python(read(file) or b"")) > LONGEST_REQUIREMENT:
-                raise RefusedError(f"Requires-Python has more than {LONGEST_REQUIREMENT} characters")
+            content = read(file)
+    if content and len(_requires_python(content)) > LONGEST_REQUIREMENT:
+        raise RefusedError(f"Requires-Python has more than {LONGEST_REQUIREMENT} characters")
+    return content
 
 
 def _requires_python(content: bytes) -> str:
@@ -143,7 +157,8 @@ def _understood(text: str) -> str | None:
     return intern(text)
 
 
-def _core(name: str, content: bytes | None) -> Core:
+def core_of(name: str, content: bytes | None) -> Core:
+    """What the index says about a file of this name, in which this METADATA or PKG-INFO was found."""
     if content is None:
         return Core(None, None)
     digest = hashlib.sha256(content).hexdigest() if name.endswith(".whl") else None

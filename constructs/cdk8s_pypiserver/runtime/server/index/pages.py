@@ -27,6 +27,7 @@ ROOM_FOR_PAGES = 640 * 2**20
 INDEX = ""
 """The name of the page that lists the projects; the others have the name of theirs."""
 _SUFFIXES = (".html", ".json")
+_PLACES = ("projects", "filtered")
 _BLOCK = 4096
 """What a file takes at least, and by how much it grows."""
 # Other names (PEP 508 allows none) would need quoting in the gateway's path; they are made for each request.
@@ -84,25 +85,29 @@ class Pages:
             self._moment += 1
             for page in (*change.projects, *((INDEX,) if change.names else ())):
                 self._stale[page] = self._moment
-                for path in (self._path(page, suffix) for suffix in _SUFFIXES):
+                for path in (self._path(page, suffix, place) for suffix in _SUFFIXES for place in _PLACES):
                     if path:
                         self._room += self._sizes.pop(path, 0)
                         self._remove(path)
                 self._drop_metadata(page)
 
-    def keep(self, page: str, body: str, begun: int, suffix: str = ".html") -> None:
+    def keep(  # noqa: PLR0913
+        self, page: str, body: str, begun: int, suffix: str = ".html", *, filtered: bool = False, spared: int = 0
+    ) -> None:
         """Keep a page, unless something it shows has changed since the moment it was begun.
 
+        A `filtered` one has a place of its own, by which the gateway tells that it does not show all there is.
+
         Its time of change, in whole seconds, is later than that of any earlier page of this name: the gateway makes
-        the page's ETag of the time and the size.
+        the page's ETag of the time and the size. So many bytes of the room are `spared` for other pages.
         """
-        path, content = self._path(page, suffix), body.encode()
+        path, content = self._path(page, suffix, "filtered" if filtered else "projects"), body.encode()
         if path is None:
             return
         size = -(-len(content) // _BLOCK) * _BLOCK
 
         def is_wanted() -> bool:
-            return self._stale.get(page, 0) <= begun and size <= self._room + self._sizes.get(path, 0)
+            return self._stale.get(page, 0) <= begun and size + spared <= self._room + self._sizes.get(path, 0)
 
         def is_kept() -> None:
             self._room += self._sizes.get(path, 0) - size
@@ -110,19 +115,32 @@ class Pages:
 
         self._put(path, content, is_wanted, is_kept)
 
-    def keep_metadata(self, entry: Entry, content: bytes, stamp: Stamp) -> None:
-        """Keep the METADATA of a wheel, read when the wheel had this stamp, for as long as it has."""
+    def keep_metadata(self, entry: Entry, content: bytes, stamp: Stamp, *, spared: int = 0) -> None:
+        """Keep the METADATA of a wheel, read when the wheel had this stamp, for as long as it has.
+
+        Args:
+            entry: The wheel.
+            content: Its METADATA.
+            stamp: Its stamp then.
+            spared: How much of the room stays free.
+        """
         size = len(content)
 
         def is_wanted() -> bool:
             kept = self._metadata.get(entry.project, {})
-            return entry.path not in kept and size <= self._room_for_metadata and self._stamp(entry.path) == stamp
+            return (
+                entry.path not in kept and size <= self._room_for_metadata - spared and self._stamp(entry.path) == stamp
+            )
 
         def is_kept() -> None:
             self._room_for_metadata -= size
             self._metadata.setdefault(entry.project, {})[entry.path] = stamp, size
 
         self._put(self._metadata_path(entry.path), content, is_wanted, is_kept)
+
+    def keep_new_metadata(self, entry: Entry, content: bytes, stamp: Stamp) -> None:
+        """The same for a wheel that has just been published, of which nobody may ever ask: if there is much room."""
+        self.keep_metadata(entry, content, stamp, spared=ROOM_FOR_METADATA // 2)
 
     def _drop_metadata(self, project: str) -> None:
         kept = self._metadata.get(project, {})
@@ -166,10 +184,10 @@ class Pages:
     def _metadata_path(self, path: str) -> Path:
         return self._directory / "metadata" / f"{path}.metadata"
 
-    def _path(self, page: str, suffix: str) -> Path | None:
+    def _path(self, page: str, suffix: str, place: str) -> Path | None:
         if page == INDEX:
             return self._directory / f"index{suffix}"
-        return self._directory / "projects" / f"{page}{suffix}" if _PLAIN_NAME.fullmatch(page) else None
+        return self._directory / place / f"{page}{suffix}" if _PLAIN_NAME.fullmatch(page) else None
 
 
 def _removed(path: Path) -> bool:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from server.index.digests import Digests
     from server.index.listing import Entry
-    from server.index.metadata import Metadata
+    from server.index.metadata import Insides
     from server.index.yanks import Yanks
     from server.volume.content import Stamp
 
@@ -71,7 +71,7 @@ class Records:
     def __init__(
         self,
         digests: Digests,
-        metadata: Metadata,
+        metadata: Insides,
         yanks: Yanks,
         provenance: Container[str],
         problem: Callable[[], str | None],

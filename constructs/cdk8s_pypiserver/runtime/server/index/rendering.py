@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from datetime import datetime, timezone
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pypiserver
 from packaging.version import InvalidVersion, Version
 
-from server.http.bottle import SimpleTemplate, html_escape
+from server.http.bottle import SimpleTemplate
+from server.index.html import link, page
 from server.index.provenance import SUFFIX
 
 if TYPE_CHECKING:
@@ -21,26 +22,12 @@ if TYPE_CHECKING:
     from server.index.records import File, Project
 
 META = {"api-version": "1.3"}
-_PAGE = """\
-<!DOCTYPE html>
-<html lang="en">
-    <head>
-        <meta charset="utf-8">
-        <meta name="viewport" content="width=device-width, initial-scale=1">
-        <title>{title}</title>
-    </head>
-    <body>
-        <h1>{title}</h1>
-{lines}
-    </body>
-</html>
-"""
 _WELCOME: Callable[..., str] = SimpleTemplate((resources.files(pypiserver) / "welcome.html").read_text("utf-8")).render
 
 
 def index_html(listing: Listing) -> str:
     """The page of all projects."""
-    return _page("Simple Index", listing.project_lines("html", _project_line, "\n"))
+    return page("Simple Index", listing.project_lines("html", _project_line, "\n"))
 
 
 def index_json(listing: Listing) -> str:
@@ -51,61 +38,58 @@ def index_json(listing: Listing) -> str:
 
 def packages_html(listing: Listing) -> str:
     """The page of all files; a link has the digest if it is known."""
-    return _page("Index of packages", listing.file_lines("html", _file_line, "\n"))
+    return page("Index of packages", listing.file_lines("html", _file_line, "\n"))
 
 
 def project_html(project: Project, root: str) -> str:
-    """The page of a project, for a registry that is reached at `root`, which ends without a slash."""
-    return _page(f"Links for {project.name}", "\n".join(_described_line(file, root) for file in project.files))
+    """The page of a project, for a registry that is reached at `root`, which ends with a slash."""
+    return page(f"Links for {project.name}", "\n".join(_described_line(file, root) for file in project.files))
 
 
 def project_json(project: Project, root: str) -> str:
-    """The same in JSON, in which signatures are left out: they are no distributions."""
+    """The same in JSON."""
+    return _compact(project_detail(project, root))
+
+
+def project_detail(project: Project, root: str) -> dict[str, Any]:
+    """What is in that JSON, in which signatures are left out: they are no distributions."""
     files = [file for file in project.files if not file.is_signature]
     versions = dict.fromkeys(filter(None, (_written(file.version) for file in files)))
-    return _compact(
-        {
-            "meta": META,
-            "name": project.name,
-            "versions": list(versions),
-            "files": [dict(_described(file, root)) for file in files],
-        }
-    )
+    return {
+        "meta": META,
+        "name": project.name,
+        "versions": list(versions),
+        "files": [dict(_described(file, root)) for file in files],
+    }
 
 
 def welcome_html(url: str, files: int) -> str:
     """Pypiserver's welcome, for a registry that is reached at `url`."""
     root = f"{url.rstrip('/')}/"
-    return _WELCOME(URL=root, VERSION=pypiserver.__version__, NUMPKGS=files, PACKAGES="/packages/", SIMPLE="/simple/")
+    return _WELCOME(URL=root, VERSION=pypiserver.__version__, NUMPKGS=files, PACKAGES="packages/", SIMPLE="simple/")
 
 
-def file_url(path: str) -> str:
-    """The address of a file, without a host."""
-    return f"/packages/{quote(path, safe='/!+')}"
+def _below_packages(path: str) -> str:
+    return quote(path, safe="/!+")
 
 
-def _page(title: str, lines: str) -> str:
-    return _PAGE.format(title=html_escape(title), lines=lines)
-
-
-def _link(href: str, text: str, **attributes: str | None) -> str:
-    given = {name.replace("_", "-"): value for name, value in attributes.items() if value is not None}
-    written = "".join(f' {name}="{html_escape(value)}"' for name, value in {"href": href, **given}.items())
-    return f"        <a{written}>{html_escape(text)}</a><br>"
+def _from_project(path: str) -> str:
+    """The address of a file as a link on the page of a project, wherever the registry is."""
+    return f"../../packages/{_below_packages(path)}"
 
 
 def _project_line(name: str) -> str:
-    return _link(f"{quote(name)}/", name)
+    return link(f"{quote(name)}/", name)
 
 
 def _file_line(entry: Entry) -> str:
     fragment = f"#{entry.digest}" if entry.digest else ""
-    return _link(f"{file_url(entry.path)}{fragment}", entry.path)
+    return link(f"{_below_packages(entry.path)}{fragment}", entry.path)
 
 
 def _described_line(file: File, root: str) -> str:
-    return _link(
-        f"{file_url(file.path)}#{file.digest}",
+    return link(
+        f"{_from_project(file.path)}#{file.digest}",
         file.name,
         data_requires_python=file.core.requires_python,
         data_core_metadata=f"sha256={file.core.metadata}" if file.core.metadata else None,
@@ -120,7 +104,7 @@ def _described(file: File, root: str) -> Iterator[tuple[str, object]]:
     # In whole microseconds, of which a float has no more than it can hold.
     time = datetime.fromtimestamp(file.stamp.mtime_ns // 1000 / 1e6, timezone.utc)
     yield "filename", file.name
-    yield "url", file_url(file.path)
+    yield "url", _from_project(file.path)
     yield "hashes", {algorithm: value}
     yield "size", file.stamp.size
     yield "upload-time", time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -137,7 +121,7 @@ def _described(file: File, root: str) -> Iterator[tuple[str, object]]:
 
 def _provenance(file: File, root: str) -> str:
     # The one address that has to have a host (PEP 740).
-    return f"{root}{file_url(file.path)}{SUFFIX}"
+    return f"{root}packages/{_below_packages(file.path)}{SUFFIX}"
 
 
 def _compact(content: object) -> str:

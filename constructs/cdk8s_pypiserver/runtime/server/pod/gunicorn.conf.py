@@ -1,5 +1,6 @@
 """How gunicorn runs the server; starting fails here, before it listens, if the pod is not set up right."""
 
+import atexit
 import sys
 from pathlib import Path
 
@@ -8,17 +9,24 @@ DIRECTORY = str(Path(__file__).absolute().parents[2])
 sys.path.insert(0, DIRECTORY)
 
 from server.access.credentials import Credentials  # noqa: E402
+from server.access.directory import Directory  # noqa: E402
+from server.access.members import Members  # noqa: E402
 from server.access.verdicts import Verdicts  # noqa: E402
+from server.audit.trail import trail  # noqa: E402
 from server.pod import start  # noqa: E402 - found through the line above
 from server.pod.settings import SettingError, Settings  # noqa: E402
 from server.volume.lock import VolumeInUseError, VolumeLock  # noqa: E402
+from server.volume.replacement import Replacement  # noqa: E402
 
 try:
     _settings = Settings.from_environment()
+    _replacement = Replacement(_settings.packages_directory, _settings.replacement_directory)
+    atexit.register(_replacement.before_the_end)
     start.check(_settings)
     _lock = VolumeLock(_settings.packages_directory)
-    if _settings.writers == "one":
+    if _settings.writers == "one" and _settings.writes:
         _lock.acquire(_settings.volume_wait_seconds)
+    start.become_writer(_settings)
 except (SettingError, start.StartError, VolumeInUseError) as error:
     start.end(error)
 
@@ -47,6 +55,11 @@ def post_worker_init(worker: object) -> None:
     """
     del worker
     credentials = Credentials(_settings.credentials_directory, start.initial_password(_settings))
-    Verdicts(credentials).start(_settings.verdicts_port)
-    if _settings.writers == "one":
-        _lock.release_when(_settings.pages_directory.parent / "stopping")
+    members = None
+    if _settings.directory_port:
+        directory = Directory(_settings.directory_port)
+        directory.start()
+        members = Members(directory, seconds=_settings.directory_seconds, guesses=_settings.directory_guesses)
+    Verdicts(credentials, trail(_settings), members).start(_settings.verdicts_port)
+    if _settings.writers == "one" and _settings.writes:
+        _lock.release_when(_settings.run_directory / "stopping")

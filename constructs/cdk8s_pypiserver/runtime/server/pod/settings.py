@@ -28,11 +28,19 @@ class Settings:
     credentials_secret: str = "pypiserver-auth"  # noqa: S105 - a name
     """The name of that Secret, for the text that says it is missing."""
     publish_method: str = "link"
-    """`link`, or `direct` for a volume without hard links."""
+    """`link`, or `direct` for a volume without hard links, or `store` for an object store, of which the package volume
+    only keeps what is asked for."""
     writers: str = "one"
     """`one` if no other pod writes to the volume, `many` otherwise."""
     pods: str = "one"
     """`many` if an autoscaler makes pods, `one` otherwise."""
+    role: str = "writer"
+    """`reader` if this pod never writes to the volume, since another one publishes; `writer` otherwise."""
+    readers: bool = False
+    """Whether there are pods of the other role."""
+    poll_seconds: float = 5.0
+    """How long a mount without directory times may show what is old, in seconds: readers look at what the writer told
+    for as long."""
     rescan_seconds: float = 30.0
     """How often the whole volume is listed, in seconds."""
     allow_removal: bool = False
@@ -43,15 +51,61 @@ class Settings:
     """How long the volume may take to answer before the server is not ready, in seconds."""
     log_level: str = "info"
     """Least severity of what is logged: `debug`, `info`, `warning` or `error`."""
+    audit: str = "none"
+    """`log` if changes and refusals are written to standard output for an auditor, `volume` if changes also to the
+    package volume; `none` otherwise."""
     volume_wait_seconds: float = 120.0
     """How long to wait for another pod that uses a volume for one. Longer than Linux's NFS server keeps the locks of a
     client that is lost (90 s)."""
+    volume_identity: str = ""
+    """What the volume's `.pypiserver/volume` must say; anything if this is empty."""
+    replacement_directory: Path | None = None
+    """A volume of the pod that may hold next to nothing, for a server that has its pod replaced when the mount of the
+    package volume is dead; None for one that waits."""
     verdicts_port: int = 8082
     """The port on loopback where the gateway asks about credentials."""
+    directory_port: int = 0
+    """The port on loopback where httpd asks a directory of users (LDAP); 0 if there is none."""
+    directory_seconds: float = 60.0
+    """How long an answer of the directory counts, in seconds."""
+    directory_guesses: int = 4
+    """How many wrong passwords of one user reach the directory within a quarter of an hour."""
     threads: int = 64
     """How many requests are worked on at the same time, beside uploads."""
     concurrent_uploads: int = 20
     """How many uploads are received at the same time; each has a thread of its own, which waits for its client."""
+
+    backup_max_age_seconds: float = 0.0
+    """How long ago the last backup may be; 0 if none is expected."""
+    drill_max_age_seconds: float = 0.0
+    """How long ago the last restore drill may be; 0 if none is expected."""
+    upstream_configuration: Path | None = None
+    """The file that says which public packages are served; None for none at all."""
+    upstream_port: int = 8083
+    """The port on loopback where the program listens that asks other indexes."""
+
+    store_url: str = "http://127.0.0.1:5572"
+    """Where rclone's remote control listens."""
+    store_path: str = ""
+    """Where the packages are, as rclone writes it: `remote:bucket/folder`."""
+    store_registry: str = "pypiserver"
+    """The registry's name, which tells it from another one on the same place."""
+    store_namespace: str = "default"
+    """The namespace of the registry."""
+    store_poll_seconds: float = 2.0
+    """How often the catalogue in the store is looked at, in seconds."""
+    fetching_port: int = 8084
+    """The port on loopback where the program listens that fetches packages from the store."""
+
+    @property
+    def run_directory(self) -> Path:
+        """What the containers of the pod share beside the volume, as long as the pod lasts."""
+        return self.pages_directory.parent
+
+    @property
+    def writes(self) -> bool:
+        """Whether this pod may write to the volume."""
+        return self.role == "writer"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -69,19 +123,45 @@ class Settings:
             pages_directory=Path(read.get("PAGES_DIRECTORY", cls.pages_directory)),
             credentials_directory=Path(read.get("CREDENTIALS_DIRECTORY", cls.credentials_directory)),
             credentials_secret=read.get("CREDENTIALS_SECRET", cls.credentials_secret),
-            publish_method=_choice(read, "PUBLISH_METHOD", ("link", "direct")),
+            publish_method=_choice(read, "PUBLISH_METHOD", ("link", "direct", "store")),
             writers=_choice(read, "WRITERS", ("one", "many")),
             pods=_choice(read, "PODS", ("one", "many")),
+            role=_choice(read, "ROLE", ("writer", "reader")),
+            readers=_choice(read, "READERS", ("no", "yes")) == "yes",
+            poll_seconds=_positive(read, "POLL_SECONDS", cls.poll_seconds),
             rescan_seconds=_positive(read, "RESCAN_SECONDS", cls.rescan_seconds),
             allow_removal=_choice(read, "ALLOW_REMOVAL", ("no", "yes")) == "yes",
             initial_password=_choice(read, "INITIAL_PASSWORD", ("no", "yes")) == "yes",
             ready_timeout_seconds=_positive(read, "READY_TIMEOUT_SECONDS", cls.ready_timeout_seconds),
             log_level=_choice(read, "LOG_LEVEL", ("info", "debug", "warning", "error")),
+            audit=_choice(read, "AUDIT", ("none", "log", "volume")),
             volume_wait_seconds=_positive(read, "VOLUME_WAIT_SECONDS", cls.volume_wait_seconds),
+            volume_identity=read.get("VOLUME_IDENTITY", cls.volume_identity),
+            replacement_directory=Path(path) if (path := read.get("REPLACEMENT_DIRECTORY")) else None,
             verdicts_port=int(_positive(read, "VERDICTS_PORT", cls.verdicts_port, least=1)),
+            directory_port=int(_positive(read, "DIRECTORY_PORT", cls.directory_port, least=1)),
+            directory_seconds=_positive(read, "DIRECTORY_SECONDS", cls.directory_seconds, least=1),
+            directory_guesses=int(_positive(read, "DIRECTORY_GUESSES", cls.directory_guesses, least=1)),
             threads=int(_positive(read, "THREADS", cls.threads, least=6)),
+            backup_max_age_seconds=_positive(read, "BACKUP_MAX_AGE_SECONDS", cls.backup_max_age_seconds),
+            drill_max_age_seconds=_positive(read, "DRILL_MAX_AGE_SECONDS", cls.drill_max_age_seconds),
+            upstream_configuration=Path(path) if (path := read.get("UPSTREAM_CONFIGURATION")) else None,
+            upstream_port=int(_positive(read, "UPSTREAM_PORT", cls.upstream_port, least=1)),
+            store_url=read.get("STORE_URL", cls.store_url),
+            store_path=_place(read),
+            store_registry=read.get("STORE_REGISTRY", cls.store_registry),
+            store_namespace=read.get("STORE_NAMESPACE", cls.store_namespace),
+            store_poll_seconds=_positive(read, "STORE_POLL_SECONDS", cls.store_poll_seconds),
+            fetching_port=int(_positive(read, "FETCHING_PORT", cls.fetching_port, least=1)),
             concurrent_uploads=int(_positive(read, "CONCURRENT_UPLOADS", cls.concurrent_uploads, least=1)),
         )
+
+
+def _place(environment: Mapping[str, str]) -> str:
+    value = environment.get("STORE_PATH", "")
+    if environment.get("PUBLISH_METHOD") == "store" and not value.partition(":")[2]:
+        raise SettingError(f"STORE_PATH is {value!r}; it must be a place as rclone writes it, remote:bucket/folder")
+    return value
 
 
 def _choice(environment: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:

@@ -1,7 +1,8 @@
-"""Whether the package volume answers; asking never waits for it."""
+"""Whether the package volume answers, and is still there; asking never waits for it."""
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -13,17 +14,22 @@ if TYPE_CHECKING:
 
 PAUSE_SECONDS = 1.0
 """How long the thread rests between two looks at the volume."""
+_log = logging.getLogger("volume")
 
 
 class Volume:
     """The volume as one thread of its own sees it: a volume that hangs stops that thread and no request.
 
-    A mount whose driver has died fails (ENOTCONN), one whose server is away hangs.
+    A mount whose driver has died fails (ENOTCONN), one whose server is away hangs, and where nothing is mounted there
+    is an empty directory.
     """
 
-    def __init__(self, root: Path, limit: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """Look at `root`, which may take `limit` seconds."""
+    def __init__(
+        self, root: Path, verify: Callable[[], None], limit: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Look at `root`, and `verify` that it is the volume, which may take `limit` seconds."""
         self._root = root
+        self._verify = verify
         self._limit = limit
         self._clock = clock
         self._begun: float | None = None
@@ -36,16 +42,18 @@ class Volume:
     def look(self) -> None:
         """Look once, and remember what came of it."""
         self._begun = self._clock()
+        failure = None
         try:
             self._root.stat()
             with os.scandir(self._root) as found:
                 next(found, None)
+            self._verify()
         except OSError as error:
-            self._failure = f"The package volume fails: {error.strerror or error}"
-        else:
-            self._failure = None
-        finally:
-            self._begun = None
+            failure = f"The package volume fails: {error.strerror or error}"
+        if failure != self._failure:
+            _log.warning("%s", failure or "The package volume is back")
+        self._failure = failure
+        self._begun = None
 
     def problem(self) -> str | None:
         """Why the volume cannot be read, or None if it can."""

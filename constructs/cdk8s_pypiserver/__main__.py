@@ -1,0 +1,26 @@
+"""`python -m cdk8s_pypiserver COMMAND`: what is done with registries that run."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from typing import TYPE_CHECKING
+
+from .moving import arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Do what the command line says, and return the exit status."""
+    parser = ArgumentParser(prog="python -m cdk8s_pypiserver", description="Commands for registries that run.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    arguments.add_to(commands)
+    chosen = parser.parse_args(given)
+    status: int = chosen.run(chosen)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""What a person writes about a directory: servers, entries, filters; what httpd takes for its own is refused."""
+
+import re
+from typing import Annotated
+
+from cdk8s_pypiserver.base.fields import Form
+
+_LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+_HIGHEST_PORT = 65535
+
+
+def _no_server(value: str) -> str | None:
+    if "://" in value:
+        return "must be a host without a scheme: `security` says how it is spoken to"
+    if value != value.lower():
+        return "must be in lower case"
+    port = re.search(r":([0-9]+)$", value)
+    if port and not 0 < int(port[1]) <= _HIGHEST_PORT:
+        return f"must have a port from 1 to {_HIGHEST_PORT}"
+    return None
+
+
+def _no_text(value: str) -> str | None:
+    if found := re.search(r'[$%]\{|"', value):
+        return f"must not hold {found[0]}, which httpd takes for its own"
+    if re.search(r"[\x00-\x1f\x7f]", value):
+        return "must be one line"
+    return None
+
+
+def _no_filter(value: str) -> str | None:
+    if value.startswith("(") and value.count("(") != value.count(")"):
+        return "must have as many ( as )"
+    return _no_text(value)
+
+
+def _no_template(value: str) -> str | None:
+    if value.count("$1") != 1 or "$" in value.replace("$1", ""):
+        return "must have $1 once, for the name of the user, and no other $"
+    if "&" in value:
+        return "must not hold &, which httpd takes for the whole name"
+    return _no_text(value)
+
+
+Server = Annotated[
+    str,
+    Form(
+        rf"{_LABEL}(?:\.{_LABEL})*(?::[1-9][0-9]{{0,4}})?",
+        "must be a host in lower case, such as ldap.example.org or ldap.example.org:3269",
+        260,
+        _no_server,
+    ),
+]
+"""A host, with a port or at the usual one. A name, as it stands in the certificate, or an address of version 4."""
+
+DistinguishedName = Annotated[
+    str,
+    Form(
+        r"[A-Za-z][A-Za-z0-9.-]*=.+",
+        "must be a distinguished name such as cn=pypi,ou=groups,dc=example,dc=org",
+        1000,
+        _no_text,
+    ),
+]
+"""The name of an entry (RFC 4514)."""
+
+Attribute = Annotated[str, Form(r"[A-Za-z][A-Za-z0-9-]*", "must be the name of an attribute such as uid", 64)]
+"""The name of an attribute."""
+
+UserFilter = Annotated[
+    str, Form(r"\(.+\)", "must be a filter such as (objectClass=person) or (&(a=b)(c=d))", 1000, _no_filter)
+]
+"""A filter (RFC 4515)."""
+
+UserTemplate = Annotated[
+    str,
+    Form(r".*\$1.*", "must have $1 for the name, such as uid=$1,ou=people,dc=example,dc=org", 1000, _no_template),
+]
+"""What becomes of a name before a user binds with it."""

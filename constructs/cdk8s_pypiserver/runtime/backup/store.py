@@ -1,0 +1,169 @@
+"""A store, as rclone speaks with it: a remote, or a folder of another volume."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from backup.problems import RunError, reason_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+_LINES_KEPT = 12
+"""How many of the last lines of rclone are told when it fails."""
+_EXIT_NO_DIRECTORY = 3
+_EXIT_NO_FILE = 4
+_log = logging.getLogger("store")
+
+
+class Store:
+    """A place that rclone can list, read and write.
+
+    Nothing here removes anything but `delete`, and what is there is never written over.
+    """
+
+    def __init__(self, fs: str, *, program: str = "rclone", bandwidth: str = "") -> None:
+        """Be about the place that rclone calls `fs`, and send and receive at most `bandwidth` (rclone's --bwlimit)."""
+        self.fs = fs.rstrip("/")
+        self._program = program
+        self._limit = ["--bwlimit", bandwidth] if bandwidth else []
+
+    def at(self, folder: str) -> str:
+        """What rclone calls a folder of the store."""
+        return f"{self.fs}{folder}" if self.fs.endswith(":") else f"{self.fs}/{folder}"
+
+    def sizes(self, folder: str, names: Iterable[str] | None = None) -> dict[str, int]:
+        """The files below a folder with their sizes; only those of these names if any are given.
+
+        Raises:
+            RunError: It cannot be listed; a folder that is not there is an empty one.
+        """
+        with _listed(names) as chosen:
+            return self._sizes(chosen, self.at(folder))
+
+    def _sizes(self, chosen: Sequence[str], place: str) -> dict[str, int]:
+        command = ["lsjson", "--recursive", "--fast-list", "--files-only", "--no-mimetype", "--no-modtime", *chosen]
+        done = self._run(*command, place, accepted=(_EXIT_NO_DIRECTORY,))
+        if done.returncode:
+            # A bucket that is not there is another matter.
+            if "NoSuchBucket" in done.stderr:
+                raise self._error("answers", done)
+            return {}
+        return {each["Path"]: int(each["Size"]) for each in json.loads(done.stdout)}
+
+    def everything(self, folders: Sequence[str]) -> dict[str, int]:
+        """The files below some folders with their sizes, by their paths from the store's own.
+
+        Raises:
+            RunError: They cannot be listed; what is not there is empty.
+        """
+        # Nothing else: a volume has directories that nobody may list.
+        chosen = [part for folder in folders for part in ("--include", f"/{folder}/**")]
+        return self._sizes(chosen, self.at(""))
+
+    def digests(self, folder: str, names: Sequence[str]) -> dict[str, str]:
+        """The sha256 of files, which are read for it.
+
+        Raises:
+            RunError: They cannot be read.
+        """
+        if not names:
+            return {}
+        with _listed(names) as chosen:
+            done = self._run("hashsum", "sha256", "--download", *chosen, self.at(folder))
+        pairs = (line.split("  ", 1) for line in done.stdout.splitlines())
+        return {name: digest for digest, name in pairs}
+
+    def read(self, path: str) -> str | None:
+        """The text of a small file, None if there is none.
+
+        Raises:
+            RunError: It cannot be read.
+        """
+        done = self._run("cat", self.at(path), accepted=(_EXIT_NO_DIRECTORY, _EXIT_NO_FILE))
+        return None if done.returncode else done.stdout
+
+    def write(self, path: str, text: str) -> None:
+        """Write a new small file, and read it back.
+
+        Raises:
+            RunError: It is there, or cannot be written, or is not what was written.
+        """
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            self._run("copyto", "--immutable", file.name, self.at(path))
+        if self.read(path) != text:
+            raise RunError("store", f"{path} is not what was written there")
+
+    def send(self, directory: Path, folder: str, names: Sequence[str] | None = None) -> None:
+        """Copy files of a directory into a folder: those of these names, or what the links in it lead to.
+
+        Raises:
+            RunError: Not all of them are there now.
+        """
+        with _listed(names) as chosen:
+            links = ["--copy-links"] if names is None else []
+            command = ["copy", "--immutable", *links, *chosen, *self._limit, str(directory), self.at(folder)]
+            self._run(*command, doing="takes files")
+
+    def receiving(self, folder: str, directory: Path, names: Sequence[str]) -> subprocess.Popen[str]:
+        """Begin to copy files of a folder into a directory; each has its name when it is whole."""
+        list_of_names = directory / ".names"
+        list_of_names.write_text("".join(f"{name}\n" for name in names), "utf-8")
+        command = ["copy", "--retries", "1", "--files-from-raw", str(list_of_names), *self._limit]
+        command += [self.at(folder), str(directory)]
+        return subprocess.Popen([self._program, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def delete(self, folder: str, names: Sequence[str]) -> None:
+        """Remove files of a folder for good.
+
+        Raises:
+            RunError: Not all of them are gone.
+        """
+        if names:
+            with _listed(names) as chosen:
+                self._run("delete", *chosen, self.at(folder))
+
+    def ended(self, process: subprocess.Popen[str]) -> None:
+        """Wait for what was begun.
+
+        Raises:
+            RunError: It failed.
+        """
+        _, lines = process.communicate()
+        if process.returncode:
+            raise self._error("gives files", subprocess.CompletedProcess([], process.returncode, "", lines))
+
+    def _run(
+        self, *command: str, accepted: Sequence[int] = (), doing: str = "answers"
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run([self._program, *command], check=False, capture_output=True, text=True)
+        if done.returncode not in (0, *accepted):
+            raise self._error(doing, done)
+        return done
+
+    def _error(self, doing: str, done: subprocess.CompletedProcess[str]) -> RunError:
+        lines = done.stderr.strip().splitlines()
+        for line in lines[-_LINES_KEPT:]:
+            _log.error("%s", line)
+        last = lines[-1] if lines else f"rclone ended with {done.returncode}"
+        return RunError(reason_of(done.stderr), f"{self.fs} no longer {doing}: {last}")
+
+
+@contextmanager
+def _listed(names: Iterable[str] | None) -> Iterator[list[str]]:
+    """The argument that has rclone go by a list of names; none without names."""
+    if names is None:
+        yield []
+        return
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
+        file.writelines(f"{name}\n" for name in names)
+        file.flush()
+        yield ["--files-from-raw", file.name]

@@ -1,0 +1,60 @@
+"""What a store says when it does not do what it is asked for."""
+
+from __future__ import annotations
+
+import errno
+import re
+
+from server.http.errors import AwayError
+from server.volume.durable import UnsettledError
+
+LONGEST = 300
+"""How many characters of what rclone says are shown."""
+_SILENCE = "the store does not answer in time"
+_HINTS = (
+    ("InvalidAccessKeyId", "the store does not know this access key"),
+    ("SignatureDoesNotMatch", "the secret key is not that of the access key"),
+    ("RequestTimeTooSkewed", "the clocks of this node and of the store differ too much"),
+    ("AuthorizationHeaderMalformed|PermanentRedirect|StatusCode: 301", "the region, or the endpoint, is another"),
+    ("NoSuchBucket", "there is no such bucket"),
+    ("AccessDenied|StatusCode: 403|Forbidden", "it is not permitted to these keys"),
+    ("certificate has expired", "the store's certificate has expired"),
+    ("x509: ", "the store's certificate is not trusted"),
+    ("no such host|server misbehaving", "no host has the endpoint's name"),
+    ("connection refused|connection reset|EOF", "nobody answers at the endpoint"),
+    ("i/o timeout|deadline exceeded|TLS handshake timeout|timed out", _SILENCE),
+    ("didn't find section in config file|didn't find backend", "rclone knows no such remote"),
+)
+_FOR_GOOD = frozenset(hint for _, hint in _HINTS[:8]) | {_HINTS[11][1]}
+"""What waiting does not change: somebody has to put it right."""
+
+
+class StoreError(AwayError):
+    """The store did not do what it was asked for; `strerror` says what that was and why not."""
+
+    def __init__(self, what: str, said: str) -> None:
+        """`what` it was asked for, and what was `said` to that, by rclone or by the system."""
+        hint = next((hint for pattern, hint in _HINTS if re.search(pattern, said)), "")
+        short = " ".join(said.split())
+        short = short if len(short) <= LONGEST else f"{short[: LONGEST // 2]} … {short[-LONGEST // 2 :]}"
+        super().__init__(errno.EIO, f"{what}: {f'{hint} ({short})' if hint else short}")
+        self.is_for_good = hint in _FOR_GOOD
+        """Whether waiting does not help."""
+        self.is_silence = hint == _SILENCE
+        """Whether it has not answered at all, so that another request would wait as long."""
+
+
+class AbsentError(StoreError):
+    """There is no such object."""
+
+
+class PresentError(StoreError):
+    """There is an object already where only a new one was to be put."""
+
+
+class FencedError(StoreError):
+    """Another server writes to this place now, and this one must not any more."""
+
+
+class DoubtError(UnsettledError, AwayError):
+    """Whether a change has reached the store is not known; it may be found to have been made."""

@@ -1,0 +1,1 @@
+"""Public packages: a program beside the server that asks other indexes, and how the server uses it."""

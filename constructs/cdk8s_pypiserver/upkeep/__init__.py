@@ -1,0 +1,1 @@
+"""What looks after the packages while nobody does: backup and its drill, restore, retention."""

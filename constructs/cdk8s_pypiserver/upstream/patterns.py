@@ -1,0 +1,97 @@
+"""Patterns of project names, with versions or without, and what can be told of two of them."""
+
+import re
+from typing import Annotated
+
+from cdk8s_pypiserver.base.fields import Form
+
+_PATTERN = r"[A-Za-z0-9*](?:[A-Za-z0-9._*-]*[A-Za-z0-9*])?"
+_VERSIONS = r"(?:(?:~=|[=!<>]=|[<>]) *[A-Za-z0-9.!+*_-]+)"
+_REQUIREMENT = re.compile(rf"({_PATTERN}) *({_VERSIONS}(?: *, *{_VERSIONS})*)?")
+_LONGEST = 200
+
+
+def normalised(pattern: str) -> str:
+    """Return a name or a pattern as names are compared (PEP 503), without the spaces beside its versions."""
+    match = _REQUIREMENT.fullmatch(pattern)
+    name, versions = (match[1], match[2] or "") if match else (pattern, "")
+    return re.sub(r"[-_.]+", "-", name).lower() + versions.replace(" ", "")
+
+
+def covers(pattern: str, other: str) -> bool:
+    """Return whether a pattern matches all that another one does; both are normalised and without versions."""
+    # The star of the other one is a character like any, which only a star matches.
+    return bool(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), other))
+
+
+def names_of(pattern: str) -> tuple[str, str]:
+    """Return a normalised pattern's part for names, and that for versions."""
+    match = _REQUIREMENT.fullmatch(pattern)
+    return (match[1], match[2] or "") if match else (pattern, "")
+
+
+def _no_pattern(value: str) -> str | None:
+    if re.fullmatch(r"\*+", value):
+        return "must not match every name: leave it out, or say which"
+    return None
+
+
+def _no_requirement(value: str) -> str | None:
+    match = _REQUIREMENT.fullmatch(value)
+    if match is None:
+        return None
+    return _no_pattern(match[1]) or (_no_versions(match[2]) if match[2] else None)
+
+
+def _no_versions(text: str) -> str | None:
+    """Return why there are no versions of this kind."""
+    # Few registries have such a pattern: the others need not load it.
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415
+    from packaging.version import Version  # noqa: PLC0415
+
+    try:
+        asked = SpecifierSet(text)
+    except InvalidSpecifier:
+        return f"has versions that there cannot be ({text}): PEP 440 has 1.0, 1.0rc1, ==1.0.* and the like"
+    bounds = [(each.operator, Version(each.version)) for each in asked if not each.version.endswith(".*")]
+    lowest = max(((bound, sign == ">") for sign, bound in bounds if sign in (">", ">=", "==", "~=")), default=None)
+    highest = min(((bound, sign != "<") for sign, bound in bounds if sign in ("<", "<=", "==")), default=None)
+    if lowest and highest:
+        (least, above), (most, reached) = lowest, highest
+        if least > most or (least == most and (above or not reached)):
+            return f"matches nothing: no version is {text}"
+    return None
+
+
+ProjectName = Annotated[
+    str,
+    Form(
+        r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?",
+        "must be the name of a project, not a pattern: letters, digits, - _ and . with a letter or digit at both ends",
+        _LONGEST,
+    ),
+]
+"""Name of a project, in any spelling."""
+
+NamePattern = Annotated[
+    str,
+    Form(
+        _PATTERN,
+        "must be a name of a project or a pattern such as acme-*: letters, digits, - _ . and *, and at both ends no "
+        "- _ or ., with which no name begins or ends",
+        _LONGEST,
+        _no_pattern,
+    ),
+]
+"""Names of projects, in any spelling; a star stands for any characters or none."""
+
+Requirement = Annotated[
+    str,
+    Form(
+        _REQUIREMENT.pattern,
+        "must be a name or a pattern, and versions if not all are meant, such as torch, acme-* or django>=4,<5",
+        2 * _LONGEST,
+        _no_requirement,
+    ),
+]
+"""Names of projects as NamePattern has them, and versions as PEP 440 writes them."""

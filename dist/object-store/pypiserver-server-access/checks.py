@@ -1,0 +1,191 @@
+"""Which password is checked next: a flood of wrong ones gets what is left, and keeps nobody else out.
+
+A check takes a core for up to a quarter of a second, so there are far fewer checks than a flood has guesses. Whoever
+has tried fewer passwords goes first, and all who have tried more than a few share one thread and a few places: a client
+that comes for the first time finds the other thread free. Clients that nobody has seen before cannot be told apart, so
+what is left to a flood is as many checks as it has addresses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import time
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+AT_ONCE = 2
+"""How many passwords are checked at the same time."""
+WAITING = 256
+"""How many wait; one more sends away whoever has tried the most."""
+FEW = 10
+"""How many wrong passwords a client may try within REMEMBERED_SECONDS and still be like any other."""
+GUESSERS_AT_ONCE = 1
+"""How many of those who have tried more are checked at the same time."""
+GUESSERS_WAITING = 8
+"""How many of them wait."""
+PATIENCE_SECONDS = 10.0
+"""How long a request waits: less than pip (15 s) does."""
+REMEMBERED_SECONDS = 60.0
+"""How long it counts what a client has tried, from the last time on."""
+CLIENTS = 20_000
+"""How many clients, and how many pairs of a client and a user, are remembered: some megabytes."""
+
+
+class BusyError(Exception):
+    """Others have tried less."""
+
+
+class UnansweredError(Exception):
+    """Whoever knows whether a password is right does not say so: nobody is to blame for that."""
+
+
+@dataclass(eq=False)
+class _Waiting:
+    client: str
+    user: str
+    check: Callable[[], bool]
+    guesser: bool
+    right: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Counts:
+    """A number for each of many, which is forgotten some time after its last change, and if there are too many."""
+
+    def __init__(self, seconds: float = REMEMBERED_SECONDS) -> None:
+        """Begin with none; `seconds` is that time."""
+        self._seconds = seconds
+        self._of: OrderedDict[Hashable, tuple[int, float]] = OrderedDict()
+
+    def __getitem__(self, who: Hashable) -> int:
+        """The number of one of them, 0 if it is not known."""
+        number, last = self._of.get(who, (0, 0.0))
+        return number if time.monotonic() - last < self._seconds else 0
+
+    def add(self, who: Hashable, number: int) -> None:
+        """Add to the number of one of them; it does not go below 0."""
+        self._of[who] = (max(0, self[who] + number), time.monotonic())
+        self._of.move_to_end(who)
+        if len(self._of) > CLIENTS:
+            self._of.popitem(last=False)
+
+
+class Checks:
+    """The checks that run and those that wait; to be used from one event loop."""
+
+    def __init__(self, *, at_once: int = AT_ONCE, guess_seconds: float = 0.0) -> None:
+        """Begin with nobody waiting.
+
+        Args:
+            at_once: How many passwords are checked at the same time.
+            guess_seconds: How much time lies between two checks of those who have tried more than a few.
+        """
+        self._at_once = at_once
+        self._guess_seconds = guess_seconds
+        self._next_guess = 0.0
+        self._threads = ThreadPoolExecutor(at_once, "password")
+        self._running: list[_Waiting] = []
+        # Apart, since a flood's next guess must not cost a look at all who wait.
+        self._newcomers: list[_Waiting] = []
+        self._guessers: list[_Waiting] = []
+        # With those that are not decided yet.
+        self._tries = Counts()
+        self._tries_of_user = Counts()
+        self._wrong = Counts()
+
+    def at_leisure(self, address: str) -> bool:
+        """Whether a check for a client could start at once, and keeps nobody waiting."""
+        return len(self._running) < self._at_once and not self._guesser(client_of(address))
+
+    def count_wrong(self, address: str) -> None:
+        """Count a password that was wrong without a check."""
+        client = client_of(address)
+        self._tries.add(client, 1)
+        self._wrong.add(client, 1)
+
+    async def right(self, address: str, user: str, check: Callable[[], bool]) -> bool:
+        """Wait for the turn of a client, and return what `check` does, which is called in a thread.
+
+        Raises:
+            BusyError: Others go first for too long.
+            UnansweredError: `check` raised it; it does not count as a try.
+        """
+        client = client_of(address)
+        asked = _Waiting(client, user, check, self._guesser(client))
+        waiting, places = (self._guessers, GUESSERS_WAITING) if asked.guesser else (self._newcomers, WAITING)
+        self._tries.add(asked.client, 1)
+        self._tries_of_user.add((asked.client, user), 1)
+        right = blameless = False
+        try:
+            waiting.append(asked)
+            self._start()
+            if len(waiting) > places:
+                worst = max(waiting, key=self._place)
+                waiting.remove(worst)
+                worst.right.set_exception(BusyError())
+            right = await asyncio.wait_for(asked.right, PATIENCE_SECONDS)
+        except asyncio.TimeoutError:
+            raise BusyError from None
+        except UnansweredError:
+            blameless = True
+            raise
+        finally:
+            with suppress(ValueError):
+                waiting.remove(asked)
+            if right or blameless:
+                self._tries.add(asked.client, -1)
+                self._tries_of_user.add((asked.client, user), -1)
+            else:
+                self._wrong.add(asked.client, 1)
+        return right
+
+    def _guesser(self, client: str) -> bool:
+        return self._wrong[client] > FEW
+
+    def _place(self, waiting: _Waiting) -> tuple[int, int]:
+        # By the user too, since many clients can have one address: a name that no flood from there tries goes first.
+        return self._tries[waiting.client], self._tries_of_user[waiting.client, waiting.user]
+
+    def _start(self) -> None:
+        while len(self._running) < self._at_once:
+            waiting = self._newcomers or (self._guessers if self._may_guess() else [])
+            if not waiting:
+                break
+            # Judged only now: a client of a flood has tried more since it came. Of those that have tried as much the
+            # latest, since the others may be what is left of a flood's beginning: were it the first, a flood of a
+            # thousand addresses would be ahead of everybody for minutes.
+            first = min(reversed(waiting), key=self._place)
+            waiting.remove(first)
+            self._running.append(first)
+            if first.guesser and self._guess_seconds:
+                self._next_guess = time.monotonic() + self._guess_seconds
+                asyncio.get_running_loop().call_later(self._guess_seconds, self._start)
+            work = asyncio.get_running_loop().run_in_executor(self._threads, first.check)
+            work.add_done_callback(lambda done, asked=first: self._finish(asked, done))  # type: ignore[misc]
+
+    def _may_guess(self) -> bool:
+        guessing = sum(each.guesser for each in self._running)
+        return guessing < GUESSERS_AT_ONCE and time.monotonic() >= self._next_guess
+
+    def _finish(self, asked: _Waiting, done: asyncio.Future[bool]) -> None:
+        self._running.remove(asked)
+        if not asked.right.done():
+            if error := done.exception():
+                asked.right.set_exception(error)
+            else:
+                asked.right.set_result(done.result())
+        self._start()
+
+
+def client_of(address: str) -> str:
+    """Whom an address is counted as: of version 6 a whole network of 64 bits belongs to one customer."""
+    if ":" in address:
+        with suppress(ValueError):
+            return str(ipaddress.ip_network((address, 64), strict=False))
+    return address

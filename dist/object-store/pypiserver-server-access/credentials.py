@@ -1,0 +1,212 @@
+"""Who may read and who may publish: the htpasswd files of the Secret."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import logging
+import re
+import secrets
+import threading
+from collections import OrderedDict
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Literal
+
+import bcrypt
+from passlib.context import CryptContext
+from passlib.hash import ldap_sha1
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Role = Literal["reader", "publisher"]
+
+BCRYPT = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
+BCRYPT_READS = 72
+"""How many bytes of a password bcrypt reads; its library from version 5 on refuses longer ones, htpasswd does not."""
+OTHERS = CryptContext(["sha256_crypt", "sha512_crypt", "apr_md5_crypt", "ldap_sha1"])
+"""The other schemes of Apache's htpasswd, without those that hardly hide the password: crypt() and plain text."""
+WRONG = 20_000
+"""How many wrong passwords are remembered, as digests: some megabytes."""
+_log = logging.getLogger("credentials")
+
+
+class PasswordFile:
+    """An htpasswd file, read again whenever it has changed."""
+
+    def __init__(self, path: Path) -> None:
+        """Read `path`, which may be missing: then it has no users."""
+        self._path = path
+        self._lock = threading.Lock()
+        self._seen: tuple[int, int, int] | None = None
+        self._hashes: dict[str, str] = {}
+
+    def hashes(self) -> dict[str, str]:
+        """The hash of each user's password."""
+        with self._lock:
+            try:
+                # The kubelet changes a mounted Secret by swapping a symbolic link, which stat follows.
+                status = self._path.stat()
+                seen = status.st_ino, status.st_mtime_ns, status.st_size
+                if seen != self._seen:
+                    self._hashes = self._read()
+                    self._seen = seen
+            except FileNotFoundError:
+                self._hashes, self._seen = {}, None
+            except OSError:
+                _log.exception("%s cannot be read; nobody in it is let in", self._path)
+                self._hashes, self._seen = {}, None
+            return self._hashes
+
+    @property
+    def present(self) -> bool:
+        """Whether there is such a file."""
+        return self._path.exists()
+
+    def _read(self) -> dict[str, str]:
+        hashes: dict[str, str] = {}
+        for number, line in enumerate(self._path.read_text("utf-8", "replace").splitlines(), 1):
+            text = line.strip()
+            if not text or text.startswith("#"):
+                continue
+            user, _, digest = text.partition(":")
+            # htpasswd itself goes by a user's first line.
+            if user and _known(digest):
+                hashes.setdefault(user, digest)
+            else:
+                _log.warning("%s, line %d is not a user with a bcrypt hash: skipped", self._path, number)
+        return hashes
+
+
+class Credentials:
+    """Everybody who may read or publish."""
+
+    def __init__(self, directory: Path, initial: str | None = None) -> None:
+        """Go by the files `readers` and `publishers` of `directory`.
+
+        `initial` is the password of the user "publisher" as long as there is neither file.
+        """
+        self._readers = PasswordFile(directory / "readers")
+        self._publishers = PasswordFile(directory / "publishers")
+        self._initial = {"publisher": ldap_sha1.hash(initial)} if initial else {}
+        self._lock = threading.Lock()
+        self._key = secrets.token_bytes(32)
+        # Of each hash the password that was right, as a digest: it need not be checked again, nor wait for its turn.
+        self._right: dict[str, bytes] = {}
+        # The latest that were wrong: a client that tries one again and again costs one check.
+        self._wrong: OrderedDict[bytes, None] = OrderedDict()
+
+    @property
+    def mounted(self) -> bool:
+        """Whether there is any of the two files."""
+        return self._readers.present or self._publishers.present
+
+    def publishers(self) -> dict[str, str]:
+        """The hashes of those who may publish."""
+        return self._initial if self._initial and not self.mounted else self._publishers.hashes()
+
+    def asked(self, header: str | None, role: Role) -> Asked:
+        """The question whether an Authorization header has the credentials of someone with a role."""
+        user, password = _parse(header)
+        if user is None:
+            return Asked(self, "", b"", [])
+        publishers, readers = self.publishers(), self._readers.hashes()
+        found = []
+        if user in publishers:
+            found.append((publishers[user], HTTPStatus.NO_CONTENT))
+        if user in readers:
+            found.append((readers[user], HTTPStatus.NO_CONTENT if role == "reader" else HTTPStatus.FORBIDDEN))
+        return Asked(self, user, password, found)
+
+    def remembers(self, password: bytes, digest: str) -> bool | None:
+        """Whether a password is that of a hash, None if it was not checked lately."""
+        known = self._short(password, digest)
+        if hmac.compare_digest(self._right.get(digest, b""), known):
+            return True
+        return False if known in self._wrong else None
+
+    def check(self, password: bytes, digest: str) -> bool:
+        """Whether a password is that of a hash; it takes up to a quarter of a second, and is remembered."""
+        right, known = verify(password, digest), self._short(password, digest)
+        with self._lock:
+            if right:
+                current = {*self.publishers().values(), *self._readers.hashes().values()}
+                self._right = {each: short for each, short in self._right.items() if each in current}
+                self._right[digest] = known
+            else:
+                self._wrong[known] = None
+                if len(self._wrong) > WRONG:
+                    self._wrong.popitem(last=False)
+        return right
+
+    def _short(self, password: bytes, digest: str) -> bytes:
+        return hmac.digest(self._key, digest.encode() + b"\0" + password, "sha256")
+
+
+class Asked:
+    """A question about credentials: what is known about them at once, and what is to be found out.
+
+    Attributes:
+        user: The user's name; empty if the header has none.
+        password: The password.
+        exists: Whether there is such a user.
+    """
+
+    def __init__(
+        self, credentials: Credentials, user: str, password: bytes, found: list[tuple[str, HTTPStatus]]
+    ) -> None:
+        """Ask about a user's password; `found` has the hashes to try, and what each gives the right to."""
+        self.user = user
+        self.exists = bool(found)
+        self.password = password
+        self._credentials = credentials
+        self._found = found
+
+    def known(self) -> HTTPStatus | None:
+        """The verdict as far as it needs no check: 204, 403 if a reader asks for more, 401; else None."""
+        if not self.user:
+            return HTTPStatus.UNAUTHORIZED
+        for digest, status in self._found:
+            right = self._credentials.remembers(self.password, digest)
+            if right is None:
+                return None
+            if right:
+                return status
+        return HTTPStatus.UNAUTHORIZED if self._found else None
+
+    def check(self) -> bool:
+        """Find out whether the password is right, so that `known` knows."""
+        if not self._found:
+            # As slow as a wrong password: the time must not tell which users there are.
+            for digest in list(self._credentials.publishers().values())[:1]:
+                verify(self.password, digest)
+            return False
+        return any(self._credentials.check(self.password, digest) for digest, _ in self._found)
+
+
+def verify(password: bytes, digest: str) -> bool:
+    """Whether `digest` is a hash of `password`."""
+    try:
+        if BCRYPT.fullmatch(digest):
+            return bcrypt.checkpw(password[:BCRYPT_READS], digest.encode())
+        return bool(OTHERS.verify(password, digest))
+    except ValueError:
+        # A NUL in the password, or a hash that is none although it looks like one.
+        return False
+
+
+def _known(digest: str) -> bool:
+    return bool(BCRYPT.fullmatch(digest) or OTHERS.identify(digest))
+
+
+def _parse(header: str | None) -> tuple[str | None, bytes]:
+    """The user and the password of a header of RFC 7617; no user if it is none."""
+    scheme, _, encoded = (header or "").partition(" ")
+    if scheme.lower() != "basic":
+        return None, b""
+    try:
+        user, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
+        return (user.decode() if colon else None), password
+    except ValueError:
+        # Not base64, or not UTF-8.
+        return None, b""

@@ -1,0 +1,1 @@
+"""Who did what: lines for an auditor, written before a change is acknowledged."""

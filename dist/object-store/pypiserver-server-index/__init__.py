@@ -1,0 +1,1 @@
+"""What is listed, and how it looks."""

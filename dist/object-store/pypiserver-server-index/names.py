@@ -1,0 +1,34 @@
+"""What a file's name says, as pypiserver reads it."""
+
+from __future__ import annotations
+
+from pypiserver import pkg_helpers
+
+PROJECT = "[a-z0-9]+(?:-[a-z0-9]+)*"
+"""A normalised name (PEP 503), as a regular expression."""
+PLAIN = "[A-Za-z0-9_!+-][A-Za-z0-9_.!+-]*"
+"""The name of a file that the gateway has an address for, as in nginx.conf."""
+PACKAGE = rf"{PLAIN}\.(?i:whl|tar\.gz|zip|tgz|tar\.bz2|tar\.xz|egg|exe|msi)"
+"""The name of a package among them, as in nginx.conf."""
+
+
+def name_and_version(filename: str) -> tuple[str, str] | None:
+    """The project's name and the version that pypiserver reads from a file's name, or None if it is no package."""
+    if "\n" in filename:
+        # Its pattern for wheels can take minutes to find that such a name is none, and holds the interpreter meanwhile.
+        return None
+    guess: tuple[str, str] | None = pkg_helpers.guess_pkgname_and_version(filename)
+    return guess
+
+
+def version(filename: str) -> str:
+    """The version in a file's name, "" if it has none; pypiserver counts a wheel's build tag to it."""
+    guess = name_and_version(filename)
+    found = guess[1] if guess else ""
+    return found.partition("-")[0] if filename.endswith(".whl") else found
+
+
+def normalised(name: str) -> str:
+    """The project's name as PEP 503 compares it."""
+    result: str = pkg_helpers.normalize_pkgname(name)
+    return result

@@ -1,0 +1,1 @@
+"""Receiving what is published, and putting it onto the volume."""

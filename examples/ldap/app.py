@@ -1,0 +1,18 @@
+"""A registry for the users of an Active Directory: everybody with an open account reads, one team publishes."""
+
+from cdk8s_pypiserver import KustomizeApp, LDAPSpec, NetworkPolicySpec, PyPIServerChart, PyPIServerSpec
+
+app = KustomizeApp()
+directory = LDAPSpec(
+    servers=["dc1.corp.example.org", "dc2.corp.example.org"],
+    ca_config_map="company-ca",
+    base="dc=corp,dc=example,dc=org",
+    user_attribute="sAMAccountName",
+    user_filter="(&(objectClass=user)(!(userAccountControl:1.2.840.113556.1.4.803:=2)))",
+    bind_dn="CN=pypi,OU=Services,DC=corp,DC=example,DC=org",
+    everybody_reads=True,
+    publishers=["CN=Python Team,OU=Groups,DC=corp,DC=example,DC=org"],
+    membership="in-chain",
+)
+PyPIServerChart(app, "registry", PyPIServerSpec(ldap=directory, network_policy=NetworkPolicySpec()))
+app.synth()

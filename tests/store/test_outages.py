@@ -1,0 +1,203 @@
+"""The store fails, in the ways that stores do: what was acknowledged stays, and nothing else is told."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+
+from certificates import Authority
+from programs import PATIENCE, upload, wait_for
+from remote_programs import KEYS, RemoteStore
+from store_samples import files, metric, sha256, wheel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from programs import Server
+    from store_programs import Place
+
+NAME, CONTENT = wheel("demo", "1.0")
+OTHER, LARGE = wheel("demo", "2.0", os.urandom(6_000_000))
+WAYS = [("refused", 0), ("hung", 0), ("cut", 100)]
+LONGEST = 15
+"""How many seconds an upload may take to be refused because the store is away."""
+
+
+def ready(server: Server) -> bool:
+    return requests.get(f"{server.url}/-/ready", timeout=PATIENCE).ok
+
+
+def assert_goes_on(server: Server) -> None:
+    """Assert that what needs no store is answered."""
+    assert files(server.url, "demo").keys() == {NAME}
+    assert ready(server)
+    assert requests.get(f"{server.url}/packages/{NAME}", timeout=PATIENCE).content == CONTENT
+    assert requests.get(f"{server.url}/-/stored/{NAME}", timeout=PATIENCE).ok
+
+
+@pytest.mark.parametrize(("way", "number"), WAYS)
+def test_a_store_that_is_away_refuses_uploads_and_nothing_else(place: Place, way: str, number: int) -> None:
+    server = place.start()
+    assert upload(server.url, NAME, CONTENT).ok
+    place.way.be(way, number)
+    begun = time.monotonic()
+    answer = upload(server.url, OTHER, LARGE)
+    assert time.monotonic() - begun < LONGEST
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"]
+    assert "store" in answer.reason
+    assert_goes_on(server)
+    # Known by now, and told at once.
+    wait_for(lambda: metric(server.url, "pypiserver_store_answers") == 0, "the metric")
+    answer = upload(server.url, OTHER, LARGE)
+    assert (answer.status_code, "The store is away" in answer.text) == (503, True)
+    assert_goes_on(server)
+    place.way.be("open")
+    wait_for(lambda: upload(server.url, OTHER, LARGE).ok, "an upload")
+    assert (place.folder / OTHER).read_bytes() == LARGE
+    assert files(server.url, "demo").keys() == {NAME, OTHER}
+    assert metric(server.url, "pypiserver_store_failed_requests_total") > 0
+
+
+@pytest.mark.parametrize("way", ["refused", "hung", "cut"])
+def test_a_store_that_goes_away_while_a_file_is_copied(place: Place, way: str) -> None:
+    """What is there of it is nobody's, and the same file, or another of its name, can be published."""
+    server = place.start()
+    assert upload(server.url, NAME, CONTENT).ok
+    if way == "cut":
+        place.way.be("cut", 2_000_000)
+        answer = upload(server.url, OTHER, LARGE)
+    else:
+        place.way.be("slow", 2_000_000)
+        answers: list[requests.Response] = []
+        thread = threading.Thread(target=lambda: answers.append(upload(server.url, OTHER, LARGE)))
+        thread.start()
+        wait_for(lambda: list((place.folder / ".pypiserver/unfinished").glob("*")), "the upload")
+        place.way.be(way)
+        thread.join()
+        (answer,) = answers
+    assert answer.status_code == 503
+    assert_goes_on(server)
+    place.way.be("open")
+    another = wheel("demo", "2.0", b"another")[1]
+    wait_for(lambda: upload(server.url, OTHER, another).ok, "an upload")
+    assert files(server.url, "demo")[OTHER]["hashes"]["sha256"] == sha256(another)
+    assert (place.folder / OTHER).read_bytes() == another
+
+
+def test_a_slow_store_is_waited_for(place: Place) -> None:
+    server = place.start()
+    place.way.be("slow", 1_000_000)
+    assert upload(server.url, OTHER, LARGE).ok
+    assert (place.folder / OTHER).read_bytes() == LARGE
+
+
+def test_an_rclone_that_is_away_or_starts_anew(place: Place) -> None:
+    rclone = place.rclone()
+    server = place.server(rclone=rclone).start()
+    assert upload(server.url, NAME, CONTENT).ok
+    rclone.stop()
+    answer = upload(server.url, OTHER, LARGE)
+    assert (answer.status_code, "rclone does not answer" in answer.text) == (503, True)
+    assert_goes_on(server)
+    rclone.start()
+    wait_for(lambda: upload(server.url, OTHER, LARGE).ok, "an upload")
+
+
+def test_a_server_starts_when_the_store_is_back(place: Place) -> None:
+    first = place.start()
+    assert upload(first.url, NAME, CONTENT).ok
+    first.kill()
+    place.way.be("refused")
+    second = place.server("second", VOLUME_WAIT_SECONDS="60")
+    process = second.launch()
+    wait_for(lambda: "waiting for the store" in second.log, "the log")
+    assert process.poll() is None
+    place.way.be("open")
+    wait_for(lambda: "Booting worker" in second.log, "the start")
+    second.kill()
+    assert files(second.start().url, "demo").keys() == {NAME}
+
+
+def ends(server: Server) -> str:
+    """The reason why a server does not start."""
+    assert server.launch().wait(60) == 1
+    return server.log.partition("pypiserver cannot start: ")[2]
+
+
+def test_a_store_that_stays_away_ends_the_start(place: Place) -> None:
+    place.way.be("refused")
+    assert "nobody answers at the endpoint" in ends(place.server(VOLUME_WAIT_SECONDS="1"))
+
+
+def test_wrong_keys(place: Place) -> None:
+    for options in ({"access_key_id": "nobody"}, {"secret_access_key": "wrong"}):
+        rclone = place.rclone("wrong", **options)
+        reason = ends(place.server("wrong", rclone))
+        assert "store:packages/pypi cannot be used" in reason
+        assert "keys" in reason or "access key" in reason
+
+
+def test_a_bucket_that_is_not_there(place: Place) -> None:
+    assert "no such bucket" in ends(place.server(STORE_PATH="store:nothing/pypi"))
+
+
+def test_a_remote_that_rclone_does_not_know(place: Place) -> None:
+    assert "rclone knows no such remote" in ends(place.server(STORE_PATH="another:packages/pypi"))
+
+
+def test_a_bucket_that_can_only_be_read(place: Place, tmp_path: Path) -> None:
+    with RemoteStore("s3", tmp_path / "s3", "--auth-key", ",".join(KEYS.values()), "--read-only") as store:
+        place.way.lead_to(store.port)
+        assert "cannot be stored" in ends(place.server())
+
+
+def test_a_certificate_that_nobody_trusts_or_that_has_expired(place: Place, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    for days, reason in ((1, "certificate is not trusted"), (-1, "certificate has expired")):
+        pair = authority.issue(days)
+        for name, content in zip(("tls.key", "tls.crt"), pair, strict=True):
+            (tmp_path / name).write_bytes(content)
+        arguments = ("--cert", tmp_path / "tls.crt", "--key", tmp_path / "tls.key")
+        with RemoteStore("s3", tmp_path / "s3", "--auth-key", ",".join(KEYS.values()), *arguments) as store:
+            rclone = place.rclone(f"tls{days}", endpoint=f"https://localhost:{store.port}")
+            if days < 0:
+                rclone.stop()
+                rclone.environment["RCLONE_CA_CERT"] = str(authority.path)
+                rclone.start()
+            assert reason in ends(place.server(f"tls{days}", rclone))
+
+
+def test_another_registry_has_the_place(place: Place) -> None:
+    first = place.start()
+    assert upload(first.url, NAME, CONTENT).ok
+    for name in ({"STORE_REGISTRY": "other"}, {"STORE_NAMESPACE": "other"}):
+        reason = ends(place.server("second", None, **name))
+        assert "is the place of the registry team/pypiserver" in reason
+    assert upload(first.url, OTHER, LARGE).ok
+
+
+def test_a_place_that_was_emptied_is_not_taken_for_a_new_one(place: Place) -> None:
+    server = place.start()
+    identity = (place.folder / ".pypiserver/volume").read_bytes()
+    server.kill()
+    place.hand.remove(".pypiserver/volume")
+    # A container that starts anew in the same pod knows it, and a new pod what it is told.
+    assert "is not the place that is expected" in ends(server)
+    new = place.server("new", VOLUME_IDENTITY=identity.decode().strip())
+    assert f"expected, {identity.decode().strip()}: there is no" in ends(new)
+    place.hand.write(".pypiserver/volume", identity)
+    new.start()
+
+
+def test_a_reader_waits_for_a_writer(place: Place) -> None:
+    reader = place.server("reader", ROLE="reader", VOLUME_WAIT_SECONDS="60")
+    reader.launch()
+    wait_for(lambda: "No writer has begun with it yet" in reader.log, "the log")
+    place.start("writer")
+    wait_for(lambda: "Booting worker" in reader.log, "the start")
