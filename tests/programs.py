@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import shutil
@@ -19,7 +20,7 @@ import pytest
 import requests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Self
 
 RUNTIME = Path(__file__).parents[1] / "constructs/cdk8s_pypiserver/runtime"
@@ -42,14 +43,27 @@ def free_port() -> int:
     """A loopback port that nothing listens on, below those that the kernel gives to clients.
 
     One of those can be taken before a program listens on it, or while it is away: sooner or later by whoever tries to
-    reach it, since a socket that is connected to its own port answers itself.
+    reach it, since a socket that is connected to its own port answers itself. No port is returned twice, nor to two
+    workers of pytest-xdist, until all have been: a program takes its port a while later, or comes back to it.
     """
-    lowest_of_clients = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    while True:
-        port = random.randrange(10_000, max(20_000, lowest_of_clients))  # noqa: S311
+    for port in _ports:
         with socket.socket() as listener, contextlib.suppress(OSError):
             listener.bind(("127.0.0.1", port))
             return port
+    raise AssertionError
+
+
+def _ports_of_worker() -> Iterator[int]:
+    """Every port of this worker, again and again, from one on that another run will hardly begin with."""
+    lowest_of_clients = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    ports = range(10_000 + worker, max(20_000, lowest_of_clients), workers)
+    first = random.randrange(len(ports))  # noqa: S311
+    return itertools.cycle([*ports[first:], *ports[:first]])
+
+
+_ports = _ports_of_worker()
 
 
 def wait_for(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:

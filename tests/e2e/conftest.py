@@ -37,29 +37,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
     from pathlib import Path
 
-MODULES = (
-    "test_documents",
-    "test_repository_url",
-    "test_local",
-    "test_ingress",
-    "test_https",
-    "test_ha",
-    "test_scale",
-    "test_kills",
-)
-"""The order of the modules: what is quick first."""
+ALONE = {"test_ha", "test_readers"}
+"""The modules that drain and lose a node: what runs beside them would lose its pods too."""
 FAILED = pytest.StashKey[bool]()
 REGISTRIES = pytest.StashKey[list[cluster.Registry]]()
-FIGURES = pytest.StashKey[list[str]]()
+MEASURED = "measured"
+"""Under this name a report has what its test has measured, since it may come from another process."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark everything in this directory, and put the quick modules first; the sort keeps the order within a module."""
-    ours = [item for item in items if item.path.parent.name == "e2e"]
-    for item in ours:
-        item.add_marker(pytest.mark.e2e)
-    ours.sort(key=lambda item: MODULES.index(item.path.stem) if item.path.stem in MODULES else -1)
-    items[:] = [item for item in items if item not in ours] + ours
+    """Mark everything in this directory."""
+    for item in items:
+        if item.path.parent.name == "e2e":
+            item.add_marker(pytest.mark.e2e)
+            if item.path.stem in ALONE:
+                item.add_marker(pytest.mark.alone)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -76,19 +68,20 @@ def pytest_runtest_makereport(
     return report
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what the tests have measured, also when all of them have passed."""
-    if figures := config.stash.get(FIGURES, []):
+    reports = [each for which in ("passed", "failed") for each in terminalreporter.getreports(which)]
+    lines = [f"{each.nodeid}: {line}" for each in reports for name, line in each.user_properties if name == MEASURED]
+    if lines:
         terminalreporter.section("measured")
-        for figure in figures:
-            terminalreporter.line(figure)
+        for line in lines:
+            terminalreporter.line(line)
 
 
 @pytest.fixture
 def note(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Takes a line about what a test has measured, for the end of the output."""
-    figures = request.config.stash.setdefault(FIGURES, [])
-    return lambda line: figures.append(f"{request.node.name}: {line}")
+    return lambda line: request.node.user_properties.append((MEASURED, line))
 
 
 @pytest.fixture(scope="session", autouse=True)
