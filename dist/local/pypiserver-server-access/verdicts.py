@@ -11,10 +11,11 @@ import logging
 import threading
 from contextlib import suppress
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from server.access.checks import BusyError, Checks, UnansweredError
 from server.access.refusals import refusal
+from server.access.who import HEADER, Who
 from server.pod.samples import text_of
 
 if TYPE_CHECKING:
@@ -25,15 +26,21 @@ if TYPE_CHECKING:
 HEAD_BYTES = 16_384
 """Longest question; the gateway's have less than 3 kB."""
 CHALLENGE = 'Basic realm="pypiserver"'
-RIGHT = "publishers"
-"""By which right somebody may publish, for the audit trail: the file of the Secret that the user is in."""
-RIGHT_OF_A_MEMBER = "directory"
-"""The same of a member of a directory's groups."""
 ROLES: dict[str, Role] = {"/-/auth/reader": "reader", "/-/auth/publisher": "publisher"}
 METRICS = "/metrics"
 KEPT_SECONDS = 30
 """How long the gateway goes by what allows something (verdict.conf), at most."""
 _log = logging.getLogger("verdicts")
+
+
+class Verdict(NamedTuple):
+    """What credentials allow."""
+
+    status: HTTPStatus
+    who: Who | None = None
+    """Whose they are, if they allow something."""
+    seconds: float | None = None
+    """How long that counts; None if it is open."""
 
 
 class Verdicts:
@@ -51,17 +58,20 @@ class Verdicts:
         self._checks = Checks()
         self._tasks = set[asyncio.Task[None]]()
 
-    async def verdict(self, role: Role, header: str, address: str) -> tuple[HTTPStatus, float | None]:
-        """What an Authorization header allows a client at an address, and for how many seconds, None if it is open."""
+    async def verdict(self, role: Role, header: str, address: str) -> Verdict:
+        """What an Authorization header allows a client at an address."""
         asked = self._credentials.asked(header, role)
         if self._members and asked.user and not asked.exists:
             try:
-                return await self._members.verdict(role, asked.user, asked.password, address)
+                status, seconds = await self._members.verdict(role, asked.user, asked.password, address)
             except BusyError:
-                return HTTPStatus.SERVICE_UNAVAILABLE, None
+                return Verdict(HTTPStatus.SERVICE_UNAVAILABLE)
             except UnansweredError:
-                return HTTPStatus.FAILED_DEPENDENCY, None
-        return await self._by_file(asked, address), None
+                return Verdict(HTTPStatus.FAILED_DEPENDENCY)
+            who = Who(asked.user, "directory") if status == HTTPStatus.NO_CONTENT else None
+            return Verdict(status, who, seconds)
+        status = await self._by_file(asked, address)
+        return Verdict(status, Who(asked.user, asked.source) if status == HTTPStatus.NO_CONTENT else None)
 
     async def _by_file(self, asked: Asked, address: str) -> HTTPStatus:
         known = asked.known()
@@ -98,7 +108,7 @@ class Verdicts:
         task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, head: bytes, transport: asyncio.Transport) -> None:
-        role, seconds = None, None
+        verdict = Verdict(HTTPStatus.NOT_FOUND)
         try:
             first, *lines = head.decode("latin-1").split("\r\n")
             path = first.split(" ")[1] if first.count(" ") == 2 else ""  # noqa: PLR2004 - method, path, version
@@ -112,37 +122,43 @@ class Verdicts:
                 transport.close()
                 return
             role = ROLES.get(path)
-            if role is None:
-                status = HTTPStatus.NOT_FOUND
-            else:
+            if role:
                 address = headers.get("x-forwarded-for", "")
                 header = headers.get("authorization", "")
-                status, seconds = await self.verdict(role, header, address)
-                if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+                verdict = await self.verdict(role, header, address)
+                if verdict.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
                     # Of a wrong password not even the user: whoever swaps the two prompts types a password there.
-                    user = self._credentials.asked(header, role).user if status == HTTPStatus.FORBIDDEN else None
-                    self._trail.login_refused(status, user=user, address=address, asked_for=role)
+                    known = verdict.status == HTTPStatus.FORBIDDEN
+                    user = self._credentials.asked(header, role).user if known else None
+                    self._trail.login_refused(verdict.status, user=user, address=address, asked_for=role)
         except Exception:  # noqa: BLE001 - logged, and the next question can be answered
             _log.exception("a question about credentials")
-            status = HTTPStatus.INTERNAL_SERVER_ERROR
-        right = ""
-        if role == "publisher" and status == HTTPStatus.NO_CONTENT:
-            right = f"X-Right: {RIGHT if seconds is None else RIGHT_OF_A_MEMBER}\r\n"
-        challenge = f"WWW-Authenticate: {CHALLENGE}\r\n" if status == HTTPStatus.UNAUTHORIZED else ""
-        kept = ""
-        if seconds is not None and status == HTTPStatus.NO_CONTENT:
-            # No answer counts for longer because it is kept in two places.
-            kept = f"X-Accel-Expires: {min(KEPT_SECONDS, int(seconds))}\r\n"
-        length = "" if status == HTTPStatus.NO_CONTENT else "Content-Length: 0\r\n"
-        fields = f"{right}{challenge}{kept}{length}Connection: close\r\n"
+            verdict = Verdict(HTTPStatus.INTERNAL_SERVER_ERROR)
         with suppress(OSError):
-            transport.write(f"HTTP/1.1 {status} {status.phrase}\r\n{fields}\r\n".encode())
+            transport.write(_written(verdict))
         transport.close()
 
     def _metrics(self) -> bytes:
         body = text_of(self._members.samples() if self._members else ()).encode()
         head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         return head.encode() + body
+
+
+def _written(verdict: Verdict) -> bytes:
+    status, who, seconds = verdict
+    fields: dict[str, str] = {}
+    if who:
+        fields |= {"X-Right": who.source, HEADER: who.written}
+    if who and seconds is not None:
+        # No answer counts for longer because it is kept in two places.
+        fields["X-Accel-Expires"] = str(min(KEPT_SECONDS, int(seconds)))
+    if status == HTTPStatus.UNAUTHORIZED:
+        fields["WWW-Authenticate"] = CHALLENGE
+    if status != HTTPStatus.NO_CONTENT:
+        fields["Content-Length"] = "0"
+    fields["Connection"] = "close"
+    lines = [f"HTTP/1.1 {status} {status.phrase}", *(f"{name}: {value}" for name, value in fields.items())]
+    return "\r\n".join([*lines, "", ""]).encode()
 
 
 class _Connection(asyncio.Protocol):

@@ -6,6 +6,8 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from server.access.decisions import Decisions
+from server.access.rights import Rights
 from server.audit.trail import trail
 from server.http.bottle import response
 from server.http.errors import unavailable
@@ -117,8 +119,9 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
         remember=backing.remember,
         tell=backing.tell,
     )
+    permit = Decisions(Rights.from_file(settings.permissions)).check
     actions = Actions(
-        uploads=Uploads(backing.publisher, packages.twin, backing.closed),
+        uploads=Uploads(backing.publisher, packages.twin, backing.closed, permit),
         packages=packages,
         listing=listing,
         yanks=withdrawn,
@@ -127,6 +130,7 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
         removal=settings.allow_removal,
         trail=trail(settings),
         public=public,
+        permit=permit,
     )
     notice = Notice(settings.run_directory, backing.problem)
     upkeep = Upkeep.of(settings)

@@ -10,7 +10,7 @@ import secrets
 import threading
 from collections import OrderedDict
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import bcrypt
 from passlib.context import CryptContext
@@ -18,6 +18,8 @@ from passlib.hash import ldap_sha1
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from server.access.who import Source
 
 Role = Literal["reader", "publisher"]
 
@@ -111,11 +113,12 @@ class Credentials:
         if user is None:
             return Asked(self, "", b"", [])
         publishers, readers = self.publishers(), self._readers.hashes()
-        found = []
+        found: list[Found] = []
         if user in publishers:
-            found.append((publishers[user], HTTPStatus.NO_CONTENT))
+            found.append(Found(publishers[user], HTTPStatus.NO_CONTENT, "publishers"))
         if user in readers:
-            found.append((readers[user], HTTPStatus.NO_CONTENT if role == "reader" else HTTPStatus.FORBIDDEN))
+            status = HTTPStatus.NO_CONTENT if role == "reader" else HTTPStatus.FORBIDDEN
+            found.append(Found(readers[user], status, "readers"))
         return Asked(self, user, password, found)
 
     def remembers(self, password: bytes, digest: str) -> bool | None:
@@ -143,6 +146,16 @@ class Credentials:
         return hmac.digest(self._key, digest.encode() + b"\0" + password, "sha256")
 
 
+class Found(NamedTuple):
+    """A user in one of the files."""
+
+    digest: str
+    """The hash of the password."""
+    status: HTTPStatus
+    """What whoever has the password is answered."""
+    source: Source
+
+
 class Asked:
     """A question about credentials: what is known about them at once, and what is to be found out.
 
@@ -152,9 +165,7 @@ class Asked:
         exists: Whether there is such a user.
     """
 
-    def __init__(
-        self, credentials: Credentials, user: str, password: bytes, found: list[tuple[str, HTTPStatus]]
-    ) -> None:
+    def __init__(self, credentials: Credentials, user: str, password: bytes, found: list[Found]) -> None:
         """Ask about a user's password; `found` has the hashes to try, and what each gives the right to."""
         self.user = user
         self.exists = bool(found)
@@ -166,13 +177,20 @@ class Asked:
         """The verdict as far as it needs no check: 204, 403 if a reader asks for more, 401; else None."""
         if not self.user:
             return HTTPStatus.UNAUTHORIZED
-        for digest, status in self._found:
-            right = self._credentials.remembers(self.password, digest)
+        for each in self._found:
+            right = self._credentials.remembers(self.password, each.digest)
             if right is None:
                 return None
             if right:
-                return status
+                return each.status
         return HTTPStatus.UNAUTHORIZED if self._found else None
+
+    @property
+    def source(self) -> Source:
+        """The file in which the password is right, once that is known."""
+        right = (each for each in self._found if self._credentials.remembers(self.password, each.digest))
+        # The file may have changed since.
+        return next(right, self._found[0]).source
 
     def check(self) -> bool:
         """Find out whether the password is right, so that `known` knows."""
@@ -181,7 +199,7 @@ class Asked:
             for digest in list(self._credentials.publishers().values())[:1]:
                 verify(self.password, digest)
             return False
-        return any(self._credentials.check(self.password, digest) for digest, _ in self._found)
+        return any(self._credentials.check(self.password, each.digest) for each in self._found)
 
 
 def verify(password: bytes, digest: str) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pypiserver
 
 from server.access.credentials import Credentials
+from server.access.rights import PermissionsError, Rights
 from server.publish.methods import publisher
 from server.volume.durable import UnsuitableVolumeError
 from server.volume.marker import Marker, WrongVolumeError
@@ -50,6 +51,7 @@ def check(settings: Settings) -> None:
     _refuse_what_cannot_work(settings)
     try:
         _check_pypiserver()
+        Rights.from_file(settings.permissions)
         with _telling(settings):
             next(settings.packages_directory.iterdir(), None)
             if settings.publish_method != "store" and settings.writes:
@@ -59,6 +61,8 @@ def check(settings: Settings) -> None:
             _check_store(settings)
         elif not settings.writes:
             _wait_for_the_writer(settings)
+    except PermissionsError as error:
+        raise StartError(f"the permissions cannot be used: {error}") from error
     except UnsuitableVolumeError as error:
         raise StartError(str(error)) from error
     except WrongVolumeError as error:

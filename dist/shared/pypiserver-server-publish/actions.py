@@ -18,6 +18,7 @@ from server.publish.uploads import FILENAME, existing
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from server.access.who import Right
     from server.audit.trail import Trail
     from server.index.listing import Entry, Listing
     from server.index.yanks import Yanks
@@ -46,13 +47,16 @@ class Actions:
         removal: bool,
         trail: Trail,
         public: Public | None = None,
+        permit: Callable[[Right, str], None] = lambda *_: None,
     ) -> None:
         """Change `packages` and `yanks`, unless there is a `problem` with the volume; remove only if it is allowed.
 
         What was done is acknowledged only after `verify` has made sure that it was done to the volume, by the one pod
         that may; and nothing is begun without.
-        `public` says which new names may be published; `trail` is told who did what, and what was refused.
+        `public` says which new names may be published; `permit` refuses what whoever asks has no right to; `trail` is
+        told who did what, and what was refused.
         """
+        self._permit = permit
         self._uploads = uploads
         self._packages = packages
         self._listing = listing
@@ -155,6 +159,7 @@ class Actions:
         name, of = form.get("name"), form.get("version")
         if not name or not of:
             raise RefusedError(f"Missing 'name'/'version' fields: name={name}, version={of}")
+        self._permit("remove", normalised(name))
         entries = [entry for entry in self._listing.of_project(name) if (name_and_version(entry.name) or "_")[1] == of]
         if not entries:
             raise HTTPError(HTTPStatus.NOT_FOUND, f"{name} ({of}) not found")
@@ -184,6 +189,7 @@ class Actions:
             raise RefusedError("The form needs the fields name and version")
         if len(reason) > LONGEST_REASON:
             raise RefusedError(f"The reason may have {LONGEST_REASON} characters")
+        self._permit("yank", project)
         if not any(is_same_version(version(entry.name), of) for entry in self._listing.of_project(project)):
             raise HTTPError(HTTPStatus.NOT_FOUND, f"{project} {of} is not here")
         return project, of, reason

@@ -21,6 +21,7 @@ from server.publish.hashed import FORM_FIELDS, HashedDraft
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from server.access.who import Right
     from server.publish.drafts import Publisher
 
 LONGEST_NAME = 246
@@ -48,12 +49,18 @@ class Uploads:
     """Receives the forms of the one address that is written to."""
 
     def __init__(
-        self, publisher: Publisher, twin: Callable[[str], str | None], problem: Callable[[], str | None]
+        self,
+        publisher: Publisher,
+        twin: Callable[[str], str | None],
+        problem: Callable[[], str | None],
+        permit: Callable[[Right, str], None] = lambda *_: None,
     ) -> None:
         """Write what comes to a draft of `publisher`.
 
-        Refuse what has a `twin`, and every file while there is a `problem` with the volume.
+        Refuse what has a `twin`, and every file while there is a `problem` with the volume; `permit` refuses projects
+        that whoever sends a file may not publish.
         """
+        self._permit = permit
         self._publisher = publisher
         self._twin = twin
         self._problem = problem
@@ -159,6 +166,8 @@ class Uploads:
         guess = name_and_version(filename)
         if not guess or not _PROJECT.fullmatch(normalised(guess[0])):
             raise RefusedError(f"Bad filename: {filename}")
+        # Before the next: who may not publish here is not told what there is.
+        self._permit("publish", normalised(guess[0]))
         if twin := self._twin(filename):
             raise existing(twin, filename)
 

@@ -20,6 +20,7 @@ from server.access.credentials import Credentials
 from server.access.directory import Directory, DirectoryAwayError
 from server.access.members import Members
 from server.access.verdicts import Verdicts
+from server.access.who import Who
 from server.audit.trail import Trail
 from server.pod.samples import text_of
 
@@ -433,7 +434,9 @@ class TestBesideTheFiles:
 
     def judged(self, verdicts: Verdicts, user: tuple[str, str], role: Role = "reader") -> tuple[int, float | None]:
         header = f"Basic {base64.b64encode(':'.join(user).encode()).decode()}"
-        return asyncio.run(verdicts.verdict(role, header, ADDRESS))
+        status, who, seconds = asyncio.run(verdicts.verdict(role, header, ADDRESS))
+        assert who == (Who(user[0], "publishers" if seconds is None else "directory") if status == 204 else None)
+        return status, seconds
 
     def test_whose_a_name_is(self, verdicts: Verdicts, httpd: Httpd) -> None:
         assert self.judged(verdicts, ("alice", "of-the-secret"), "publisher") == (204, None)
@@ -455,6 +458,6 @@ class TestBesideTheFiles:
         assert self.judged(verdicts, ("alice", "of-the-secret")) == (204, None)
 
     def test_nobody_without_a_name_is_asked_for(self, verdicts: Verdicts, httpd: Httpd) -> None:
-        assert asyncio.run(verdicts.verdict("reader", "", ADDRESS)) == (401, None)
-        assert asyncio.run(verdicts.verdict("reader", "Basic !", ADDRESS)) == (401, None)
+        for header in ("", "Basic !"):
+            assert asyncio.run(verdicts.verdict("reader", header, ADDRESS)) == (401, None, None)
         assert httpd.asked == []

@@ -11,6 +11,7 @@ import webtest
 
 from gateway_programs import make_wheel
 from server.pod import application
+from server.publish.link import Link
 from vitals import stored
 
 if TYPE_CHECKING:
@@ -251,3 +252,12 @@ def test_a_removal_that_names_the_files_spares_what_came_since(settings: Setting
     # One that is gone does no harm.
     assert ask(WHEEL, "my_pkg-1.0.tar.gz", "my_pkg-1.0.zip").status_int == 200
     assert stored(settings.packages_directory) == []
+
+
+def test_what_may_not_be_published_gets_no_draft(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    permissions = settings.packages_directory.parent / "permissions.json"
+    permissions.write_text('{"groups": {}, "rules": []}')
+    app = webtest.TestApp(application.create(dataclasses.replace(settings, permissions=permissions)))
+    monkeypatch.setattr(Link, "draft", lambda _: pytest.fail("a draft"))
+    answer = post(app)
+    assert answer.status == "403 nobody has no right to publish my-pkg"

@@ -1,0 +1,46 @@
+"""Whether whoever sent the current request may do what it asks, of which a refusal says why."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from server.access.who import HEADER, Who
+from server.http.bottle import HTTPError, request
+
+if TYPE_CHECKING:
+    from server.access.rights import Rights
+    from server.access.who import Right
+
+
+class Decisions:
+    """Goes by the header that the gateway has from the verdict about the request's credentials."""
+
+    def __init__(self, rights: Rights) -> None:
+        """Decide by `rights`."""
+        self._rights = rights
+
+    def check(self, right: Right, project: str) -> None:
+        """Make sure that something may be done with a project of this normalised name.
+
+        Raises:
+            HTTPError: 403.
+        """
+        who = asking()
+        if not self._rights.allows(who, right, project):
+            raise HTTPError(HTTPStatus.FORBIDDEN, f"{who or 'nobody'} has no right to {right} {project}")
+
+
+def asking() -> Who | None:
+    """Who sent the current request; None if no verdict says so.
+
+    Raises:
+        HTTPError: 403, since what says so cannot be read.
+    """
+    text = request.get_header(HEADER)
+    if not text:
+        return None
+    try:
+        return Who.read(text)
+    except ValueError as error:
+        raise HTTPError(HTTPStatus.FORBIDDEN, "Nobody can tell who asks") from error

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from server.access.matching import Matching
+from server.access.rights import PermissionsError, Rights
+from server.access.who import RIGHTS, Right, Scope, Who
+from server.index.patterns import Patterns
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ALICE, BOB = Who("alice", "publishers"), Who("bob", "directory")
+BOT = Who("ci", "tokens", "token")
+NOTHING: dict[str, list[str]] = {right: [] for right in RIGHTS}
+
+
+def rule(*projects: str, **grants: list[str]) -> dict[str, Any]:
+    return {"projects": list(projects), **NOTHING, **grants}
+
+
+def rights(*rules: dict[str, Any], **groups: list[str]) -> Rights:
+    return Rights({"groups": {name: {"users": users} for name, users in groups.items()}, "rules": list(rules)})
+
+
+def test_without_permissions_everybody_may_what_the_credentials_allow() -> None:
+    assert all(Rights().allows(who, right, "demo") for who in (None, ALICE, BOT) for right in RIGHTS)
+
+
+def test_what_no_rule_grants_is_refused() -> None:
+    found = rights(rule("acme-*", publish=["alice"]))
+    assert found.allows(ALICE, "publish", "acme-tools")
+    assert not found.allows(ALICE, "publish", "acme")
+    assert not found.allows(ALICE, "yank", "acme-tools")
+    assert not found.allows(BOB, "publish", "acme-tools")
+    assert not found.allows(None, "publish", "acme-tools")
+    assert not rights().allows(ALICE, "read", "demo")
+
+
+def test_rules_that_match_add_up() -> None:
+    found = rights(rule("acme-*", publish=["alice"]), rule("*-tools", publish=["bob"], yank=["alice"]))
+    assert found.allows(ALICE, "publish", "acme-tools")
+    assert found.allows(BOB, "publish", "acme-tools")
+    assert found.allows(ALICE, "yank", "acme-tools")
+    assert not found.allows(BOB, "publish", "acme-data")
+
+
+@pytest.mark.parametrize("written", ["Acme_Tools", "acme.tools", "ACME-*", "acme--tools"])
+def test_a_pattern_has_any_spelling(written: str) -> None:
+    assert rights(rule(written, publish=["alice"])).allows(ALICE, "publish", "acme-tools")
+
+
+@pytest.mark.parametrize(
+    ("grantee", "allowed"),
+    [
+        ("alice", [ALICE]),
+        ("@core", [ALICE, Who("bob", "directory", groups=frozenset({"core"}))]),
+        ("token:ci", [BOT]),
+        ("*", [ALICE, BOB, BOT]),
+    ],
+)
+def test_who_is_meant(grantee: str, allowed: list[Who]) -> None:
+    found = rights(rule("demo", publish=[grantee]), core=["alice"])
+    others = [
+        *(who for who in (ALICE, BOB, BOT) if who not in allowed),
+        *([] if grantee == "*" else [Who("@core", "directory"), Who("token:ci", "directory"), Who("*", "directory")]),
+        *(
+            []
+            if grantee == "*"
+            else [Who("alice", "tokens", "token"), Who("ci", "publishers"), Who("user:alice", "readers")]
+        ),
+    ]
+    assert all(found.allows(who, "publish", "demo") for who in allowed)
+    assert not any(found.allows(who, "publish", "demo") for who in others)
+
+
+@pytest.mark.parametrize("found", [Rights(), rights(rule("acme-*", "demo", publish=["*"], yank=["*"]))])
+def test_a_token_may_no_more_than_its_scope(found: Rights) -> None:
+    who = Who("ci", "tokens", "token", scope=Scope(("Acme_*",), frozenset[Right]({"publish"})))
+    assert found.allows(who, "publish", "acme-tools")
+    assert not found.allows(who, "publish", "demo")
+    assert not found.allows(who, "yank", "acme-tools")
+    nothing = Who("ci", "tokens", "token", scope=Scope((), frozenset(RIGHTS)))
+    assert not found.allows(nothing, "publish", "acme-tools")
+
+
+NAMES = ["a", "acme", "acme-a", "acme-a-b", "b-acme", "xacmex", "tools", "acme-tools", "zz-tools"]
+
+
+@pytest.mark.parametrize("pattern", ["*", "acme", "acme*", "acme-*", "*acme", "*acme*", "a*-*b", "*-tools", "a*e-*s"])
+def test_many_patterns_are_found_as_one_is(pattern: str) -> None:
+    alone, among = Patterns([pattern]), Matching([(pattern, 1), ("other-*", 2), ("*other", 3), ("other", 4)])
+    assert {name for name in NAMES if name in alone} == {name for name in NAMES if [*among.of(name)] == [1]}
+
+
+def test_a_decision_does_not_grow_with_the_rules() -> None:
+    def lines(number: int) -> int:
+        groups = {f"g{each}": [f"u{each}-{user}" for user in range(10)] for each in range(number)}
+        found = rights(*(rule(f"p{each}-*", f"*-s{each}", publish=[f"@g{each}"]) for each in range(number)), **groups)
+        counted = 0
+
+        def count(*_: object) -> Any:  # noqa: ANN401 - as sys.settrace wants it
+            nonlocal counted
+            counted += 1
+            return count
+
+        sys.settrace(count)
+        try:
+            assert found.allows(Who("u7-3", "readers"), "publish", "p7-x")
+        finally:
+            sys.settrace(None)
+        return counted
+
+    assert lines(1000) <= lines(10) + 50
+
+
+@pytest.mark.parametrize(
+    ("permissions", "reason"),
+    [
+        ([], "the file is []; it must be a mapping"),
+        ({"rules": []}, "'groups' is missing in the file"),
+        ({"groups": {}, "rules": [], "owner": 1}, "'owner' is no field of the file"),
+        ({"groups": {}, "rules": {}}, "'rules' of the file is {}; it must be a list"),
+        ({"groups": {"core": ["alice"]}, "rules": []}, "groups['core'] is ['alice']; it must be a mapping"),
+        (
+            {"groups": {}, "rules": [rule("a", publish=["@core"])]},
+            "rules[0].publish has '@core', and there is no group",
+        ),
+        (
+            {"groups": {}, "rules": [{**rule("a"), "publish": "alice"}]},
+            "'publish' of rules[0] is 'alice'; it must be a",
+        ),
+        ({"groups": {}, "rules": [rule("a", publish=[1])]}, "'publish' of rules[0] has what is no text: [1]"),  # type: ignore[list-item]
+        ({"groups": {}, "rules": [rule("a b")]}, "'a b' is no pattern of names"),
+    ],
+)
+def test_what_cannot_be_is_refused(tmp_path: Path, permissions: object, reason: str) -> None:
+    path = tmp_path / "permissions.json"
+    path.write_text(json.dumps(permissions))
+    with pytest.raises(PermissionsError) as refused:
+        Rights.from_file(path)
+    assert str(refused.value).startswith(f"{path}: {reason}")
+
+
+@pytest.mark.parametrize("text", [None, "", "{"])
+def test_no_file_is_not_no_permissions(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "permissions.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(PermissionsError, match=str(path)):
+        Rights.from_file(path)
+
+
+@pytest.mark.parametrize(
+    "who",
+    [
+        ALICE,
+        Who('a"\\, b', "directory", groups=frozenset({"core", "ml"})),
+        Who("ci", "tokens", "token", scope=Scope(("acme-*",), frozenset[Right]({"publish", "read"}))),
+    ],
+)
+def test_the_header_has_all_of_it(who: Who) -> None:
+    assert Who.read(who.written) == who
+    assert who.written.isascii()
+    assert who.written.isprintable()
+
+
+@pytest.mark.parametrize("text", ["", "alice", "[]", "{}", '{"name":"alice"}', '{"name":"a","groups":1,"scope":null}'])
+def test_another_header_is_nobodys(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - of JSON or of its own
+        Who.read(text)
