@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from typing import TYPE_CHECKING
 
@@ -230,6 +231,45 @@ def test_a_restore_that_was_killed_is_gone_on_with(empty: Upkeep, upkeep: Upkeep
     assert not (empty.packages / "large-1.0.tar.gz").exists()
     again = empty.restore()
     assert again.status == 0, again.said
+    assert content(empty.packages) == content(server.packages)
+
+
+@pytest.fixture
+def no_rclone(tmp_path: Path) -> Path:
+    """An rclone that copies nothing, and says more of it than a pipe takes."""
+    program = tmp_path / "no-rclone"
+    program.write_text(
+        '#!/bin/sh\n[ "$1" = copy ] || exec rclone "$@"\n'
+        "head --bytes=1000000 /dev/zero | tr '\\0' x >&2\necho >&2\necho 'it cannot' >&2\nexit 5\n"
+    )
+    program.chmod(0o755)
+    return program
+
+
+def test_a_store_that_says_much_of_its_failure_is_heard_to_the_end(empty: Upkeep, no_rclone: Path) -> None:
+    done = empty.restore(BACKUP_PROGRAM=str(no_rclone))
+    assert done.status == 1
+    assert "no longer gives files: it cannot" in done.said
+    assert list(empty.packages.glob("*.whl")) == []
+
+
+def test_what_a_run_that_was_ended_has_fetched_is_not_fetched_again(
+    empty: Upkeep, server: Server, store: Path, no_rclone: Path
+) -> None:
+    staged = empty.packages / ".pypiserver/restoring/files"
+    shutil.copytree(store / "files", staged)
+    done = empty.restore(BACKUP_PROGRAM=str(no_rclone))
+    assert done.status == 0, done.said
+    assert content(empty.packages) == content(server.packages)
+
+
+def test_what_a_node_that_died_has_left_is_fetched_anew(empty: Upkeep, server: Server) -> None:
+    """Its names are there, and the content that was never written."""
+    staged = empty.packages / ".pypiserver/restoring/files"
+    staged.mkdir(parents=True)
+    (staged / ACME[2]).write_bytes(bytes(30_000))
+    done = empty.restore()
+    assert done.status == 0, done.said
     assert content(empty.packages) == content(server.packages)
 
 

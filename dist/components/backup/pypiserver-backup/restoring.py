@@ -182,48 +182,70 @@ class Restore:
                 for entry in entries
                 if entry.stored.startswith(f"{folder}/")
             }
+            damaged: set[str] = set()
             for attempt in range(1, _ATTEMPTS + 1):
                 if not waiting:
                     break
                 try:
-                    self._receive(folder, waiting, replaced)
+                    damaged = self._receive(folder, waiting, replaced)
                 except RunError:
                     if attempt == _ATTEMPTS:
                         raise
                     _log.warning("the store failed; %d files are still to come", len(waiting))
+            self._damaged += sorted(waiting[name].path for name in damaged)
 
-    def _receive(self, folder: str, waiting: dict[str, Entry], replaced: frozenset[str]) -> None:
-        """Fetch files, and give each its place as soon as it is whole; `waiting` has those that are still to come."""
+    def _receive(self, folder: str, waiting: dict[str, Entry], replaced: frozenset[str]) -> set[str]:
+        """Fetch files, and give each its place as soon as it is whole.
+
+        Args:
+            folder: Where the store has them.
+            waiting: Those that are still to come, by name.
+            replaced: Paths at which there is something that differs.
+
+        Returns:
+            Those that came, and are not what they should be; on their way or in the store.
+        """
         directory = self._root / RESTORING / folder
         directory.mkdir(parents=True, exist_ok=True)
-        process = self._store.receiving(folder, directory, sorted(waiting))
-        try:
-            with ThreadPoolExecutor(_VERIFIERS) as pool:
-                while True:
-                    ended = process.poll() is not None
-                    came = [name for name in _names(directory, "") if name in waiting]
-                    list(pool.map(lambda name: self._place(directory / name, waiting[name], replaced), came))
-                    for name in came:
-                        del waiting[name]
-                    if ended:
-                        break
-                    if not came:
-                        time.sleep(_PAUSE_SECONDS)
-        finally:
-            if process.poll() is None:
-                process.kill()
-        self._store.ended(process)
-        if waiting:
-            raise RunError("store", f"the store has given {next(iter(waiting))} in no attempt")
+        with ThreadPoolExecutor(_VERIFIERS) as pool:
 
-    def _place(self, staged: Path, entry: Entry, replaced: frozenset[str]) -> None:
-        if digest_of(staged) != entry.sha256:
+            def place() -> set[str]:
+                came = [name for name in _names(directory, "") if name in waiting]
+                whole = list(pool.map(lambda name: self._place(directory / name, waiting[name], replaced), came))
+                for name, is_whole in zip(came, whole, strict=True):
+                    if is_whole:
+                        del waiting[name]
+                return {name for name in came if name in waiting}
+
+            # Of a run that was ended: what is whole is not asked for again.
+            place()
+            damaged: set[str] = set()
+            if not waiting:
+                return damaged
+            with self._store.receiving(folder, directory, sorted(waiting)) as process:
+                while process.poll() is None:
+                    damaged |= place()
+                    time.sleep(_PAUSE_SECONDS)
+                damaged |= place()
+        if absent := waiting.keys() - damaged:
+            raise RunError("store", f"the store has given {min(absent)} in no attempt")
+        return damaged
+
+    def _place(self, staged: Path, entry: Entry, replaced: frozenset[str]) -> bool:
+        """Give a file its place, if it is what the manifest says; whether it is."""
+        digest = digest_of(staged)
+        # The kernel begins to write it, so that little is left to wait for at the end; only it knows whether it can.
+        with suppress(OSError), staged.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        if digest != entry.sha256:
             staged.unlink()
-            self._damaged.append(entry.path)
-            return
+            return False
         final = self._root / entry.path
         final.parent.mkdir(parents=True, exist_ok=True)
         staged.chmod(0o644)
+        # Before anybody sees it: the index shows it as the time of the upload. Not every mount knows times.
+        with suppress(OSError):
+            os.utime(staged, ns=(entry.mtime_ns, entry.mtime_ns))
         try:
             if entry.path in replaced:
                 self._replace(staged, final, entry)
@@ -237,11 +259,12 @@ class Restore:
             # Somebody has just published it.
             if digest_of(final) != entry.sha256:
                 raise RunError("differs", f"{entry.path} has come with other content meanwhile; it stays") from None
-        # Not every mount knows times; the index shows it as that of the upload.
-        with suppress(OSError):
-            os.utime(final, ns=(entry.mtime_ns, entry.mtime_ns))
+        if self._direct is not None:
+            with suppress(OSError):
+                os.utime(final, ns=(entry.mtime_ns, entry.mtime_ns))
         with suppress(FileNotFoundError):
             staged.unlink()
+        return True
 
     def _replace(self, staged: Path, final: Path, entry: Entry) -> None:
         for twin in self._twins(entry.path):

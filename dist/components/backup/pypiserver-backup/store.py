@@ -19,6 +19,8 @@ _LINES_KEPT = 12
 """How many of the last lines of rclone are told when it fails."""
 _EXIT_NO_DIRECTORY = 3
 _EXIT_NO_FILE = 4
+_UNCOMPARED = ("--ignore-checksum", "--no-check-dest", "--use-server-modtime")
+"""What rclone leaves out for each file: the store's own hash, the file that is there, and a request for its time."""
 _log = logging.getLogger("store")
 
 
@@ -113,13 +115,30 @@ class Store:
             command = ["copy", "--immutable", *links, *chosen, *self._limit, str(directory), self.at(folder)]
             self._run(*command, doing="takes files")
 
-    def receiving(self, folder: str, directory: Path, names: Sequence[str]) -> subprocess.Popen[str]:
-        """Begin to copy files of a folder into a directory; each has its name when it is whole."""
-        list_of_names = directory / ".names"
-        list_of_names.write_text("".join(f"{name}\n" for name in names), "utf-8")
-        command = ["copy", "--retries", "1", "--files-from-raw", str(list_of_names), *self._limit]
-        command += [self.at(folder), str(directory)]
-        return subprocess.Popen([self._program, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    @contextmanager
+    def receiving(self, folder: str, directory: Path, names: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+        """Copy files of a folder into a directory meanwhile; each has its name when it has come to its end.
+
+        Nothing is compared with what the store says, nor with what is there: whoever asks has to know the sha256.
+
+        Raises:
+            RunError: It failed.
+        """
+        command = [self._program, "copy", "--retries", "1", *_UNCOMPARED, *self._limit]
+        # Of many files a pipe could not take all that is said before somebody reads it.
+        with _listed(names) as chosen, tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+            command += [*chosen, self.at(folder), str(directory)]
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said, text=True)
+            try:
+                yield process
+            finally:
+                process.kill()
+                process.wait()
+            if process.returncode:
+                said.seek(0)
+                raise self._error(
+                    "gives files", subprocess.CompletedProcess(command, process.returncode, "", said.read())
+                )
 
     def delete(self, folder: str, names: Sequence[str]) -> None:
         """Remove files of a folder for good.
@@ -130,16 +149,6 @@ class Store:
         if names:
             with _listed(names) as chosen:
                 self._run("delete", *chosen, self.at(folder))
-
-    def ended(self, process: subprocess.Popen[str]) -> None:
-        """Wait for what was begun.
-
-        Raises:
-            RunError: It failed.
-        """
-        _, lines = process.communicate()
-        if process.returncode:
-            raise self._error("gives files", subprocess.CompletedProcess([], process.returncode, "", lines))
 
     def _run(
         self, *command: str, accepted: Sequence[int] = (), doing: str = "answers"
