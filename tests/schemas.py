@@ -19,8 +19,8 @@ KNOWN_GAPS = {
     **{(kind, f"1.{minor}"): "restartPolicy" for kind in ("Deployment", "StatefulSet") for minor in (25, 26, 27)},
 }
 
-# Kinds of CRDs have no schema there; the generated classes or tests/monitoring check them.
-CUSTOM = {"Certificate", "PodMonitor", "PrometheusRule", "ServiceMonitor"}
+# Kinds of CRDs have no schema there; the generated classes, tests/monitoring or tests/users check them.
+CUSTOM = {"Certificate", "ExternalSecret", "PodMonitor", "PrometheusRule", "SealedSecret", "ServiceMonitor"}
 
 # It would read all definitions of a minor, two megabytes, for each object anew.
 utils.schema_contents = cache(utils.schema_contents)

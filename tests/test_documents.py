@@ -12,13 +12,14 @@ from manifests import OVERLAYS, ROOT, by_kind, relative, render
 
 # `make` runs before these tests and `make test` runs them; the cluster blocks run in tests/e2e/test_documents.py,
 # test_operation.py, test_adopting.py, test_copying.py, test_kills.py and test_retention.py, those about moving in
-# tests/moving/test_document.py.
+# tests/moving/test_document.py, those about credentials in tests/users/test_command.py.
 RUN_KINDS = {
     "bash adopting",
     "bash audit",
     "bash backup",
     "bash cluster",
     "bash copying",
+    "bash credentials",
     "bash moving",
     "bash operation",
     "bash ldap",

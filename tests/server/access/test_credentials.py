@@ -111,6 +111,17 @@ def test_a_malformed_line_is_named_by_its_number_and_skipped(directory: Path, ca
     assert "SECRET" not in caplog.text
 
 
+@pytest.mark.parametrize("scheme", [apr_md5_crypt, ldap_sha1, sha256_crypt, sha512_crypt])
+def test_a_hash_that_was_cut_off_is_a_malformed_line(
+    directory: Path, caplog: pytest.LogCaptureFixture, scheme: PasswordHash
+) -> None:
+    whole = scheme.hash("read")
+    (directory / "readers").write_text(f"rita:{whole[:-1]}\nrita:{whole}\n")
+    credentials = Credentials(directory)
+    assert verdict(credentials, header("rita", "read"), "reader") == HTTPStatus.NO_CONTENT
+    assert [record.getMessage().split(",")[1].split(" is")[0] for record in caplog.records] == [" line 1"]
+
+
 def test_of_a_user_s_lines_the_first_counts_as_for_apache(directory: Path) -> None:
     """mod_authn_file and `htpasswd -v` read no further than it."""
     (directory / "readers").write_text(htpasswd_line("rita", "first") + htpasswd_line("rita", "second"))

@@ -6,7 +6,8 @@ import sys
 from argparse import ArgumentParser
 from typing import TYPE_CHECKING
 
-from .moving import arguments
+from .moving import arguments as copying
+from .users import arguments as users
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +17,8 @@ def main(given: Sequence[str] | None = None) -> int:
     """Do what the command line says, and return the exit status."""
     parser = ArgumentParser(prog="python -m cdk8s_pypiserver", description="Commands for registries that run.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    arguments.add_to(commands)
+    copying.add_to(commands)
+    users.add_to(commands)
     chosen = parser.parse_args(given)
     status: int = chosen.run(chosen)
     return status

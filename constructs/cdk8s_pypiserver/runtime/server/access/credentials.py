@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 Role = Literal["reader", "publisher"]
 
 BCRYPT = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
+SHA1 = re.compile(r"\{SHA\}[A-Za-z0-9+/]{27}=")
 BCRYPT_READS = 72
 """How many bytes of a password bcrypt reads; its library from version 5 on refuses longer ones, htpasswd does not."""
-OTHERS = CryptContext(["sha256_crypt", "sha512_crypt", "apr_md5_crypt", "ldap_sha1"])
+CRYPT = CryptContext(["sha256_crypt", "sha512_crypt", "apr_md5_crypt"])
 """The other schemes of Apache's htpasswd, without those that hardly hide the password: crypt() and plain text."""
 WRONG = 20_000
 """How many wrong passwords are remembered, as digests: some megabytes."""
@@ -207,14 +208,21 @@ def verify(password: bytes, digest: str) -> bool:
     try:
         if BCRYPT.fullmatch(digest):
             return bcrypt.checkpw(password[:BCRYPT_READS], digest.encode())
-        return bool(OTHERS.verify(password, digest))
+        return bool((ldap_sha1 if SHA1.fullmatch(digest) else CRYPT).verify(password, digest))
     except ValueError:
         # A NUL in the password, or a hash that is none although it looks like one.
         return False
 
 
 def _known(digest: str) -> bool:
-    return bool(BCRYPT.fullmatch(digest) or OTHERS.identify(digest))
+    if BCRYPT.fullmatch(digest) or SHA1.fullmatch(digest):
+        return True
+    # A scheme is known by how its hashes begin: one that was cut off would let nobody in, and nothing would say so.
+    scheme = CRYPT.identify(digest, resolve=True)
+    try:
+        return scheme is not None and scheme.from_string(digest).checksum is not None
+    except ValueError:
+        return False
 
 
 def _parse(header: str | None) -> tuple[str | None, bytes]:
