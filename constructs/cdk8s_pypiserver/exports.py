@@ -39,7 +39,8 @@ from .storage.object_store import FetchingSpec, ObjectStore, ObjectStoreSpec, Rc
 from .storage.s3 import S3Volume, S3VolumeSpec
 from .storage.shared import SharedVolume, SharedVolumeSpec
 from .upkeep.backup import Backup, BackupSpec
-from .upkeep.copying import CopyJob, CopyLockSpec, CopySpec
+from .upkeep.copy_lock import CopyLockSpec
+from .upkeep.copying import CopyJob, CopySpec
 from .upkeep.drill import DrillSpec
 from .upkeep.restore import RestoreSpec
 from .upkeep.retention import Retention, RetentionSpec
