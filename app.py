@@ -30,6 +30,8 @@ from cdk8s_pypiserver import (  # noqa: E402
     NetworkPolicy,
     NetworkPolicySpec,
     ObjectStoreSpec,
+    PermissionRuleSpec,
+    PermissionsSpec,
     PyPIServerChart,
     PyPIServerSpec,
     ReadersSpec,
@@ -78,6 +80,8 @@ POLICIES_WITHOUT_LDAP = [
 ]
 # A dry run: whoever uses the component writes rules of their own into `rules.json`.
 RETENTION = RetentionSpec(rules=[RetentionRuleSpec(keep_versions=10, final_replaces_prereleases=True)])
+# What whoever may publish may do without permissions: whoever uses the component writes rules into `permissions.json`.
+PERMISSIONS = PermissionsSpec(rules=[PermissionRuleSpec(projects=["*"], publish=["*"], yank=["*"])])
 # A store that is nobody's: whoever uses the component names one in a patch.
 BACKUP = BackupSpec(
     remote=RemoteSpec(
@@ -124,6 +128,7 @@ def main() -> None:
     for concern, spec in {
         "anonymous-reads": PyPIServerSpec(storage=alone, auth=AuthSpec(anonymous_reads=True)),
         "audit": PyPIServerSpec(storage=alone, audit=AuditSpec()),
+        "permissions": PyPIServerSpec(storage=alone, permissions=PERMISSIONS),
     }.items():
         app.add_component(concern, without=local, having=having(concern, spec))
     directory = having("ldap", PyPIServerSpec(storage=alone, ldap=DIRECTORY))

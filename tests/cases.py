@@ -17,6 +17,9 @@ from cdk8s_pypiserver import (
     MonitoringSpec,
     NetworkPolicySpec,
     ObjectStoreSpec,
+    PermissionGroupSpec,
+    PermissionRuleSpec,
+    PermissionsSpec,
     PyPIServerSpec,
     ReadersSpec,
     RegistryIngressSpec,
@@ -54,6 +57,8 @@ DIRECTORY = LDAPSpec(
 
 RETENTION = RetentionSpec(rules=[RetentionRuleSpec(keep_versions=10, final_replaces_prereleases=True)])
 """What the component `retention` has."""
+PERMISSIONS = PermissionsSpec(rules=[PermissionRuleSpec(projects=["*"], publish=["*"], yank=["*"])])
+"""What the component `permissions` has."""
 BACKUP = BackupSpec(
     remote=RemoteSpec(
         type="s3",
@@ -184,6 +189,19 @@ CASES = {
             peers=[{"ipBlock": {"cidr": "192.0.2.0/24"}}],
         ),
         network_policy=NetworkPolicySpec(),
+    ),
+    "permissions": PyPIServerSpec(permissions=PERMISSIONS),
+    "permissions-of-a-company": PyPIServerSpec(
+        server=ServerSpec(allow_removal=True),
+        permissions=PermissionsSpec(
+            groups=[PermissionGroupSpec(name="platform", users=["alice", "bob@example.org"])],
+            rules=[
+                PermissionRuleSpec(
+                    projects=["acme-*"], publish=["@platform", "token:ci"], yank=["@platform"], remove=["alice"]
+                ),
+                PermissionRuleSpec(projects=["Acme_Data_*"], publish=["carol"]),
+            ],
+        ),
     ),
     "retention": PyPIServerSpec(retention=RETENTION),
     "retention-of-a-company": PyPIServerSpec(

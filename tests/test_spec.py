@@ -31,6 +31,9 @@ from cdk8s_pypiserver import (
     NamespaceSpec,
     NetworkPolicySpec,
     ObjectStoreSpec,
+    PermissionGroupSpec,
+    PermissionRuleSpec,
+    PermissionsSpec,
     PodOptionsSpec,
     ProbeSpec,
     PyPIServerSpec,
@@ -104,6 +107,13 @@ COPIED_FROM_A_BUCKET = PyPIServerSpec(copying=CopySpec(bucket=REMOTE))
 COPIED_APART = COPIED.replace(network_policy=NetworkPolicySpec())
 COPIED_AT_NIGHT = COPIED.replace(copying=COPYING.replace(schedule="1 1 * * *"))
 
+RULED = PyPIServerSpec(
+    server=ServerSpec(allow_removal=True),
+    permissions=PermissionsSpec(
+        groups=[PermissionGroupSpec(name="core", users=["alice"])],
+        rules=[PermissionRuleSpec(projects=["acme-*"], publish=["@core"])],
+    ),
+)
 RETAINED = PyPIServerSpec(server=ServerSpec(allow_removal=True), retention=RETENTION)
 OF_DAYS = PyPIServerSpec(retention=RetentionSpec(rules=[RetentionRuleSpec(keep_days=90)]))
 YANKING = PyPIServerSpec(retention=RETENTION.replace(action="yank"))
@@ -330,6 +340,11 @@ OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
     (UpstreamSpec, "log_level"): (PUBLISHED, "debug"),
     (UpstreamCacheSpec, "size"): (PUBLISHED, "77Gi"),
     (UpstreamCacheSpec, "existing_claim"): (PUBLISHED, "other"),
+    (PermissionGroupSpec, "users"): (RULED, ["bob"]),
+    (PermissionRuleSpec, "projects"): (RULED, ["acme-*", "tools"]),
+    (PermissionRuleSpec, "publish"): (RULED, ["@core", "bob"]),
+    (PermissionRuleSpec, "yank"): (RULED, ["token:ci"]),
+    (PermissionRuleSpec, "remove"): (RULED, ["*"]),
     (RetentionRuleSpec, "projects"): (RETAINED, ["acme-*", "tools"]),
     (RetentionRuleSpec, "keep_versions"): (RETAINED, 77),
     (RetentionRuleSpec, "keep_days"): (RETAINED, 77),
@@ -493,6 +508,8 @@ def _fields() -> set[tuple[type[Spec], str]]:
         and name != "kind"
         # These go with another address: tests/upstream/test_construct.py and tests/base/test_remote.py have both.
         and (model, name) not in {(UpstreamIndexSpec, "plain_http"), (RemoteSpec, "plain_http")}
+        # Rules go by it: tests/access/test_permissions.py has both.
+        and (model, name) != (PermissionGroupSpec, "name")
         # One value alone.
         and (model, name) not in {(SharedVolumeSpec, "access_mode"), (S3VolumeSpec, "access_mode")}
     }
@@ -695,6 +712,11 @@ WRONG_VALUES: dict[tuple[type[Spec], str], tuple[Any, str]] = {
     (UpstreamSpec, "peers"): ([{"podSelecter": {}}], "must have podSelector, namespaceSelector or both, or ipBlock"),
     (UpstreamCacheSpec, "size"): ("512Mi", "must be at least 1Gi"),
     (UpstreamCacheSpec, "existing_claim"): ("a_b", "must be a name of lower-case letters"),
+    (PermissionGroupSpec, "users"): (["@core"], "must be the name of a user"),
+    (PermissionRuleSpec, "projects"): (["acme-?"], "must be a name of a project or a pattern such as acme-* or *"),
+    (PermissionRuleSpec, "publish"): (["team:ci"], "must be the name of a user, @ and the name of a group"),
+    (PermissionRuleSpec, "yank"): (["@"], "must be the name of a user, @ and the name of a group"),
+    (PermissionRuleSpec, "remove"): ([""], "must not be empty"),
     (RetentionRuleSpec, "projects"): (["*"], "must not match every name: leave it out, or say which"),
     (RetentionRuleSpec, "keep_versions"): (0, "must be at least 1"),
     (RetentionRuleSpec, "keep_days"): (0, "must be at least 1"),
@@ -927,6 +949,55 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
     "a password of nobody": (
         lambda: DIRECTORY.replace(bind_dn=None, bind_template="$1@example.org", bind_secret="other"),
         ["bind_secret ('other') must be left out without bind_dn: nobody binds with it"],
+    ),
+    "groups that nobody names or that there are not": (
+        lambda: PermissionsSpec(
+            groups=[PermissionGroupSpec(name=name, users=["a"]) for name in ("core", "core", "data")],
+            rules=[PermissionRuleSpec(projects=["acme-*"], publish=["@cor", "@core"])],
+        ),
+        [
+            "rules[0].publish[0] ('@cor') is no group of these permissions: there are core, core, data",
+            "groups[1].name ('core') is there twice",
+            "groups[2].name ('data') has no effect: no rule names @data",
+        ],
+    ),
+    "rules that say nothing": (
+        lambda: PermissionRuleSpec(projects=["acme-*"]),
+        ["publish must name somebody, unless yank or remove does"],
+    ),
+    "those who are meant already": (
+        lambda: PermissionRuleSpec(projects=["acme-*"], publish=["bob", "bob"], yank=["*", "bob"]),
+        ["publish[1] ('bob') is there twice", "yank[1] ('bob') must be left out with *, which is everybody"],
+    ),
+    "rules about projects of which others say as much": (
+        lambda: PermissionsSpec(
+            rules=[
+                PermissionRuleSpec(projects=["acme-x-*"], publish=["bob"]),
+                PermissionRuleSpec(projects=["acme-*", "Acme_Tools"], publish=["bob", "carol"]),
+                PermissionRuleSpec(projects=["acme-*"], yank=["carol"]),
+                PermissionRuleSpec(projects=["acme-*"], yank=["carol"]),
+                PermissionRuleSpec(projects=["*-x"], publish=["*"]),
+                PermissionRuleSpec(projects=["*-a-x"], publish=["bob"]),
+            ],
+        ),
+        [
+            "rules[0].projects[0] ('acme-x-*') has no effect: rules[1] (acme-*) grants as much",
+            "rules[1].projects[1] ('Acme_Tools') has no effect: rules[1] (acme-*) grants as much",
+            "rules[3].projects[0] ('acme-*') has no effect: rules[2] (acme-*) grants as much",
+            "rules[5].projects[0] ('*-a-x') has no effect: rules[4] (*-x) grants as much",
+        ],
+    ),
+    "a right to remove what the server does not remove": (
+        lambda: PyPIServerSpec(
+            permissions=PermissionsSpec(rules=[PermissionRuleSpec(projects=["*"], remove=["alice"])])
+        ),
+        ["permissions.rules[0].remove (['alice']) needs server.allow_removal (False)"],
+    ),
+    "more rules than can be applied": (
+        lambda: PermissionsSpec(
+            rules=[PermissionRuleSpec(projects=[f"{n}-{'a' * 190}"], publish=["bob"]) for n in range(1200)]
+        ),
+        ["rules must be fewer, or their groups smaller: the file has"],
     ),
     "a directory of which nobody is let in": (
         lambda: DIRECTORY.replace(readers=[], publishers=[]),

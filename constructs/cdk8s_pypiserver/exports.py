@@ -8,6 +8,8 @@ from .access.credentials import AuthSpec, Credentials
 from .access.ldap import LDAP, LDAPSpec
 from .access.network import Network
 from .access.network_policy import NetworkPolicy, NetworkPolicySpec
+from .access.permission_rules import PermissionGroupSpec, PermissionRuleSpec
+from .access.permissions import Permissions, PermissionsSpec
 from .base.identity import Identity
 from .base.namespace import NamespaceChart, NamespaceSpec
 from .base.objects import KubernetesObject
@@ -94,6 +96,10 @@ __all__ = [
     "ObjectStore",
     "ObjectStoreSpec",
     "Panel",
+    "PermissionGroupSpec",
+    "PermissionRuleSpec",
+    "Permissions",
+    "PermissionsSpec",
     "Pod",
     "PodOptionsSpec",
     "ProbeSpec",

@@ -10,6 +10,7 @@ from .access.audit import Audit
 from .access.credentials import Credentials
 from .access.ldap import LDAP
 from .access.network_policy import NetworkPolicy
+from .access.permissions import Permissions
 from .base.identity import READER, Identity
 from .base.objects import KubernetesObject, Manifest
 from .exposure.gateway_tls import GatewayTLS
@@ -46,6 +47,7 @@ class PyPIServer(Sockets):
         credentials: Where users and passwords come from.
         audit: The audit trail or None.
         ldap: The container that asks a directory about other users, or None.
+        permissions: The rules of who may do what with which projects, or None.
         service_account: The ServiceAccount, whose token is never mounted; None where one is there already.
         deployment: The Deployment of the pods that clients reach.
         writer: The StatefulSet of the pod that writes, where the others only read; else None.
@@ -96,6 +98,7 @@ class PyPIServer(Sockets):
         self.credentials = Credentials(self, spec.auth)
         self.audit = Audit(self, spec.audit) if spec.audit else None
         self.ldap = LDAP(self, "ldap", spec=spec.ldap) if spec.ldap else None
+        self.permissions = Permissions(self, "permissions", spec=spec.permissions) if spec.permissions else None
         self.service = Service(self, "service", spec=spec.service)
         self.gateway_tls = GatewayTLS(self, "gateway-tls", spec=spec.gateway_tls) if spec.gateway_tls else None
         self.ingress = Ingress(self, "ingress", spec=spec.ingress) if spec.ingress else None

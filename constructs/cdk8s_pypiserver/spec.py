@@ -9,6 +9,7 @@ from .access.audit import AuditSpec
 from .access.credentials import AuthSpec
 from .access.ldap import LDAPSpec
 from .access.network_policy import NetworkPolicySpec
+from .access.permissions import PermissionsSpec
 from .base.fields import Form, UserId, quantity
 from .base.model import Spec
 from .base.problems import NO_VALUE, Problem
@@ -88,6 +89,8 @@ class PyPIServerSpec(Spec):
     """Lines about who did what, for an auditor; None for none."""
     ldap: LDAPSpec | None = None
     """Users of a directory (LDAP, Active Directory) besides; None for none."""
+    permissions: PermissionsSpec | None = None
+    """Which projects are whose; None if whoever may publish may publish anything."""
     service: RegistryServiceSpec = RegistryServiceSpec()
     """The Service."""
     ingress: RegistryIngressSpec | None = None
@@ -128,6 +131,7 @@ class PyPIServerSpec(Spec):
         yield from _volume(self)
         yield from _ports(self)
         yield from _upstream(self)
+        yield from _permissions(self)
         yield from _retention(self)
         yield from _backup(self)
         yield from _copying(self)
@@ -261,6 +265,13 @@ def _upstream(spec: PyPIServerSpec) -> Iterator[Problem]:
             f"must be given with network_policy: by default {private} is not let through, which is no public address"
         )
         yield Problem(("upstream", "peers"), NO_VALUE, reason)
+
+
+def _permissions(spec: PyPIServerSpec) -> Iterator[Problem]:
+    for number, rule in enumerate(spec.permissions.rules if spec.permissions else ()):
+        if rule.remove and not spec.server.allow_removal:
+            reason = "needs server.allow_removal (False): the server removes nothing then"
+            yield Problem(("permissions", "rules", number, "remove"), list(rule.remove), reason)
 
 
 def _retention(spec: PyPIServerSpec) -> Iterator[Problem]:

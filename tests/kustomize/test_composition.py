@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cases import BACKUP, COPYING, DIRECTORY, HOST, LETSENCRYPT, PUBLIC, READERS, RETENTION, STORAGE
+from cases import BACKUP, COPYING, DIRECTORY, HOST, LETSENCRYPT, PERMISSIONS, PUBLIC, READERS, RETENTION, STORAGE
 from cdk8s_pypiserver import (
     AuditSpec,
     AuthSpec,
@@ -37,6 +37,7 @@ CONCERNS: dict[str, dict[str, Any]] = {
     "copy": {"copying": COPYING},
     "audit": {"audit": AuditSpec()},
     "ldap": {"ldap": DIRECTORY},
+    "permissions": {"permissions": PERMISSIONS},
 }
 CONCERNS["network-policy"] = {
     "network_policy": NetworkPolicySpec(),
@@ -87,6 +88,7 @@ ANYWHERE = (
     "retention-gateway-tls",
     "copy",
     "ldap",
+    "permissions",
 )
 COMPOSITIONS = [
     *[(chart, (concern,)) for chart in STORAGE for concern in ANYWHERE],
@@ -95,7 +97,7 @@ COMPOSITIONS = [
     *[(chart, (POLICIES.get(chart, "network-policy"),)) for chart in STORAGE],
     *[(chart, (LDAP_POLICIES.get(chart, "network-policy-ldap"),)) for chart in STORAGE],
     *[(chart, ("ldap", "monitoring-upstream")) for chart in STORAGE],
-    ("shared", ("ha", "ldap", "monitoring")),
+    ("shared", ("ha", "ldap", "permissions", "monitoring")),
     ("local", ("ldap", "anonymous-reads", "initial-password")),
     *[(chart, (UPSTREAM_POLICIES.get(chart, "network-policy-upstream"),)) for chart in STORAGE],
     *[(chart, ("gateway-tls", "monitoring", "anonymous-reads")) for chart in READERS],

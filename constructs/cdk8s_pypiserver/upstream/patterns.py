@@ -85,6 +85,17 @@ NamePattern = Annotated[
 ]
 """Names of projects, in any spelling; a star stands for any characters or none."""
 
+AnyNamePattern = Annotated[
+    str,
+    Form(
+        _PATTERN,
+        "must be a name of a project or a pattern such as acme-* or *: letters, digits, - _ . and *, and at both ends "
+        "no - _ or ., with which no name begins or ends",
+        _LONGEST,
+    ),
+]
+"""The same, and `*` for every project."""
+
 Requirement = Annotated[
     str,
     Form(

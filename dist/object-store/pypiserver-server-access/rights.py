@@ -46,9 +46,10 @@ class Rights:
         rules: list[tuple[str, Mapping[Right, frozenset[str]]]] = []
         if permissions is not None:
             _check(permissions, _FIELDS, "the file")
-            self._groups = _groups_of_users(permissions["groups"])
-            for number, rule in enumerate(permissions["rules"]):
-                rules.extend(_rule(rule, f"rules[{number}]", permissions["groups"]))
+            groups = permissions.get("groups", {})
+            self._groups = _groups_of_users(groups)
+            for number, rule in enumerate(permissions.get("rules", ())):
+                rules.extend(_rule(rule, f"rules[{number}]", groups))
         try:
             self._rules = Matching(rules)
         except ValueError as error:
@@ -95,7 +96,7 @@ def _groups_of_users(groups: Mapping[str, Any]) -> dict[str, frozenset[str]]:
     of_user: dict[str, set[str]] = {}
     for name, group in groups.items():
         _check(group, _FIELDS_OF_A_GROUP, f"groups[{name!r}]")
-        for user in group["users"]:
+        for user in group.get("users", ()):
             of_user.setdefault(user, set()).add(f"{GROUP}{name}")
     return {user: frozenset(found) for user, found in of_user.items()}
 
@@ -104,8 +105,10 @@ def _rule(
     rule: Mapping[str, Any], place: str, groups: Mapping[str, Any]
 ) -> Iterable[tuple[str, Mapping[Right, frozenset[str]]]]:
     _check(rule, _FIELDS_OF_A_RULE, place)
-    grants = {right: frozenset(_grantee(each, f"{place}.{right}", groups) for each in rule[right]) for right in RIGHTS}
-    return [(pattern, grants) for pattern in rule["projects"]]
+    grants = {
+        right: frozenset(_grantee(each, f"{place}.{right}", groups) for each in rule.get(right, ())) for right in RIGHTS
+    }
+    return [(pattern, grants) for pattern in rule.get("projects", ())]
 
 
 def _grantee(written: str, place: str, groups: Mapping[str, Any]) -> str:
@@ -126,10 +129,9 @@ def _user(name: str) -> str:
 def _check(value: Any, fields: Mapping[str, type[Any]], place: str) -> None:  # noqa: ANN401 - whatever the file holds
     if not isinstance(value, dict):
         raise PermissionsError(f"{place} is {value!r}; it must be a mapping")
-    for field in {**value, **fields}:
-        if field not in fields or field not in value:
-            raise PermissionsError(f"{field!r} is {'no field of' if field in value else 'missing in'} {place}")
-        found = value[field]
+    for field, found in value.items():
+        if field not in fields:
+            raise PermissionsError(f"{field!r} is no field of {place}")
         if not isinstance(found, fields[field]):
             raise PermissionsError(f"{field!r} of {place} is {found!r}; it must be a {fields[field].__name__}")
         if field not in {"groups", "rules"} and not all(isinstance(each, str) for each in found):

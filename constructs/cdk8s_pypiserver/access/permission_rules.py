@@ -1,0 +1,153 @@
+"""Who may do what with which projects, and what in many rules has no effect."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Literal, NamedTuple, get_args
+
+from pydantic import Field
+
+from cdk8s_pypiserver.base.fields import Form
+from cdk8s_pypiserver.base.model import Spec
+from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
+from cdk8s_pypiserver.upstream.patterns import AnyNamePattern, covers, normalised
+
+EVERYBODY = "*"
+GROUP = "@"
+Right = Literal["publish", "yank", "remove"]
+RIGHTS: tuple[Right, ...] = get_args(Right)
+_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
+
+
+def _no_user(value: str) -> str | None:
+    if value.startswith(GROUP) or value == EVERYBODY:
+        return "must be the name of a user"
+    if ":" in value:
+        return "must have no colon: neither htpasswd nor HTTP knows such a user"
+    return None
+
+
+User = Annotated[
+    str,
+    Form(
+        r"[^@*:\s](?:[^:\x00-\x1f\x7f]*[^:\s])?", "must be the name of a user, as it is typed to log in", 256, _no_user
+    ),
+]
+"""Name of a user, as it stands in the Secret or as it is typed to log in."""
+
+GroupName = Annotated[str, Form(_NAME, "must be letters, digits, - _ and . with a letter or digit at both ends", 63)]
+"""Name of a group of the permissions."""
+
+Grantee = Annotated[
+    str,
+    Form(
+        rf"\*|@{_NAME}|token:{_NAME}|[^@*:\s](?:[^:\x00-\x1f\x7f]*[^:\s])?",
+        "must be the name of a user, @ and the name of a group, token: and the name of a token, or * for everybody",
+        256,
+    ),
+]
+"""Whom a rule names."""
+
+
+class PermissionGroupSpec(Spec):
+    """Users who are meant together."""
+
+    name: GroupName
+    """What the group is called; rules name it with `@` in front."""
+    users: Annotated[Sequence[User], Field(min_length=1)]
+    """The users, by the names that they log in with: upper and lower case differ."""
+
+
+class PermissionRuleSpec(Spec):
+    """Who may do what with some projects: users, groups (`@core`), tokens (`token:ci`), or everybody who logs in (`*`).
+
+    Rules that are about one project add up.
+    """
+
+    projects: Annotated[Sequence[AnyNamePattern], Field(min_length=1)]
+    """Names and patterns of projects, in any spelling; `*` for all."""
+    publish: Sequence[Grantee] = ()
+    """Who may publish files, also the first one of a project."""
+    yank: Sequence[Grantee] = ()
+    """Who may yank versions and bring them back."""
+    remove: Sequence[Grantee] = ()
+    """Who may remove files, where the server removes any (ServerSpec.allow_removal)."""
+
+    @property
+    def grants(self) -> Mapping[str, frozenset[str]]:
+        """Whom the rule names for each right."""
+        return {right: frozenset(getattr(self, right)) for right in RIGHTS}
+
+    @property
+    def written(self) -> Mapping[str, Sequence[str]]:
+        """The rule as the server reads it."""
+        named = {right: list(getattr(self, right)) for right in RIGHTS}
+        return {"projects": list(self.projects), **{right: who for right, who in named.items() if who}}
+
+    def conflicts(self) -> Iterator[Problem]:
+        """Yield a rule that grants nothing, and grantees that are meant already."""
+        yield from super().conflicts()
+        if not any(self.grants.values()):
+            yield Problem(("publish",), NO_VALUE, f"must name somebody, unless {' or '.join(RIGHTS[1:])} does")
+        for right in RIGHTS:
+            yield from _named_twice(right, getattr(self, right))
+
+
+def _named_twice(right: str, named: Sequence[str]) -> Iterator[Problem]:
+    for number, who in enumerate(named):
+        if who in named[:number]:
+            yield Problem((right, number), who, "is there twice")
+        elif who != EVERYBODY and EVERYBODY in named:
+            yield Problem((right, number), who, f"must be left out with {EVERYBODY}, which is everybody")
+
+
+def unknown_groups(rules: Sequence[PermissionRuleSpec], groups: Sequence[PermissionGroupSpec]) -> Iterator[Problem]:
+    """Yield groups that there are not, that there are twice, or that nobody names."""
+    known = [group.name for group in groups]
+    named = {who for rule in rules for grantees in rule.grants.values() for who in grantees if who.startswith(GROUP)}
+    there = f"there are {', '.join(known)}" if known else "there are none"
+    for number, rule in enumerate(rules):
+        for right in RIGHTS:
+            for index, who in enumerate(getattr(rule, right)):
+                if who.startswith(GROUP) and who.removeprefix(GROUP) not in known:
+                    yield Problem(("rules", number, right, index), who, f"is no group of these permissions: {there}")
+    for number, group in enumerate(groups):
+        path = ("groups", number, "name")
+        if group.name in known[:number]:
+            yield Problem(path, group.name, "is there twice")
+        elif f"{GROUP}{group.name}" not in named:
+            yield Problem(path, group.name, f"has no effect: no rule names {GROUP}{group.name}")
+
+
+class _Place(NamedTuple):
+    number: int
+    position: int
+    pattern: str
+    grants: Mapping[str, frozenset[str]]
+
+    def says_as_much_as(self, other: "_Place") -> bool:
+        if self[:2] == other[:2] or not covers(self.pattern, other.pattern):
+            return False
+        if (self.pattern, self.grants) == (other.pattern, other.grants):
+            # One of the two has an effect.
+            return self[:2] < other[:2]
+        return all(who <= self.grants[right] or EVERYBODY in self.grants[right] for right, who in other.grants.items())
+
+
+def without_effect(rules: Sequence[PermissionRuleSpec]) -> Iterator[Problem]:
+    """Yield patterns of projects about which another rule says as much."""
+    places = [
+        _Place(number, index, normalised(pattern), rule.grants)
+        for number, rule in enumerate(rules)
+        for index, pattern in enumerate(rule.projects)
+    ]
+    # Whatever covers a pattern begins like it: so thousands are not compared each with each.
+    beginning = defaultdict(list)
+    for place in places:
+        beginning[place.pattern.partition("*")[0]].append(place)
+    for place in places:
+        head = place.pattern.partition("*")[0]
+        others = (other for length in range(len(head) + 1) for other in beginning.get(head[:length], ()))
+        if other := next((each for each in others if each.says_as_much_as(place)), None):
+            path = ("rules", place.number, "projects", place.position)
+            reason = f"has no effect: rules[{other.number}] ({other.pattern}) grants as much"
+            yield Problem(path, rules[place.number].projects[place.position], reason)

@@ -1,0 +1,76 @@
+"""Permissions by project: which users may publish, yank and remove what; the server decides by a file of rules."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+from constructs import Construct
+from pydantic import Field
+
+from cdk8s_pypiserver.base.config_files import ConfigFiles
+from cdk8s_pypiserver.base.model import Spec
+from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
+
+from .permission_rules import PermissionGroupSpec, PermissionRuleSpec, unknown_groups, without_effect
+
+if TYPE_CHECKING:
+    from cdk8s_pypiserver.sockets import Sockets
+
+DIRECTORY = "/etc/pypiserver/permissions"
+FILE = "permissions.json"
+VOLUME = "permissions"
+LARGEST = 250_000
+"""Bytes of the file: kubectl apply writes a ConfigMap into an annotation too, which may have 262,144."""
+
+
+class PermissionsSpec(Spec):
+    """Who may do what with which projects; what no rule grants is refused.
+
+    Rules only take away: who may publish at all is said by the Secret (AuthSpec) and by the directory (LDAPSpec), and
+    of those the rules say which names are whose. Whoever may read reads every project.
+    """
+
+    groups: Sequence[PermissionGroupSpec] = ()
+    """Users whom rules name together."""
+    rules: Annotated[Sequence[PermissionRuleSpec], Field(min_length=1)]
+    """The rules, in any order."""
+
+    @property
+    def text(self) -> str:
+        """The file that the server reads, with a line for each group and each rule."""
+        groups = [f"{json.dumps(group.name)}: {json.dumps({'users': list(group.users)})}" for group in self.groups]
+        rules = [json.dumps(rule.written) for rule in self.rules]
+        return f'{{\n  "groups": {{{_lines(groups)}}},\n  "rules": [{_lines(rules)}]\n}}\n'
+
+    def conflicts(self) -> Iterator[Problem]:
+        """Yield what contradicts itself, and what has no effect."""
+        yield from super().conflicts()
+        yield from unknown_groups(self.rules, self.groups)
+        yield from without_effect(self.rules)
+        if (size := len(self.text)) > LARGEST:
+            reason = f"must be fewer, or their groups smaller: the file has {size} bytes, and {LARGEST} can be applied"
+            yield Problem(("rules",), NO_VALUE, reason)
+
+
+def _lines(entries: Sequence[str]) -> str:
+    return "\n    " + ",\n    ".join(entries) + "\n  " if entries else ""
+
+
+class Permissions(Construct):
+    """The file of the rules, in a ConfigMap, and the server that reads it: what `registry.permissions` is.
+
+    Attributes:
+        spec: The spec.
+        files: The ConfigMap.
+    """
+
+    def __init__(self, sockets: "Sockets", id_: str, *, spec: PermissionsSpec) -> None:
+        """Join the registry."""
+        super().__init__(sockets, id_)
+        self.spec = spec
+        self.files = ConfigFiles(
+            self, "Default", identity=sockets.identity, suffix="permissions", files={FILE: spec.text}
+        )
+        sockets.pod.add_late_volume(VOLUME, lambda: self.files.volume(VOLUME))
+        sockets.server.add_mount(VOLUME, DIRECTORY, read_only=True)
+        sockets.server.set("PERMISSIONS", f"{DIRECTORY}/{FILE}")

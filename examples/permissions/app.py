@@ -1,0 +1,27 @@
+"""A registry in which each team publishes under its own names, and a robot publishes nightly builds of all."""
+
+from cdk8s_pypiserver import (
+    KustomizeApp,
+    PermissionGroupSpec,
+    PermissionRuleSpec,
+    PermissionsSpec,
+    PyPIServerChart,
+    PyPIServerSpec,
+    ServerSpec,
+)
+
+PERMISSIONS = PermissionsSpec(
+    groups=[
+        PermissionGroupSpec(name="platform", users=["alice", "bob"]),
+        PermissionGroupSpec(name="data", users=["carol"]),
+    ],
+    rules=[
+        PermissionRuleSpec(projects=["acme-*"], publish=["@platform"], yank=["@platform"], remove=["alice"]),
+        PermissionRuleSpec(projects=["acme-data-*", "forecasts"], publish=["@data"], yank=["@data"]),
+        PermissionRuleSpec(projects=["*-nightly"], publish=["robot"]),
+    ],
+)
+
+app = KustomizeApp()
+PyPIServerChart(app, "registry", PyPIServerSpec(permissions=PERMISSIONS, server=ServerSpec(allow_removal=True)))
+app.synth()
