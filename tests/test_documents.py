@@ -11,8 +11,8 @@ from documents import DOCUMENTS, blocks
 from manifests import OVERLAYS, ROOT, by_kind, relative, render
 
 # `make` runs before these tests and `make test` runs them; the cluster blocks run in tests/e2e/test_documents.py,
-# test_operation.py, test_adopting.py, test_copying.py, test_kills.py and test_retention.py, those about moving in
-# tests/moving/test_document.py, those about credentials in tests/users/test_command.py.
+# test_operation.py, test_adopting.py, test_copying.py, test_kills.py, test_retention.py and test_tokens.py, those about
+# moving in tests/moving/test_document.py, those about credentials in tests/users/test_command.py.
 RUN_KINDS = {
     "bash adopting",
     "bash audit",
@@ -25,6 +25,7 @@ RUN_KINDS = {
     "bash ldap",
     "bash packages",
     "bash retention",
+    "bash tokens",
     "bash url",
     "text refusal",
     "yaml kustomization",

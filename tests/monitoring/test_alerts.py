@@ -76,6 +76,8 @@ def _well(namespace: str, job: str) -> Series:
         f"pypiserver_store_fenced{{{target}}}": "0x120",
         f"pypiserver_directory_up{{{target}}}": "1x120",
         f"pypiserver_directory_missing_groups{{{target}}}": "0x120",
+        f'pypiserver_token_expiry_timestamp_seconds{{{target}, token="ci"}}': f"{8 * DAY}x120",
+        f"pypiserver_token_problems{{{target}}}": "0x120",
         f'pypiserver_requests_total{{{pages}, status="2xx"}}': "0+1000x120",
         f'pypiserver_requests_total{{{pages}, status="5xx"}}': "0+10x120",
         f"pypiserver_request_duration_seconds_count{{{pages}}}": "0+1000x120",
@@ -103,6 +105,7 @@ RELABELLED = {
     name: name.replace('namespace="tools"', 'namespace="monitoring", exported_namespace="tools"')
     for name in (CREATED, SUCCEEDED)
 }
+TOKEN = f'pypiserver_token_expiry_timestamp_seconds{{{TARGET}, token="ci"}}'
 OTHER = _target("tools", "team-b")
 KINDS = ("backup", "drill")
 DUE = {kind: f'pypiserver_{kind}_due_timestamp_seconds{{{TARGET}, part="server"}}' for kind in KINDS}
@@ -158,6 +161,8 @@ FAULTS: dict[tuple[str, str], Fault] = {
     ("PyPIServerStoreHasTwoWriters", SLOW): Fault({f"pypiserver_store_fenced{{{TARGET}}}": "1x120"}, 14),
     ("PyPIServerDirectoryAway", FAST): Fault({f"pypiserver_directory_up{{{TARGET}}}": "0x120"}, 1),
     ("PyPIServerDirectoryGroupMissing", SLOW): Fault({f"pypiserver_directory_missing_groups{{{TARGET}}}": "1x120"}, 14),
+    ("PyPIServerTokenExpires", SLOW): Fault({TOKEN: f"{6 * DAY}x120"}, 59),
+    ("PyPIServerTokenProblems", SLOW): Fault({f"pypiserver_token_problems{{{TARGET}}}": "1x120"}, 4),
     ("PyPIServerVolumeProblems", SLOW): Fault({f"pypiserver_volume_problems{{{TARGET}}}": "3x120"}, 14),
     ("PyPIServerVolumeNearlyFull", SLOW): Fault({f"pypiserver_volume_free_bytes{{{TARGET}}}": "9x120"}, 14),
     ("PyPIServerErrors", FAST): Fault({ERRORS: "0+200x120"}, 2, ("PyPIServerErrors", SLOW)),
@@ -250,7 +255,7 @@ def rule_files(tmp_path: Path) -> list[str]:
 
 
 def test_promtool_takes_the_rules(rule_files: list[str], tmp_path: Path) -> None:
-    for name, number in zip(rule_files, (35, 36), strict=True):
+    for name, number in zip(rule_files, (37, 38), strict=True):
         assert f"SUCCESS: {number} rules found" in promtool("check", "rules", tmp_path / name)
 
 

@@ -324,6 +324,8 @@ def _rules_and_dashboard_use_what_is_there(registry: Monitored, tmp_path: Path) 
     # Of a directory of users (tests/e2e/test_ldap.py).
     for name in ("up", "missing_groups"):
         there[f"pypiserver_directory_{name}"] = OF_THE_TARGET
+    # Of tokens, of which it has none (tests/gateway/test_tokens.py).
+    there["pypiserver_token_expiry_timestamp_seconds"] = {"token", *OF_THE_TARGET}
     # Of backups and drills, which it has not either.
     upkeep = Upkeep(tmp_path / "upkept", dict.fromkeys(("backup", "drill"), 1.0))
     (tmp_path / "upkept").mkdir()

@@ -17,8 +17,8 @@ class AuthSpec(Spec):
     """Readers and publishers, each a key of one Secret in htpasswd format (bcrypt: `htpasswd -nB alice`)."""
 
     secret: Name | None = None
-    """Secret with the keys `readers` and `publishers`; `<name>-auth` by default. Publishers may read too. A changed
-    Secret is picked up without a restart."""
+    """Secret with the keys `readers` and `publishers`, and `tokens` (`python -m cdk8s_pypiserver token`); `<name>-auth`
+    by default. Publishers may read too. A changed Secret is picked up without a restart."""
     anonymous_reads: bool = False
     """Whether listing and downloading need no password. Publishing always does."""
     initial_password: bool = False

@@ -21,6 +21,8 @@ HOUR_SECONDS = 60 * 60
 DAY_SECONDS = 24 * HOUR_SECONDS
 CERTIFICATE_DAYS = 14
 """How long before its end a certificate is worth an alert: cert-manager renews when a third of its life is left."""
+TOKEN_DAYS = 7
+"""How long before its end a token is worth an alert: time to put another one where it is used."""
 REMEMBERED = "1d"
 """How long a registry that is gone is missed: long enough to be noticed, and not for ever if it was taken down."""
 _UNITS = {"h": HOUR_SECONDS, "d": DAY_SECONDS}
@@ -59,7 +61,7 @@ class BackupAlertSpec(Spec):
 def rules(socket: MonitoringSocket) -> list[dict[str, Any]]:
     """Return the groups of rules: the same for every registry, and last what concerns and users added to this one."""
     alerts = [*_answering(), *_volume(), *_store(), *_publishing(), *_objectives(), *_certificate(), *_backup()]
-    alerts += [*_upkeep(), *_directory()]
+    alerts += [*_upkeep(), *_directory(), *_tokens()]
     # One group, since its rules are evaluated one after another: alerts go by the records of the same moment.
     shipped = [*_records(), *objectives.records(), *map(_rule, alerts)]
     groups = [{"name": "pypiserver", "rules": shipped}]
@@ -280,6 +282,26 @@ def _directory() -> list[Alert]:
             duration="15m",
             summary=f"Groups that {_WHO} goes by are not in the directory",
             description="Nobody is let in by them. The log of the container pypiserver names them.",
+        ),
+    ]
+
+
+def _tokens() -> list[Alert]:
+    end = "min by (namespace, job, token) (pypiserver_token_expiry_timestamp_seconds)"
+    return [
+        Alert(
+            name="PyPIServerTokenExpires",
+            expression=f"{end} - time() < {TOKEN_DAYS * DAY_SECONDS}",
+            duration="60m",
+            summary=f"The token {{{{ $labels.token }}}} of {_WHO} ends in {{{{ $value | humanizeDuration }}}}",
+            description="From then on it is refused. Put another one where it is used and take its line out of the "
+            "Secret; the line of one that nobody uses any more too.",
+        ),
+        Alert(
+            name="PyPIServerTokenProblems",
+            expression="max by (namespace, job) (pypiserver_token_problems) > 0",
+            summary=f"{{{{ $value }}}} lines of the tokens of {_WHO} count for nobody",
+            description="The log of the container pypiserver says which, and why.",
         ),
     ]
 

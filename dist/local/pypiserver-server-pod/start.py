@@ -73,9 +73,9 @@ def check(settings: Settings) -> None:
     credentials = Credentials(settings.credentials_directory)
     if settings.initial_password and not credentials.mounted:
         _make_initial_password(settings.packages_directory)
-    elif not credentials.publishers() and not settings.directory_port:
+    elif not credentials.publishers() and not credentials.tokens.all() and not settings.directory_port:
         raise StartError(
-            f"no credentials: {settings.credentials_directory / 'publishers'} has no user."
+            f"no credentials: {settings.credentials_directory / 'publishers'} has no user, and there are no tokens."
             f" Make the Secret {settings.credentials_secret} with the keys `publishers` and,"
             " if others may only read, `readers`, each in htpasswd format:"
             " htpasswd -nB alice > publishers;"

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from server.access.checks import BusyError, Checks, UnansweredError
 from server.access.refusals import refusal
-from server.access.who import HEADER, Who
+from server.access.token_lines import USER as TOKEN_USER
+from server.access.who import HEADER, Scope, Who
 from server.pod.samples import text_of
 
 if TYPE_CHECKING:
     from server.access.credentials import Asked, Credentials, Role
     from server.access.members import Members
+    from server.access.token_lines import Token
+    from server.access.tokens import Refusal
     from server.audit.trail import Trail
 
 HEAD_BYTES = 16_384
@@ -38,9 +41,11 @@ class Verdict(NamedTuple):
 
     status: HTTPStatus
     who: Who | None = None
-    """Whose they are, if they allow something."""
+    """Whose they are, if they allow something; of a token also if they do not."""
     seconds: float | None = None
     """How long that counts; None if it is open."""
+    refusal: Refusal | None = None
+    """Why a token that is right does not count."""
 
 
 class Verdicts:
@@ -61,6 +66,8 @@ class Verdicts:
     async def verdict(self, role: Role, header: str, address: str) -> Verdict:
         """What an Authorization header allows a client at an address."""
         asked = self._credentials.asked(header, role)
+        if asked.user == TOKEN_USER:
+            return self._by_token(asked.password, role)
         if self._members and asked.user and not asked.exists:
             try:
                 status, seconds = await self._members.verdict(role, asked.user, asked.password, address)
@@ -72,6 +79,17 @@ class Verdicts:
             return Verdict(status, who, seconds)
         status = await self._by_file(asked, address)
         return Verdict(status, Who(asked.user, asked.source) if status == HTTPStatus.NO_CONTENT else None)
+
+    def _by_token(self, password: bytes, role: Role) -> Verdict:
+        found = self._credentials.tokens.find(password)
+        if not found or found.refusal:
+            return Verdict(HTTPStatus.UNAUTHORIZED, refusal=found and found.refusal)
+        token = found.token
+        who = Who(token.name, "tokens", "token", scope=Scope(token.projects, frozenset(token.rights)))
+        if not _allows(token, role):
+            return Verdict(HTTPStatus.FORBIDDEN, who)
+        self._credentials.tokens.use(token)
+        return Verdict(HTTPStatus.NO_CONTENT, who, found.seconds)
 
     async def _by_file(self, asked: Asked, address: str) -> HTTPStatus:
         known = asked.known()
@@ -130,6 +148,7 @@ class Verdicts:
                     # Of a wrong password not even the user: whoever swaps the two prompts types a password there.
                     known = verdict.status == HTTPStatus.FORBIDDEN
                     user = self._credentials.asked(header, role).user if known else None
+                    user = _right(verdict.who) if verdict.who else user
                     self._trail.login_refused(verdict.status, user=user, address=address, asked_for=role)
         except Exception:  # noqa: BLE001 - logged, and the next question can be answered
             _log.exception("a question about credentials")
@@ -139,19 +158,22 @@ class Verdicts:
         transport.close()
 
     def _metrics(self) -> bytes:
-        body = text_of(self._members.samples() if self._members else ()).encode()
+        samples = (*self._credentials.tokens.samples(), *(self._members.samples() if self._members else ()))
+        body = text_of(samples).encode()
         head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         return head.encode() + body
 
 
 def _written(verdict: Verdict) -> bytes:
-    status, who, seconds = verdict
+    status, who, seconds, why = verdict
     fields: dict[str, str] = {}
-    if who:
-        fields |= {"X-Right": who.source, HEADER: who.written}
-    if who and seconds is not None:
-        # No answer counts for longer because it is kept in two places.
-        fields["X-Accel-Expires"] = str(min(KEPT_SECONDS, int(seconds)))
+    if who and status == HTTPStatus.NO_CONTENT:
+        fields |= {"X-Right": _right(who), HEADER: who.written}
+        if seconds is not None:
+            # No answer counts for longer because it is kept in two places.
+            fields["X-Accel-Expires"] = str(int(min(KEPT_SECONDS, seconds)))
+    if why:
+        fields["X-Refusal"] = why
     if status == HTTPStatus.UNAUTHORIZED:
         fields["WWW-Authenticate"] = CHALLENGE
     if status != HTTPStatus.NO_CONTENT:
@@ -159,6 +181,19 @@ def _written(verdict: Verdict) -> bytes:
     fields["Connection"] = "close"
     lines = [f"HTTP/1.1 {status} {status.phrase}", *(f"{name}: {value}" for name, value in fields.items())]
     return "\r\n".join([*lines, "", ""]).encode()
+
+
+def _allows(token: Token, role: Role) -> bool:
+    """Whether a token is good for anything of a role: what it may write the server decides for each project."""
+    if role == "publisher":
+        return token.rights != ("read",)
+    # Of a page nobody looks at the projects yet: a token for some of them reads none.
+    return "read" in token.rights and any(not pattern.strip("*") for pattern in token.projects)
+
+
+def _right(who: Who) -> str:
+    """By which right somebody may do something, for the audit trail."""
+    return f"token:{who.name}" if who.kind == "token" else who.source
 
 
 class _Connection(asyncio.Protocol):

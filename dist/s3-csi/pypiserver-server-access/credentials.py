@@ -1,4 +1,4 @@
-"""Who may read and who may publish: the htpasswd files of the Secret."""
+"""Who may read and who may publish: the htpasswd files of the Secret, and its tokens."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import bcrypt
 from passlib.context import CryptContext
 from passlib.hash import ldap_sha1
+
+from server.access.followed import Followed
+from server.access.token_lines import USER as TOKEN_USER
+from server.access.tokens import Tokens
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,58 +43,51 @@ class PasswordFile:
 
     def __init__(self, path: Path) -> None:
         """Read `path`, which may be missing: then it has no users."""
-        self._path = path
-        self._lock = threading.Lock()
-        self._seen: tuple[int, int, int] | None = None
-        self._hashes: dict[str, str] = {}
+        self._file = Followed(path, self._read)
 
     def hashes(self) -> dict[str, str]:
         """The hash of each user's password."""
-        with self._lock:
-            try:
-                # The kubelet changes a mounted Secret by swapping a symbolic link, which stat follows.
-                status = self._path.stat()
-                seen = status.st_ino, status.st_mtime_ns, status.st_size
-                if seen != self._seen:
-                    self._hashes = self._read()
-                    self._seen = seen
-            except FileNotFoundError:
-                self._hashes, self._seen = {}, None
-            except OSError:
-                _log.exception("%s cannot be read; nobody in it is let in", self._path)
-                self._hashes, self._seen = {}, None
-            return self._hashes
+        return self._file.now()
 
     @property
     def present(self) -> bool:
         """Whether there is such a file."""
-        return self._path.exists()
+        return self._file.present
 
-    def _read(self) -> dict[str, str]:
+    def _read(self, text: str) -> dict[str, str]:
         hashes: dict[str, str] = {}
-        for number, line in enumerate(self._path.read_text("utf-8", "replace").splitlines(), 1):
-            text = line.strip()
-            if not text or text.startswith("#"):
+        for number, line in enumerate(text.splitlines(), 1):
+            stripped = line.strip()
+            if not stripped or stripped.startswith("#"):
                 continue
-            user, _, digest = text.partition(":")
+            user, _, digest = stripped.partition(":")
             # htpasswd itself goes by a user's first line.
-            if user and _known(digest):
+            if user == TOKEN_USER:
+                _log.warning(
+                    "%s, line %d: %s is the user of tokens, and has no password", self._file.path, number, user
+                )
+            elif user and _known(digest):
                 hashes.setdefault(user, digest)
             else:
-                _log.warning("%s, line %d is not a user with a bcrypt hash: skipped", self._path, number)
+                _log.warning("%s, line %d is not a user with a bcrypt hash: skipped", self._file.path, number)
         return hashes
 
 
 class Credentials:
-    """Everybody who may read or publish."""
+    """Everybody who may read or publish.
+
+    Attributes:
+        tokens: The tokens.
+    """
 
     def __init__(self, directory: Path, initial: str | None = None) -> None:
-        """Go by the files `readers` and `publishers` of `directory`.
+        """Go by the files `readers`, `publishers` and `tokens` of `directory`.
 
-        `initial` is the password of the user "publisher" as long as there is neither file.
+        `initial` is the password of the user "publisher" as long as there is none of them.
         """
         self._readers = PasswordFile(directory / "readers")
         self._publishers = PasswordFile(directory / "publishers")
+        self.tokens = Tokens(directory / "tokens")
         self._initial = {"publisher": ldap_sha1.hash(initial)} if initial else {}
         self._lock = threading.Lock()
         self._key = secrets.token_bytes(32)
@@ -101,8 +98,8 @@ class Credentials:
 
     @property
     def mounted(self) -> bool:
-        """Whether there is any of the two files."""
-        return self._readers.present or self._publishers.present
+        """Whether there is any of the files."""
+        return self._readers.present or self._publishers.present or self.tokens.present
 
     def publishers(self) -> dict[str, str]:
         """The hashes of those who may publish."""

@@ -23,6 +23,10 @@ _REFUSALS = {
         HTTPStatus.UNAUTHORIZED,
         "The user name or the password is missing or wrong; twine takes them from TWINE_USERNAME and TWINE_PASSWORD",
     ),
+    "token_expired": _Refusal(
+        HTTPStatus.UNAUTHORIZED, "The token has expired; whoever runs the registry makes another"
+    ),
+    "token_early": _Refusal(HTTPStatus.UNAUTHORIZED, "The token does not count yet"),
     "forbidden": _Refusal(HTTPStatus.FORBIDDEN, "This user may not publish or remove"),
     "refused_method": _Refusal(
         HTTPStatus.METHOD_NOT_ALLOWED,

@@ -434,7 +434,7 @@ class TestBesideTheFiles:
 
     def judged(self, verdicts: Verdicts, user: tuple[str, str], role: Role = "reader") -> tuple[int, float | None]:
         header = f"Basic {base64.b64encode(':'.join(user).encode()).decode()}"
-        status, who, seconds = asyncio.run(verdicts.verdict(role, header, ADDRESS))
+        status, who, seconds, _ = asyncio.run(verdicts.verdict(role, header, ADDRESS))
         assert who == (Who(user[0], "publishers" if seconds is None else "directory") if status == 204 else None)
         return status, seconds
 
@@ -459,5 +459,5 @@ class TestBesideTheFiles:
 
     def test_nobody_without_a_name_is_asked_for(self, verdicts: Verdicts, httpd: Httpd) -> None:
         for header in ("", "Basic !"):
-            assert asyncio.run(verdicts.verdict("reader", header, ADDRESS)) == (401, None, None)
+            assert asyncio.run(verdicts.verdict("reader", header, ADDRESS)).status == 401
         assert httpd.asked == []

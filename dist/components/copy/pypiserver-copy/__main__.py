@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from typing import TYPE_CHECKING
 
 from .moving import arguments as copying
+from .tokens import arguments as tokens
 from .users import arguments as users
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser = ArgumentParser(prog="python -m cdk8s_pypiserver", description="Commands for registries that run.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     copying.add_to(commands)
+    tokens.add_to(commands)
     users.add_to(commands)
     chosen = parser.parse_args(given)
     status: int = chosen.run(chosen)

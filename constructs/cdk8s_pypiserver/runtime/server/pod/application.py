@@ -185,13 +185,9 @@ def _storage(settings: Settings) -> Callable[..., Backing]:
 
 
 def _counted_beside(settings: Settings) -> str:
-    """Return what else is counted in the pod: by the program that fetches, and where passwords are judged."""
-    ports = []
-    if settings.publish_method == "store":
-        ports.append(settings.fetching_port)
-    if settings.directory_port:
-        ports.append(settings.verdicts_port)
-    return "".join(map(scraped, ports))
+    """Return what else is counted in the pod: by the program that fetches, and where credentials are judged."""
+    ports = [settings.fetching_port] if settings.publish_method == "store" else []
+    return "".join(map(scraped, [*ports, settings.verdicts_port]))
 
 
 def _health() -> str:

@@ -24,7 +24,7 @@ class Settings:
     pages_directory: Path = Path("/run/pypiserver/pages")
     """Where index pages are kept as files, for the gateway to serve."""
     credentials_directory: Path = Path("/etc/pypiserver/auth")
-    """Where the Secret's htpasswd files `readers` and `publishers` are mounted."""
+    """Where the Secret's htpasswd files `readers` and `publishers`, and its `tokens`, are mounted."""
     credentials_secret: str = "pypiserver-auth"  # noqa: S105 - a name
     """The name of that Secret, for the text that says it is missing."""
     publish_method: str = "link"
