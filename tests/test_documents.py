@@ -12,13 +12,15 @@ from manifests import OVERLAYS, ROOT, by_kind, relative, render
 
 # `make` runs before these tests and `make test` runs them; the cluster blocks run in tests/e2e/test_documents.py,
 # test_operation.py, test_adopting.py, test_copying.py, test_kills.py, test_retention.py and test_tokens.py, those about
-# moving in tests/moving/test_document.py, those about credentials in tests/users/test_command.py.
+# moving in tests/moving/test_document.py, those about credentials in tests/users/test_command.py, those about images in
+# tests/images/test_document.py.
 RUN_KINDS = {
     "bash adopting",
     "bash audit",
     "bash backup",
     "bash cluster",
     "bash copying",
+    "bash images",
     "bash credentials",
     "bash moving",
     "bash operation",
@@ -29,6 +31,7 @@ RUN_KINDS = {
     "bash url",
     "text refusal",
     "yaml kustomization",
+    "yaml mirrored",
     "yaml registry",
 }
 RUN_ELSEWHERE = {"bash": {"make\n"}, "bash ci": {"make test\n"}}

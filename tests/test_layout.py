@@ -14,7 +14,7 @@ from manifests import ROOT
 
 PACKAGE = ROOT / "constructs" / "cdk8s_pypiserver"
 # What runs elsewhere, and what is no part of a synth.
-APART = {"runtime", "moving", "tokens", "users"}
+APART = {"runtime", "images", "moving", "tokens", "users"}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if not APART & set(path.relative_to(PACKAGE).parts))
 
 
@@ -38,6 +38,7 @@ def test_no_module_reads_time_chance_or_environment(module: Path) -> None:
     ("loaded", "left"),
     [
         ("from cdk8s_pypiserver import PyPIServer", "moving"),
+        ("import cdk8s_pypiserver.images.command", "exports"),
         ("import cdk8s_pypiserver.moving.command", "exports"),
         ("import cdk8s_pypiserver.tokens.command", "exports"),
         ("import cdk8s_pypiserver.users.command", "exports"),
@@ -71,7 +72,7 @@ def test_the_wheel_holds_both_packages_and_the_shipped_files(tmp_path: Path) -> 
     shipped = {path for path in (PACKAGE / "runtime").rglob("*") if path.is_file() and path.suffix != ".pyc"}
     assert {path.suffix for path in shipped} >= {".py", ".conf", ".mtail"}
     assert {f"cdk8s_pypiserver/{path.relative_to(PACKAGE)}" for path in shipped} <= names
-    assert "cdk8s_pypiserver/py.typed" in names
+    assert {"cdk8s_pypiserver/py.typed", "cdk8s_pypiserver/base/images.lock"} <= names
 
 
 def test_constraints_pin_versions_and_name_no_address() -> None:

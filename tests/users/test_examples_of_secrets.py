@@ -85,7 +85,7 @@ def keys(manifest: Manifest) -> Iterator[str]:
 
 
 def test_there_is_an_example_for_each() -> None:
-    assert {path.parent.name for path in EXAMPLES.glob("*/kustomization.yaml")} == set(KIND)
+    assert {path.parent.name for path in EXAMPLES.glob("*/*secret*.yaml")} == set(KIND)
 
 
 def test_it_adds_one_object_to_the_overlay_that_its_controller_takes(name: str) -> None:

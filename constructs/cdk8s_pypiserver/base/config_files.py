@@ -28,7 +28,8 @@ def command_files() -> Mapping[str, str]:
     """Return the files of `python -m cdk8s_pypiserver copy`, and what its libraries are, by path in the package."""
     copying = (path for path in (_PACKAGE / "moving").iterdir() if path.suffix in {".py", ".txt"})
     # Of the other commands what the command line is made of.
-    others = (_PACKAGE / room / name for room in ("tokens", "users") for name in ("__init__.py", "arguments.py"))
+    rooms = ("images", "tokens", "users")
+    others = (_PACKAGE / room / name for room in rooms for name in ("__init__.py", "arguments.py"))
     paths = [_PACKAGE / "__init__.py", _PACKAGE / "__main__.py", *sorted(copying), *others]
     return {str(path.relative_to(_PACKAGE)): path.read_text("utf-8") for path in paths}
 

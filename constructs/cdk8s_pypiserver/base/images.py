@@ -1,18 +1,22 @@
-"""The container images and their tags: the one place that names them."""
+"""The container images and their tags: the one place that names them; images.lock may have their digests."""
 
 from typing import Final
 
-SERVER: Final = "docker.io/pypiserver/pypiserver:v2.4.2"
+from .image_lock import pinned
+
+SERVER: Final = pinned("docker.io/pypiserver/pypiserver:v2.4.2")
 """pypiserver; its user is 9898 (Dockerfile of pypiserver v2.4.1)."""
 
-GATEWAY: Final = "docker.io/nginxinc/nginx-unprivileged:1.30-alpine"
+GATEWAY: Final = pinned("docker.io/nginxinc/nginx-unprivileged:1.30-alpine")
 """nginx that starts without root."""
 
-METRICS: Final = "ghcr.io/jaqx0r/mtail:v3.4.4"
+METRICS: Final = pinned("ghcr.io/jaqx0r/mtail:v3.4.4")
 """mtail, which counts what the gateway's lines say; nothing but the program is in it (Dockerfile of mtail v3.4.4)."""
 
-STORE: Final = "docker.io/rclone/rclone:1.76.0"
+STORE: Final = pinned("docker.io/rclone/rclone:1.76.0")
 """rclone and the shell of busybox (Dockerfile of rclone v1.76.0)."""
 
-LDAP: Final = "docker.io/library/httpd:2.4"
+LDAP: Final = pinned("docker.io/library/httpd:2.4")
 """Apache httpd with all its modules, on Debian (Dockerfile of httpd 2.4)."""
+
+ALL: Final = (SERVER, GATEWAY, METRICS, STORE, LDAP)

@@ -6,6 +6,7 @@ import sys
 from argparse import ArgumentParser
 from typing import TYPE_CHECKING
 
+from .images import arguments as images
 from .moving import arguments as copying
 from .tokens import arguments as tokens
 from .users import arguments as users
@@ -21,6 +22,7 @@ def main(given: Sequence[str] | None = None) -> int:
     copying.add_to(commands)
     tokens.add_to(commands)
     users.add_to(commands)
+    images.add_to(commands)
     chosen = parser.parse_args(given)
     status: int = chosen.run(chosen)
     return status

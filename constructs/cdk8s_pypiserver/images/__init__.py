@@ -1,0 +1,1 @@
+"""Which images run: `python -m cdk8s_pypiserver images`."""

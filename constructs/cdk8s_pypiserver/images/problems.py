@@ -1,0 +1,5 @@
+"""What goes wrong."""
+
+
+class ImagesError(Exception):
+    """Why images cannot be listed or locked."""
