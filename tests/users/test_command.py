@@ -23,6 +23,7 @@ from manifests import ROOT
 from programs import htpasswd_line
 from schemas import problems
 from server.access.credentials import PasswordFile, verify
+from server.access.token_lines import USER as TOKEN_USER
 
 HASH = htpasswd_line("any", "password").strip().partition(":")[2]
 OTHER = htpasswd_line("any", "other").strip().partition(":")[2]
@@ -148,6 +149,7 @@ def test_any_name_that_is_taken_is_read_by_the_server(
         ("a\nb", "nothing that is not shown"),
         ("a\u2028b", "nothing that is not shown"),
         ("#a", "must not begin with #"),
+        (TOKEN_USER, "is the user of tokens"),
         ("ä" * 128, "at most 255 bytes"),
     ],
 )

@@ -11,6 +11,8 @@ from pathlib import Path
 
 NAME_BYTES = 255
 """Longest name of a user; htpasswd takes no longer one (support/htpasswd.c of httpd 2.4)."""
+TOKEN_USER = "__token__"  # noqa: S105 - a name
+"""Who comes with a token; an entry of this name lets nobody in."""
 PASSWORD_BYTES = 72
 """How many bytes of a password bcrypt reads: what comes behind them would not count."""
 _SECRET_BYTES = 1024 * 1024
@@ -146,6 +148,7 @@ def check_name(user: str) -> str:
             "must have no space at its ends and nothing that is not shown",
         ),
         (user.startswith("#"), "must not begin with #, which makes a comment of the line"),
+        (user == TOKEN_USER, "is the user of tokens, who has no password"),
         (len(user.encode("utf-8", "replace")) > NAME_BYTES, f"must have at most {NAME_BYTES} bytes"),
     ):
         if refused:

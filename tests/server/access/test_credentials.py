@@ -171,6 +171,20 @@ def test_a_right_password_is_checked_once(directory: Path, monkeypatch: pytest.M
     assert verdict(judge, header("rita", "other"), "reader") == HTTPStatus.UNAUTHORIZED
 
 
+def test_a_name_that_nobody_has_takes_a_check(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as a wrong password: the time must not tell which users there are."""
+    checked: list[tuple[bytes, str]] = []
+
+    def check(password: bytes, digest: str) -> bool:
+        checked.append((password, digest))
+        return verify(password, digest)
+
+    monkeypatch.setattr(credentials, "verify", check)
+    assert verdict(Credentials(directory), header("nobody", "guess"), "reader") == HTTPStatus.UNAUTHORIZED
+    digest = (directory / "publishers").read_text().strip().partition(":")[2]
+    assert checked == [(b"guess", digest)]
+
+
 def test_a_rotated_secret_counts_without_a_restart(serve: Serve) -> None:
     """The kubelet replaces a mounted Secret by renaming a symbolic link to a new directory."""
     server = serve()
