@@ -7,6 +7,7 @@ from cdk8s_pypiserver import (
     CopyLockSpec,
     CopySpec,
     DrillSpec,
+    ExternalAuthSpec,
     GatewayCertificateSpec,
     GatewaySpec,
     GatewayTLSSpec,
@@ -57,6 +58,9 @@ DIRECTORY = LDAPSpec(
 
 RETENTION = RetentionSpec(rules=[RetentionRuleSpec(keep_versions=10, final_replaces_prereleases=True)])
 """What the component `retention` has."""
+EXTERNAL = ExternalAuthSpec(
+    url="http://oauth2-proxy.auth.svc:4180/oauth2/auth", readers=["developers"], publishers=["release-managers"]
+)
 PERMISSIONS = PermissionsSpec(rules=[PermissionRuleSpec(projects=["*"], publish=["*"], yank=["*"])])
 """What the component `permissions` has."""
 BACKUP = BackupSpec(
@@ -187,6 +191,23 @@ CASES = {
             seconds=300,
             guesses=3,
             peers=[{"ipBlock": {"cidr": "192.0.2.0/24"}}],
+        ),
+        network_policy=NetworkPolicySpec(),
+    ),
+    "external-auth": PyPIServerSpec(external_auth=EXTERNAL),
+    "external-auth-of-a-company": PyPIServerSpec(
+        external_auth=ExternalAuthSpec(
+            url="https://authelia.auth.svc/api/authz/auth-request",
+            ca_config_map="company-ca",
+            user_header="Remote-User",
+            groups_header="Remote-Groups",
+            original_url="https://pypi.example.org/",
+            everybody_reads=True,
+            publishers=["release managers", "python"],
+            seconds=30,
+            guesses=2,
+            ports=[9091],
+            peers=[{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "auth"}}}],
         ),
         network_policy=NetworkPolicySpec(),
     ),

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import pytest
 
-from cases import BACKUP, COPYING, DIRECTORY, HOST, LETSENCRYPT, OWN_CA, PUBLIC, RETENTION, STORE
+from cases import BACKUP, COPYING, DIRECTORY, EXTERNAL, HOST, LETSENCRYPT, OWN_CA, PUBLIC, RETENTION, STORE
 from cdk8s_pypiserver import (
     AuditSpec,
     AuthSpec,
@@ -19,6 +19,7 @@ from cdk8s_pypiserver import (
     CopyLockSpec,
     CopySpec,
     DrillSpec,
+    ExternalAuthSpec,
     FetchingSpec,
     GatewayCertificateSpec,
     GatewaySpec,
@@ -107,6 +108,11 @@ COPIED_FROM_A_BUCKET = PyPIServerSpec(copying=CopySpec(bucket=REMOTE))
 COPIED_APART = COPIED.replace(network_policy=NetworkPolicySpec())
 COPIED_AT_NIGHT = COPIED.replace(copying=COPYING.replace(schedule="1 1 * * *"))
 
+OUTSIDE = PyPIServerSpec(external_auth=EXTERNAL)
+OUTSIDE_APART = OUTSIDE.replace(network_policy=NetworkPolicySpec())
+OUTSIDE_ENCRYPTED = PyPIServerSpec(
+    external_auth=EXTERNAL.replace(url="https://oauth2-proxy.auth.svc/oauth2/auth", ca_config_map="auth-ca")
+)
 RULED = PyPIServerSpec(
     server=ServerSpec(allow_removal=True),
     permissions=PermissionsSpec(
@@ -340,6 +346,18 @@ OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
     (UpstreamSpec, "log_level"): (PUBLISHED, "debug"),
     (UpstreamCacheSpec, "size"): (PUBLISHED, "77Gi"),
     (UpstreamCacheSpec, "existing_claim"): (PUBLISHED, "other"),
+    (ExternalAuthSpec, "url"): (OUTSIDE, "http://other.auth.svc/auth"),
+    (ExternalAuthSpec, "ca_config_map"): (OUTSIDE_ENCRYPTED, "other-ca"),
+    (ExternalAuthSpec, "user_header"): (OUTSIDE, "Remote-User"),
+    (ExternalAuthSpec, "groups_header"): (OUTSIDE, "Remote-Groups"),
+    (ExternalAuthSpec, "original_url"): (OUTSIDE, "https://pypi.example.org/"),
+    (ExternalAuthSpec, "readers"): (OUTSIDE, ["everybody else"]),
+    (ExternalAuthSpec, "everybody_reads"): (PyPIServerSpec(external_auth=EXTERNAL.replace(readers=[])), True),
+    (ExternalAuthSpec, "publishers"): (OUTSIDE, ["a few"]),
+    (ExternalAuthSpec, "seconds"): (OUTSIDE, 777),
+    (ExternalAuthSpec, "guesses"): (OUTSIDE, 7),
+    (ExternalAuthSpec, "ports"): (OUTSIDE_APART, [7180]),
+    (ExternalAuthSpec, "peers"): (OUTSIDE_APART, [{"ipBlock": {"cidr": "192.0.2.0/24"}}]),
     (PermissionGroupSpec, "users"): (RULED, ["bob"]),
     (PermissionRuleSpec, "projects"): (RULED, ["acme-*", "tools"]),
     (PermissionRuleSpec, "publish"): (RULED, ["@core", "bob"]),
@@ -455,6 +473,8 @@ SHOWN_AS: dict[tuple[type[Spec], str], str] = {
     (LDAPSpec, "servers"): "one.example.org two.example.org:7636",
     (LDAPSpec, "peers"): "192.0.2.0/24",
     (LDAPSpec, "everybody_reads"): "*",
+    (ExternalAuthSpec, "everybody_reads"): "*",
+    (ExternalAuthSpec, "peers"): "192.0.2.0/24",
     (RetentionRuleSpec, "final_replaces_prereleases"): "false",
     (RetentionRuleSpec, "keep_last"): "false",
     (RetentionSpec, "dry_run"): "false",
@@ -712,6 +732,17 @@ WRONG_VALUES: dict[tuple[type[Spec], str], tuple[Any, str]] = {
     (UpstreamSpec, "peers"): ([{"podSelecter": {}}], "must have podSelector, namespaceSelector or both, or ipBlock"),
     (UpstreamCacheSpec, "size"): ("512Mi", "must be at least 1Gi"),
     (UpstreamCacheSpec, "existing_claim"): ("a_b", "must be a name of lower-case letters"),
+    (ExternalAuthSpec, "url"): ("oauth2-proxy:4180", "must be the address"),
+    (ExternalAuthSpec, "ca_config_map"): ("My_CA", "must be a name of lower-case letters"),
+    (ExternalAuthSpec, "user_header"): ("X User", "must be the name of a header such as X-Auth-Request-User"),
+    (ExternalAuthSpec, "groups_header"): ("X:Groups", "must be the name of a header such as X-Auth-Request-User"),
+    (ExternalAuthSpec, "original_url"): ("pypi.example.org", "must be the address"),
+    (ExternalAuthSpec, "readers"): (["a,b"], "must be a group as the header has it, without commas"),
+    (ExternalAuthSpec, "publishers"): (["*"], "must be a group as the header has it, without commas"),
+    (ExternalAuthSpec, "seconds"): (4, "must be at least 5"),
+    (ExternalAuthSpec, "guesses"): (0, "must be at least 1"),
+    (ExternalAuthSpec, "ports"): ([0], "must be at least 1"),
+    (ExternalAuthSpec, "peers"): ([], "must have at least 1, has 0"),
     (PermissionGroupSpec, "users"): (["@core"], "must be the name of a user"),
     (PermissionRuleSpec, "projects"): (["acme-?"], "must be a name of a project or a pattern such as acme-* or *"),
     (PermissionRuleSpec, "publish"): (["team:ci"], "must be the name of a user, @ and the name of a group"),
@@ -949,6 +980,30 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
     "a password of nobody": (
         lambda: DIRECTORY.replace(bind_dn=None, bind_template="$1@example.org", bind_secret="other"),
         ["bind_secret ('other') must be left out without bind_dn: nobody binds with it"],
+    ),
+    "a service whose certificate nobody knows": (
+        lambda: EXTERNAL.replace(url="https://auth.example.org/"),
+        ["ca_config_map must be given with https: no other certificate is trusted"],
+    ),
+    "certificates of a service without TLS": (
+        lambda: EXTERNAL.replace(ca_config_map="auth-ca"),
+        ["ca_config_map ('auth-ca') must be left out with url http://oauth2-proxy.auth.svc:4180/oauth2/auth"],
+    ),
+    "readers of a service that are everybody": (
+        lambda: EXTERNAL.replace(everybody_reads=True),
+        ["readers (('developers',)) must be left out with everybody_reads"],
+    ),
+    "a service of which nobody is let in": (
+        lambda: EXTERNAL.replace(readers=[], publishers=[]),
+        ["publishers must name a group, unless readers does: nobody is let in"],
+    ),
+    "one header for the user and the groups": (
+        lambda: EXTERNAL.replace(groups_header="x-auth-request-user"),
+        ["groups_header ('x-auth-request-user') must be another header than user_header"],
+    ),
+    "a service and a directory": (
+        lambda: PyPIServerSpec(external_auth=EXTERNAL, ldap=DIRECTORY),
+        ["external_auth (given) must be left out with ldap: a name is judged in one place"],
     ),
     "groups that nobody names or that there are not": (
         lambda: PermissionsSpec(

@@ -5,6 +5,7 @@ from .base.model import Resources, Spec  # isort: split
 
 from .access.audit import Audit, AuditSpec
 from .access.credentials import AuthSpec, Credentials
+from .access.external_auth import ExternalAuth, ExternalAuthSpec
 from .access.ldap import LDAP, LDAPSpec
 from .access.network import Network
 from .access.network_policy import NetworkPolicy, NetworkPolicySpec
@@ -70,6 +71,8 @@ __all__ = [
     "CopySpec",
     "Credentials",
     "DrillSpec",
+    "ExternalAuth",
+    "ExternalAuthSpec",
     "FetchingSpec",
     "Gateway",
     "GatewayCertificateSpec",

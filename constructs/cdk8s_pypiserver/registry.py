@@ -8,6 +8,7 @@ from typing_extensions import Self
 
 from .access.audit import Audit
 from .access.credentials import Credentials
+from .access.external_auth import ExternalAuth
 from .access.ldap import LDAP
 from .access.network_policy import NetworkPolicy
 from .access.permissions import Permissions
@@ -47,6 +48,7 @@ class PyPIServer(Sockets):
         credentials: Where users and passwords come from.
         audit: The audit trail or None.
         ldap: The container that asks a directory about other users, or None.
+        external_auth: What the server knows of a service that judges credentials, or None.
         permissions: The rules of who may do what with which projects, or None.
         service_account: The ServiceAccount, whose token is never mounted; None where one is there already.
         deployment: The Deployment of the pods that clients reach.
@@ -98,6 +100,7 @@ class PyPIServer(Sockets):
         self.credentials = Credentials(self, spec.auth)
         self.audit = Audit(self, spec.audit) if spec.audit else None
         self.ldap = LDAP(self, "ldap", spec=spec.ldap) if spec.ldap else None
+        self.external_auth = ExternalAuth(self, spec.external_auth) if spec.external_auth else None
         self.permissions = Permissions(self, "permissions", spec=spec.permissions) if spec.permissions else None
         self.service = Service(self, "service", spec=spec.service)
         self.gateway_tls = GatewayTLS(self, "gateway-tls", spec=spec.gateway_tls) if spec.gateway_tls else None

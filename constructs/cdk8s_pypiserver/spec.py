@@ -7,6 +7,7 @@ from pydantic import Field
 
 from .access.audit import AuditSpec
 from .access.credentials import AuthSpec
+from .access.external_auth import ExternalAuthSpec
 from .access.ldap import LDAPSpec
 from .access.network_policy import NetworkPolicySpec
 from .access.permissions import PermissionsSpec
@@ -89,6 +90,8 @@ class PyPIServerSpec(Spec):
     """Lines about who did what, for an auditor; None for none."""
     ldap: LDAPSpec | None = None
     """Users of a directory (LDAP, Active Directory) besides; None for none."""
+    external_auth: ExternalAuthSpec | None = None
+    """Users of a service that judges credentials (oauth2-proxy, Authelia, …) besides; None for none."""
     permissions: PermissionsSpec | None = None
     """Which projects are whose; None if whoever may publish may publish anything."""
     service: RegistryServiceSpec = RegistryServiceSpec()
@@ -135,6 +138,8 @@ class PyPIServerSpec(Spec):
         yield from _retention(self)
         yield from _backup(self)
         yield from _copying(self)
+        if self.external_auth and self.ldap:
+            yield self.problem("external_auth", "must be left out with ldap: a name is judged in one place")
         if self.gateway_tls and self.ingress:
             yield self.problem(
                 "gateway_tls",

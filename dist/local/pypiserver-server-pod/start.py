@@ -73,7 +73,9 @@ def check(settings: Settings) -> None:
     credentials = Credentials(settings.credentials_directory)
     if settings.initial_password and not credentials.mounted:
         _make_initial_password(settings.packages_directory)
-    elif not credentials.publishers() and not credentials.tokens.all() and not settings.directory_port:
+    elif not (
+        credentials.publishers() or credentials.tokens.all() or settings.directory_port or settings.external_auth_url
+    ):
         raise StartError(
             f"no credentials: {settings.credentials_directory / 'publishers'} has no user, and there are no tokens."
             f" Make the Secret {settings.credentials_secret} with the keys `publishers` and,"

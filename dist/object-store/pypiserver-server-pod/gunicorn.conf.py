@@ -10,6 +10,7 @@ sys.path.insert(0, DIRECTORY)
 
 from server.access.credentials import Credentials  # noqa: E402
 from server.access.directory import Directory  # noqa: E402
+from server.access.external import External  # noqa: E402
 from server.access.members import Members  # noqa: E402
 from server.access.verdicts import Verdicts  # noqa: E402
 from server.audit.trail import trail  # noqa: E402
@@ -56,8 +57,8 @@ def post_worker_init(worker: object) -> None:
     del worker
     credentials = Credentials(_settings.credentials_directory, start.initial_password(_settings))
     members = None
-    if _settings.directory_port:
-        directory = Directory(_settings.directory_port)
+    if _settings.directory_port or _settings.external_auth_url:
+        directory = Directory(_settings.directory_port) if _settings.directory_port else External.of(_settings)
         directory.start()
         members = Members(directory, seconds=_settings.directory_seconds, guesses=_settings.directory_guesses)
     Verdicts(credentials, trail(_settings), members).start(_settings.verdicts_port)

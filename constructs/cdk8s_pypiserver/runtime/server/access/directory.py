@@ -51,7 +51,15 @@ class UndecidedError(BusyError):
 
 
 class Directory:
-    """Says what a user may do; any number of threads may ask."""
+    """Says what a user may do; any number of threads may ask.
+
+    Attributes:
+        away: What the log says when it does not answer, with a place for the reason.
+        back: What the log says when it answers again.
+    """
+
+    away = "the directory of users does not answer, and the log of the container ldap may say why: %s"
+    back = "the directory of users answers again"
 
     def __init__(self, port: int) -> None:
         """Ask the httpd that listens at `port` of loopback."""
@@ -182,11 +190,9 @@ class Directory:
             return
         self._problem = problem
         if problem is not None:
-            _log.error(
-                "the directory of users does not answer, and the log of the container ldap may say why: %s", problem
-            )
+            _log.error(self.away, problem)
         elif was is not None:
-            _log.warning("the directory of users answers again")
+            _log.warning(self.back)
 
     def _run(self) -> None:
         while True:

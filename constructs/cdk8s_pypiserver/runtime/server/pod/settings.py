@@ -68,6 +68,20 @@ class Settings:
     """The port on loopback where the gateway asks about credentials."""
     directory_port: int = 0
     """The port on loopback where httpd asks a directory of users (LDAP); 0 if there is none."""
+    external_auth_url: str = ""
+    """Where a service answers about users that the Secret does not name (auth_request); empty if there is none."""
+    external_auth_user_header: str = "X-Auth-Request-User"
+    """The header of its answer that names the user."""
+    external_auth_groups_header: str = "X-Auth-Request-Groups"
+    """The header of its answer that has the user's groups, with commas between them."""
+    external_auth_readers: frozenset[str] = frozenset()
+    """Groups that may read; `*` for everybody whose password is right."""
+    external_auth_publishers: frozenset[str] = frozenset()
+    """Groups that may publish and read."""
+    external_auth_original_url: str = ""
+    """The registry's address, which the service is told; empty for none."""
+    external_auth_certificates: Path | None = None
+    """The certificates that issued the service's; None for one that is spoken to in the clear."""
     directory_seconds: float = 60.0
     """How long an answer of the directory counts, in seconds."""
     directory_guesses: int = 4
@@ -143,6 +157,13 @@ class Settings:
             replacement_directory=Path(path) if (path := read.get("REPLACEMENT_DIRECTORY")) else None,
             verdicts_port=int(_positive(read, "VERDICTS_PORT", cls.verdicts_port, least=1)),
             directory_port=int(_positive(read, "DIRECTORY_PORT", cls.directory_port, least=1)),
+            external_auth_url=read.get("EXTERNAL_AUTH_URL", cls.external_auth_url),
+            external_auth_user_header=read.get("EXTERNAL_AUTH_USER_HEADER", cls.external_auth_user_header),
+            external_auth_groups_header=read.get("EXTERNAL_AUTH_GROUPS_HEADER", cls.external_auth_groups_header),
+            external_auth_readers=_set(read, "EXTERNAL_AUTH_READERS"),
+            external_auth_publishers=_set(read, "EXTERNAL_AUTH_PUBLISHERS"),
+            external_auth_original_url=read.get("EXTERNAL_AUTH_ORIGINAL_URL", cls.external_auth_original_url),
+            external_auth_certificates=Path(path) if (path := read.get("EXTERNAL_AUTH_CERTIFICATES")) else None,
             directory_seconds=_positive(read, "DIRECTORY_SECONDS", cls.directory_seconds, least=1),
             directory_guesses=int(_positive(read, "DIRECTORY_GUESSES", cls.directory_guesses, least=1)),
             threads=int(_positive(read, "THREADS", cls.threads, least=6)),
@@ -165,6 +186,10 @@ def _place(environment: Mapping[str, str]) -> str:
     if environment.get("PUBLISH_METHOD") == "store" and not value.partition(":")[2]:
         raise SettingError(f"STORE_PATH is {value!r}; it must be a place as rclone writes it, remote:bucket/folder")
     return value
+
+
+def _set(environment: Mapping[str, str], name: str) -> frozenset[str]:
+    return frozenset(line for line in environment.get(name, "").splitlines() if line)
 
 
 def _choice(environment: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
