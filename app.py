@@ -80,8 +80,8 @@ POLICIES_WITHOUT_LDAP = [
 ]
 # A dry run: whoever uses the component writes rules of their own into `rules.json`.
 RETENTION = RetentionSpec(rules=[RetentionRuleSpec(keep_versions=10, final_replaces_prereleases=True)])
-# What whoever may publish may do without permissions: whoever uses the component writes rules into `permissions.json`.
-PERMISSIONS = PermissionsSpec(rules=[PermissionRuleSpec(projects=["*"], publish=["*"], yank=["*"])])
+# What everybody may do without permissions: whoever uses the component writes rules into `permissions.json`.
+PERMISSIONS = PermissionsSpec(rules=[PermissionRuleSpec(projects=["*"], read=["*"], publish=["*"], yank=["*"])])
 # A store that is nobody's: whoever uses the component names one in a patch.
 BACKUP = BackupSpec(
     remote=RemoteSpec(
@@ -125,12 +125,12 @@ def main() -> None:
     app.add_component("ha", without=shared, having=ha, charts=[shared])
     password = having("initial-password", PyPIServerSpec(storage=alone, auth=AuthSpec(initial_password=True)))
     app.add_component("initial-password", without=local, having=password, charts=[local])
-    for concern, spec in {
-        "anonymous-reads": PyPIServerSpec(storage=alone, auth=AuthSpec(anonymous_reads=True)),
-        "audit": PyPIServerSpec(storage=alone, audit=AuditSpec()),
-        "permissions": PyPIServerSpec(storage=alone, permissions=PERMISSIONS),
-    }.items():
-        app.add_component(concern, without=local, having=having(concern, spec))
+    for concern, spec, apart in (
+        ("anonymous-reads", PyPIServerSpec(storage=alone, auth=AuthSpec(anonymous_reads=True)), []),
+        ("audit", PyPIServerSpec(storage=alone, audit=AuditSpec()), []),
+        ("permissions", PyPIServerSpec(storage=alone, permissions=PERMISSIONS), ["anonymous-reads"]),
+    ):
+        app.add_component(concern, without=local, having=having(concern, spec), never_with=apart)
     directory = having("ldap", PyPIServerSpec(storage=alone, ldap=DIRECTORY))
     app.add_component("ldap", without=local, having=directory, never_with=POLICIES_WITHOUT_LDAP)
     encrypted = having("gateway-tls", PyPIServerSpec(storage=alone, gateway_tls=GatewayTLSSpec()))

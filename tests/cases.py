@@ -61,7 +61,7 @@ RETENTION = RetentionSpec(rules=[RetentionRuleSpec(keep_versions=10, final_repla
 EXTERNAL = ExternalAuthSpec(
     url="http://oauth2-proxy.auth.svc:4180/oauth2/auth", readers=["developers"], publishers=["release-managers"]
 )
-PERMISSIONS = PermissionsSpec(rules=[PermissionRuleSpec(projects=["*"], publish=["*"], yank=["*"])])
+PERMISSIONS = PermissionsSpec(rules=[PermissionRuleSpec(projects=["*"], read=["*"], publish=["*"], yank=["*"])])
 """What the component `permissions` has."""
 BACKUP = BackupSpec(
     remote=RemoteSpec(
@@ -221,6 +221,7 @@ CASES = {
                     projects=["acme-*"], publish=["@platform", "token:ci"], yank=["@platform"], remove=["alice"]
                 ),
                 PermissionRuleSpec(projects=["Acme_Data_*"], publish=["carol"]),
+                PermissionRuleSpec(projects=["*"], excluding=["acme-data-*"], read=["*"]),
             ],
         ),
     ),

@@ -69,6 +69,7 @@ class Setup:
     tls: bool = False
     upstream: bool = False
     store: bool = False
+    permissions: bool = False
     spec: GatewaySpec = SPEC
     environment: Mapping[str, str] = field(default_factory=dict)
     changes: Mapping[str, str] = field(default_factory=dict)
@@ -84,10 +85,12 @@ def _files(setup: Setup) -> dict[str, str]:
         "packages-slow-volume.conf": setup.slow_volume,
         "http-metrics.conf": setup.metrics,
         "server-tls.conf": setup.tls,
+        "server-permissions.conf": setup.permissions,
         **{name: setup.upstream for name in shipped if name.endswith("-upstream.conf")},
         **{name: setup.store for name in shipped if name.endswith("-store.conf")},
     }
     reads = "reads-anonymous.conf" if setup.anonymous else "reads-credentials.conf"
+    reads = "reads-permissions.conf" if setup.permissions else reads
     return {
         **basic_files(),
         "reads-credentials.conf": shipped[reads],

@@ -360,6 +360,8 @@ OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
     (ExternalAuthSpec, "peers"): (OUTSIDE_APART, [{"ipBlock": {"cidr": "192.0.2.0/24"}}]),
     (PermissionGroupSpec, "users"): (RULED, ["bob"]),
     (PermissionRuleSpec, "projects"): (RULED, ["acme-*", "tools"]),
+    (PermissionRuleSpec, "excluding"): (RULED, ["acme-data"]),
+    (PermissionRuleSpec, "read"): (RULED, ["bob"]),
     (PermissionRuleSpec, "publish"): (RULED, ["@core", "bob"]),
     (PermissionRuleSpec, "yank"): (RULED, ["token:ci"]),
     (PermissionRuleSpec, "remove"): (RULED, ["*"]),
@@ -745,6 +747,8 @@ WRONG_VALUES: dict[tuple[type[Spec], str], tuple[Any, str]] = {
     (ExternalAuthSpec, "peers"): ([], "must have at least 1, has 0"),
     (PermissionGroupSpec, "users"): (["@core"], "must be the name of a user"),
     (PermissionRuleSpec, "projects"): (["acme-?"], "must be a name of a project or a pattern such as acme-* or *"),
+    (PermissionRuleSpec, "excluding"): (["-acme"], "must be a name of a project or a pattern such as acme-* or *"),
+    (PermissionRuleSpec, "read"): (["a\nb"], "must be the name of a user, @ and the name of a group"),
     (PermissionRuleSpec, "publish"): (["team:ci"], "must be the name of a user, @ and the name of a group"),
     (PermissionRuleSpec, "yank"): (["@"], "must be the name of a user, @ and the name of a group"),
     (PermissionRuleSpec, "remove"): ([""], "must not be empty"),
@@ -1018,7 +1022,18 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
     ),
     "rules that say nothing": (
         lambda: PermissionRuleSpec(projects=["acme-*"]),
-        ["publish must name somebody, unless yank or remove does"],
+        ["read must name somebody, unless publish, yank, remove does"],
+    ),
+    "rules about nothing": (
+        lambda: PermissionRuleSpec(projects=["acme-*", "tools"], excluding=["Acme_*"], read=["bob"]),
+        ["projects[0] ('acme-*') has no effect with excluding (acme-*)"],
+    ),
+    "reads by project where nobody logs in": (
+        lambda: PyPIServerSpec(
+            auth=AuthSpec(anonymous_reads=True),
+            permissions=PermissionsSpec(rules=[PermissionRuleSpec(projects=["acme-*"], read=["bob"])]),
+        ),
+        ["permissions.rules[0].read (['bob']) cannot be had with auth.anonymous_reads"],
     ),
     "those who are meant already": (
         lambda: PermissionRuleSpec(projects=["acme-*"], publish=["bob", "bob"], yank=["*", "bob"]),
@@ -1033,6 +1048,9 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
                 PermissionRuleSpec(projects=["acme-*"], yank=["carol"]),
                 PermissionRuleSpec(projects=["*-x"], publish=["*"]),
                 PermissionRuleSpec(projects=["*-a-x"], publish=["bob"]),
+                PermissionRuleSpec(projects=["*"], excluding=["b-*"], read=["*"]),
+                PermissionRuleSpec(projects=["b-x", "c-x"], read=["dora"]),
+                PermissionRuleSpec(projects=["d-*"], excluding=["B_*"], read=["dora"]),
             ],
         ),
         [
@@ -1040,6 +1058,7 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
             "rules[1].projects[1] ('Acme_Tools') has no effect: rules[1] (acme-*) grants as much",
             "rules[3].projects[0] ('acme-*') has no effect: rules[2] (acme-*) grants as much",
             "rules[5].projects[0] ('*-a-x') has no effect: rules[4] (*-x) grants as much",
+            "rules[8].projects[0] ('d-*') has no effect: rules[6] (*) grants as much",
         ],
     ),
     "a right to remove what the server does not remove": (

@@ -274,6 +274,9 @@ def _upstream(spec: PyPIServerSpec) -> Iterator[Problem]:
 
 def _permissions(spec: PyPIServerSpec) -> Iterator[Problem]:
     for number, rule in enumerate(spec.permissions.rules if spec.permissions else ()):
+        if rule.read and spec.auth.anonymous_reads:
+            reason = "cannot be had with auth.anonymous_reads: whoever logs in as nobody may read every project then"
+            yield Problem(("permissions", "rules", number, "read"), list(rule.read), reason)
         if rule.remove and not spec.server.allow_removal:
             reason = "needs server.allow_removal (False): the server removes nothing then"
             yield Problem(("permissions", "rules", number, "remove"), list(rule.remove), reason)

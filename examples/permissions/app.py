@@ -1,4 +1,4 @@
-"""A registry in which each team publishes under its own names, and a robot publishes nightly builds of all."""
+"""A registry in which each team publishes under its own names, and what the data team has is for it alone."""
 
 from cdk8s_pypiserver import (
     KustomizeApp,
@@ -16,9 +16,15 @@ PERMISSIONS = PermissionsSpec(
         PermissionGroupSpec(name="data", users=["carol"]),
     ],
     rules=[
-        PermissionRuleSpec(projects=["acme-*"], publish=["@platform"], yank=["@platform"], remove=["alice"]),
+        PermissionRuleSpec(
+            projects=["acme-*"],
+            excluding=["acme-data-*"],
+            publish=["@platform", "robot"],
+            yank=["@platform"],
+            remove=["alice"],
+        ),
         PermissionRuleSpec(projects=["acme-data-*", "forecasts"], publish=["@data"], yank=["@data"]),
-        PermissionRuleSpec(projects=["*-nightly"], publish=["robot"]),
+        PermissionRuleSpec(projects=["*"], excluding=["acme-data-*", "forecasts"], read=["*"]),
     ],
 )
 

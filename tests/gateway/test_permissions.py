@@ -9,8 +9,9 @@ from urllib.parse import urlencode
 import pytest
 import urllib3
 
-from gateway_programs import Registry, make_sdist, make_wheel, multipart, registry
-from server.access.who import RIGHTS, Who
+from gateway_programs import Registry, make_sdist, make_wheel, registry
+from permissions import ALICE, BOB, READER, publish, rule
+from server.access.who import Who
 from vitals import stored
 
 if TYPE_CHECKING:
@@ -19,14 +20,7 @@ if TYPE_CHECKING:
 
     from requests import Response
 
-ALICE, BOB, READER = ("alice", "alices"), ("bob", "bobs"), ("reader", "reader-password")
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-
-
-def rule(*projects: str, **grants: list[str]) -> dict[str, Any]:
-    return {"projects": list(projects), **{right: [] for right in RIGHTS}, **grants}
-
-
 PERMISSIONS = {
     "groups": {"core": {"users": ["alice"]}},
     "rules": [
@@ -45,11 +39,6 @@ def started(tmp_path: Path) -> Iterator[Registry]:
         for user in (ALICE, BOB):
             found.server.add_user("publishers", *user)
         yield found
-
-
-def publish(found: Registry, path: Path, who: tuple[str, str], **headers: str) -> Response:
-    body, kind = multipart(path)
-    return found.gateway.request("POST", "/", *who, data=body, headers={"Content-Type": kind, **headers})
 
 
 def send(found: Registry, who: tuple[str, str], *files: tuple[str, str], **fields: str) -> Response:

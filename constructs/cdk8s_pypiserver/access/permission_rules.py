@@ -13,7 +13,7 @@ from cdk8s_pypiserver.upstream.patterns import AnyNamePattern, covers, normalise
 
 EVERYBODY = "*"
 GROUP = "@"
-Right = Literal["publish", "yank", "remove"]
+Right = Literal["read", "publish", "yank", "remove"]
 RIGHTS: tuple[Right, ...] = get_args(Right)
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 
@@ -65,6 +65,11 @@ class PermissionRuleSpec(Spec):
 
     projects: Annotated[Sequence[AnyNamePattern], Field(min_length=1)]
     """Names and patterns of projects, in any spelling; `*` for all."""
+    excluding: Sequence[AnyNamePattern] = ()
+    """Those of them that the rule is not about."""
+    read: Sequence[Grantee] = ()
+    """Who may see that there are such projects, and their files; whoever may do anything else may, too. If no rule
+    names anybody here whoever may read reads every project."""
     publish: Sequence[Grantee] = ()
     """Who may publish files, also the first one of a project."""
     yank: Sequence[Grantee] = ()
@@ -81,13 +86,18 @@ class PermissionRuleSpec(Spec):
     def written(self) -> Mapping[str, Sequence[str]]:
         """The rule as the server reads it."""
         named = {right: list(getattr(self, right)) for right in RIGHTS}
-        return {"projects": list(self.projects), **{right: who for right, who in named.items() if who}}
+        excluding = {"excluding": list(self.excluding)} if self.excluding else {}
+        return {"projects": list(self.projects), **excluding, **{right: who for right, who in named.items() if who}}
 
     def conflicts(self) -> Iterator[Problem]:
-        """Yield a rule that grants nothing, and grantees that are meant already."""
+        """Yield a rule that grants nothing or is about nothing, and grantees that are meant already."""
         yield from super().conflicts()
         if not any(self.grants.values()):
-            yield Problem(("publish",), NO_VALUE, f"must name somebody, unless {' or '.join(RIGHTS[1:])} does")
+            yield Problem(("read",), NO_VALUE, f"must name somebody, unless {', '.join(RIGHTS[1:])} does")
+        excluded = [normalised(each) for each in self.excluding]
+        for number, pattern in enumerate(self.projects):
+            if out := next((each for each in excluded if covers(each, normalised(pattern))), None):
+                yield Problem(("projects", number), pattern, f"has no effect with excluding ({out})")
         for right in RIGHTS:
             yield from _named_twice(right, getattr(self, right))
 
@@ -122,21 +132,24 @@ class _Place(NamedTuple):
     number: int
     position: int
     pattern: str
+    excluding: frozenset[str]
     grants: Mapping[str, frozenset[str]]
 
     def says_as_much_as(self, other: "_Place") -> bool:
         if self[:2] == other[:2] or not covers(self.pattern, other.pattern):
             return False
-        if (self.pattern, self.grants) == (other.pattern, other.grants):
+        if self[2:] == other[2:]:
             # One of the two has an effect.
             return self[:2] < other[:2]
+        if not self.excluding <= other.excluding:
+            return False
         return all(who <= self.grants[right] or EVERYBODY in self.grants[right] for right, who in other.grants.items())
 
 
 def without_effect(rules: Sequence[PermissionRuleSpec]) -> Iterator[Problem]:
     """Yield patterns of projects about which another rule says as much."""
     places = [
-        _Place(number, index, normalised(pattern), rule.grants)
+        _Place(number, index, normalised(pattern), frozenset(map(normalised, rule.excluding)), rule.grants)
         for number, rule in enumerate(rules)
         for index, pattern in enumerate(rule.projects)
     ]

@@ -1,4 +1,4 @@
-"""Permissions by project: which users may publish, yank and remove what; the server decides by a file of rules."""
+"""Permissions by project: who may read, publish, yank and remove what; the server decides by a file of rules."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from constructs import Construct
 from pydantic import Field
 
-from cdk8s_pypiserver.base.config_files import ConfigFiles
+from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
 from cdk8s_pypiserver.base.model import Spec
 from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
 
@@ -26,14 +26,19 @@ LARGEST = 250_000
 class PermissionsSpec(Spec):
     """Who may do what with which projects; what no rule grants is refused.
 
-    Rules only take away: who may publish at all is said by the Secret (AuthSpec) and by the directory (LDAPSpec), and
-    of those the rules say which names are whose. Whoever may read reads every project.
+    Rules only take away: who may read and publish at all is said by the Secret (AuthSpec) and by the directory
+    (LDAPSpec), and of those the rules say which names are whose.
     """
 
     groups: Sequence[PermissionGroupSpec] = ()
     """Users whom rules name together."""
     rules: Annotated[Sequence[PermissionRuleSpec], Field(min_length=1)]
     """The rules, in any order."""
+
+    @property
+    def reads_by_project(self) -> bool:
+        """Whether the rules say who reads what."""
+        return any(rule.read for rule in self.rules)
 
     @property
     def text(self) -> str:
@@ -74,3 +79,7 @@ class Permissions(Construct):
         sockets.pod.add_late_volume(VOLUME, lambda: self.files.volume(VOLUME))
         sockets.server.add_mount(VOLUME, DIRECTORY, read_only=True)
         sockets.server.set("PERMISSIONS", f"{DIRECTORY}/{FILE}")
+        if spec.reads_by_project:
+            shipped = runtime_files("gateway")
+            sockets.gateway.add_file("reads", "credentials", shipped["reads-permissions.conf"])
+            sockets.gateway.add_file("server", "permissions", shipped["server-permissions.conf"])

@@ -1,39 +1,52 @@
 """Who may do what with which project: the rules of the permissions, and the scope of a token.
 
 What no rule grants is refused. Without permissions everybody may do with every project what the credentials allow.
+Reading is a matter of the rules only if one of them names who reads; then whoever may change a project reads it too.
 """
 
 from __future__ import annotations
 
 import json
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from server.access.matching import Matching
 from server.access.who import RIGHTS, Right
+from server.index.patterns import Patterns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from server.access.who import Who
+    from server.pod.settings import Settings
 
 EVERYBODY = "*"
 GROUP, TOKEN = "@", "token:"
 """What a grantee that is no user begins with."""
-REMEMBERED = 20_000
-"""Of how many projects it is remembered who may do what: some ten megabytes."""
+REMEMBERED = 100_000
+"""Of how many projects it is remembered which rules are about them: some twenty megabytes."""
 _FIELDS = {"groups": dict, "rules": list}
 _FIELDS_OF_A_GROUP = {"users": list}
-_FIELDS_OF_A_RULE = dict.fromkeys(["projects", *RIGHTS], list)
+_FIELDS_OF_A_RULE = dict.fromkeys(["projects", "excluding", *RIGHTS], list)
 
 
 class PermissionsError(ValueError):
     """The permissions cannot be used; the text says why."""
 
 
+class _Rule(NamedTuple):
+    projects: tuple[str, ...]
+    excluding: Patterns
+    grants: Mapping[Right, frozenset[str]]
+
+
 class Rights:
-    """The rules, looked up by names: any number of them costs the same."""
+    """The rules, looked up by names: any number of them costs the same.
+
+    Attributes:
+        reads_by_project: Whether the rules say who reads what.
+    """
 
     def __init__(self, permissions: Mapping[str, Any] | None = None) -> None:
         """Take what the file of the permissions says; None for no permissions.
@@ -42,19 +55,23 @@ class Rights:
             PermissionsError: It says what cannot be.
         """
         self._by_rules = permissions is not None
-        self._groups: dict[str, frozenset[str]] = {}
-        rules: list[tuple[str, Mapping[Right, frozenset[str]]]] = []
-        if permissions is not None:
-            _check(permissions, _FIELDS, "the file")
-            groups = permissions.get("groups", {})
-            self._groups = _groups_of_users(groups)
-            for number, rule in enumerate(permissions.get("rules", ())):
-                rules.extend(_rule(rule, f"rules[{number}]", groups))
+        said = {} if permissions is None else permissions
+        _check(said, _FIELDS, "the file")
+        groups = said.get("groups", {})
+        self._groups = _groups_of_users(groups)
         try:
-            self._rules = Matching(rules)
+            self._rules = [_rule(rule, f"rules[{at}]", groups) for at, rule in enumerate(said.get("rules", ()))]
+            about = Matching((pattern, at) for at, rule in enumerate(self._rules) for pattern in rule.projects)
         except ValueError as error:
             raise PermissionsError(str(error)) from error
-        self._granted = lru_cache(REMEMBERED)(self._grants)
+        self.reads_by_project = any(rule.grants["read"] for rule in self._rules)
+
+        def rules_about(project: str) -> frozenset[int]:
+            return frozenset(at for at in about.of(project) if project not in self._rules[at].excluding)
+
+        self._rules_about = lru_cache(REMEMBERED)(rules_about)
+        # Of as many as there are kinds of projects.
+        self._grants = cache(self._added_up)
         self._scopes = lru_cache(REMEMBERED)(lambda projects: Matching((each, True) for each in projects))
 
     @classmethod
@@ -73,11 +90,30 @@ class Rights:
 
     def allows(self, who: Who | None, right: Right, project: str) -> bool:
         """Whether somebody may do something with a project of this normalised name; None is whom no verdict names."""
+        return self.allowed(who, right)(project)
+
+    def allowed(self, who: Who | None, right: Right) -> Callable[[str], bool]:
+        """What tells of one normalised name after another whether somebody may do something with it."""
+        is_open = not self._by_rules or (right == "read" and not self.reads_by_project)
         if who is None:
-            return not self._by_rules
-        if who.scope and not (right in who.scope.rights and any(self._scopes(who.scope.projects).of(project))):
-            return False
-        return not self._by_rules or not self._granted(project)[right].isdisjoint(self._called(who))
+            return lambda _: is_open
+        called, scope = self._called(who), who.scope
+        if scope and right not in scope.rights:
+            return lambda _: False
+        within = self._scopes(scope.projects) if scope else None
+        granted: dict[frozenset[int], bool] = {}
+
+        def is_allowed(project: str) -> bool:
+            if within and not any(within.of(project)):
+                return False
+            if is_open:
+                return True
+            rules = self._rules_about(project)
+            if rules not in granted:
+                granted[rules] = not self._grants(rules)[right].isdisjoint(called)
+            return granted[rules]
+
+        return is_allowed
 
     def _called(self, who: Who) -> frozenset[str]:
         """The grantees of which this is one."""
@@ -86,9 +122,20 @@ class Rights:
         directory = (f"{GROUP}{group}" for group in who.groups)
         return frozenset({EVERYBODY, _user(who.name), *directory}) | self._groups.get(who.name, frozenset())
 
-    def _grants(self, project: str) -> Mapping[Right, frozenset[str]]:
-        found = list(self._rules.of(project))
-        return {right: frozenset().union(*(grants[right] for grants in found)) for right in RIGHTS}
+    def _added_up(self, rules: frozenset[int]) -> Mapping[Right, frozenset[str]]:
+        found = [self._rules[at].grants for at in rules]
+        grants = {right: frozenset[str]().union(*(each[right] for each in found)) for right in RIGHTS}
+        return {**grants, "read": frozenset[str]().union(*grants.values())}
+
+
+@cache
+def rights(settings: Settings) -> Rights:
+    """The rights of this process, as the settings want them.
+
+    Raises:
+        PermissionsError: The permissions cannot be used.
+    """
+    return Rights.from_file(settings.permissions)
 
 
 def _groups_of_users(groups: Mapping[str, Any]) -> dict[str, frozenset[str]]:
@@ -101,14 +148,12 @@ def _groups_of_users(groups: Mapping[str, Any]) -> dict[str, frozenset[str]]:
     return {user: frozenset(found) for user, found in of_user.items()}
 
 
-def _rule(
-    rule: Mapping[str, Any], place: str, groups: Mapping[str, Any]
-) -> Iterable[tuple[str, Mapping[Right, frozenset[str]]]]:
+def _rule(rule: Mapping[str, Any], place: str, groups: Mapping[str, Any]) -> _Rule:
     _check(rule, _FIELDS_OF_A_RULE, place)
     grants = {
         right: frozenset(_grantee(each, f"{place}.{right}", groups) for each in rule.get(right, ())) for right in RIGHTS
     }
-    return [(pattern, grants) for pattern in rule.get("projects", ())]
+    return _Rule(tuple(rule.get("projects", ())), Patterns(rule.get("excluding", ())), grants)
 
 
 def _grantee(written: str, place: str, groups: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from urllib.parse import quote, urljoin
 from server.http.bottle import HTTPError, redirect, request, response
 from server.http.negotiation import JSON, wants_json
 from server.index import rendering
+from server.index.excerpt import Excerpt
 from server.index.names import normalised
 from server.index.pages import INDEX
 from server.index.records import releases
@@ -26,13 +27,21 @@ if TYPE_CHECKING:
 class Browsing:
     """Answers with pages; those of the index are kept as files, for the gateway."""
 
-    def __init__(
-        self, listing: Listing, records: Records, pages: Pages, keep: Callable[[str], None], public: Public | None
+    def __init__(  # noqa: PLR0913, PLR0917
+        self,
+        listing: Listing,
+        records: Records,
+        pages: Pages,
+        keep: Callable[[str], None],
+        public: Public | None,
+        readable: Callable[[], Callable[[str], bool] | None] = lambda: None,
     ) -> None:
         """Show what is in `listing`, and for other names what `public` has.
 
-        `keep` is told of projects whose files may have been read.
+        `keep` is told of projects whose files may have been read. `readable` says what tells which projects the client
+        may read, None for all: of one of them the gateway has made sure, of lists it cannot.
         """
+        self._readable = readable
         self._listing = listing
         self._records = records
         self._pages = pages
@@ -43,8 +52,11 @@ class Browsing:
         """Answer with all projects."""
         begun = self._pages.moment
         as_json = _json_is_wanted()
-        text = rendering.index_json(self._listing) if as_json else rendering.index_html(self._listing)
-        self._pages.keep(INDEX, text, begun, _suffix(as_json=as_json))
+        excerpt = self._excerpt()
+        seen = excerpt or self._listing
+        text = rendering.index_json(seen) if as_json else rendering.index_html(seen)
+        if not excerpt:
+            self._pages.keep(INDEX, text, begun, _suffix(as_json=as_json))
         return _typed(text, as_json=as_json)
 
     def project(self, project: str) -> str:
@@ -88,7 +100,7 @@ class Browsing:
 
     def packages(self) -> str:
         """Answer with all files."""
-        return rendering.packages_html(self._listing)
+        return rendering.packages_html(self._excerpt() or self._listing)
 
     def description(self, project: str) -> str:
         """Answer with pypiserver's own JSON of a project."""
@@ -107,7 +119,13 @@ class Browsing:
 
     def welcome(self) -> str:
         """Answer with what this is."""
-        return rendering.welcome_html(request.url, self._listing.totals().files)
+        excerpt = self._excerpt()
+        return rendering.welcome_html(request.url, excerpt.files() if excerpt else self._listing.totals().files)
+
+    def _excerpt(self) -> Excerpt | None:
+        """What of the listing the client may see; None if that is all."""
+        readable = self._readable()
+        return Excerpt(self._listing, readable) if readable else None
 
 
 def directory(**_project: str) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from server.access.decisions import Decisions
-from server.access.rights import Rights
+from server.access.rights import rights
 from server.audit.trail import trail
 from server.http.bottle import response
 from server.http.errors import unavailable
@@ -95,7 +95,8 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
             problem=lambda: backing.problem() or watch.problem(),
             port=settings.upstream_port,
         )
-    pages_of = Browsing(listing, records, pages, backing.remember, public)
+    decisions = Decisions(rights(settings))
+    pages_of = Browsing(listing, records, pages, backing.remember, public, decisions.readable)
     downloads = Downloads(
         root,
         listing=listing,
@@ -119,9 +120,8 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
         remember=backing.remember,
         tell=backing.tell,
     )
-    permit = Decisions(Rights.from_file(settings.permissions)).check
     actions = Actions(
-        uploads=Uploads(backing.publisher, packages.twin, backing.closed, permit),
+        uploads=Uploads(backing.publisher, packages.twin, backing.closed, decisions.check),
         packages=packages,
         listing=listing,
         yanks=withdrawn,
@@ -130,7 +130,7 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
         removal=settings.allow_removal,
         trail=trail(settings),
         public=public,
-        permit=permit,
+        permit=decisions.check,
     )
     notice = Notice(settings.run_directory, backing.problem)
     upkeep = Upkeep.of(settings)

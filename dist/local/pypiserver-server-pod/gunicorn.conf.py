@@ -12,6 +12,7 @@ from server.access.credentials import Credentials  # noqa: E402
 from server.access.directory import Directory  # noqa: E402
 from server.access.external import External  # noqa: E402
 from server.access.members import Members  # noqa: E402
+from server.access.rights import rights  # noqa: E402
 from server.access.verdicts import Verdicts  # noqa: E402
 from server.audit.trail import trail  # noqa: E402
 from server.pod import start  # noqa: E402 - found through the line above
@@ -61,6 +62,6 @@ def post_worker_init(worker: object) -> None:
         directory = Directory(_settings.directory_port) if _settings.directory_port else External.of(_settings)
         directory.start()
         members = Members(directory, seconds=_settings.directory_seconds, guesses=_settings.directory_guesses)
-    Verdicts(credentials, trail(_settings), members).start(_settings.verdicts_port)
+    Verdicts(credentials, trail(_settings), members, rights(_settings)).start(_settings.verdicts_port)
     if _settings.writers == "one" and _settings.writes:
         _lock.release_when(_settings.run_directory / "stopping")

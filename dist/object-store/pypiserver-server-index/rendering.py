@@ -18,6 +18,7 @@ from server.index.provenance import SUFFIX
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from server.index.excerpt import Excerpt
     from server.index.listing import Entry, Listing
     from server.index.records import File, Project
 
@@ -25,18 +26,18 @@ META = {"api-version": "1.3"}
 _WELCOME: Callable[..., str] = SimpleTemplate((resources.files(pypiserver) / "welcome.html").read_text("utf-8")).render
 
 
-def index_html(listing: Listing) -> str:
+def index_html(listing: Listing | Excerpt) -> str:
     """The page of all projects."""
     return page("Simple Index", listing.project_lines("html", _project_line, "\n"))
 
 
-def index_json(listing: Listing) -> str:
+def index_json(listing: Listing | Excerpt) -> str:
     """The same in JSON."""
     lines = listing.project_lines("json", lambda name: _compact({"name": name}), ",")
     return f'{{"meta":{_compact(META)},"projects":[{lines}]}}'
 
 
-def packages_html(listing: Listing) -> str:
+def packages_html(listing: Listing | Excerpt) -> str:
     """The page of all files; a link has the digest if it is known."""
     return page("Index of packages", listing.file_lines("html", _file_line, "\n"))
 

@@ -9,6 +9,8 @@ from server.access.who import HEADER, Who
 from server.http.bottle import HTTPError, request
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from server.access.rights import Rights
     from server.access.who import Right
 
@@ -29,6 +31,10 @@ class Decisions:
         who = asking()
         if not self._rights.allows(who, right, project):
             raise HTTPError(HTTPStatus.FORBIDDEN, f"{who or 'nobody'} has no right to {right} {project}")
+
+    def readable(self) -> Callable[[str], bool] | None:
+        """What tells which projects may be read, by their normalised names; None if whoever reads reads all."""
+        return self._rights.allowed(asking(), "read") if self._rights.reads_by_project else None
 
 
 def asking() -> Who | None:

@@ -15,11 +15,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from server.access.checks import BusyError, Checks, UnansweredError
 from server.access.refusals import refusal
+from server.access.rights import Rights
 from server.access.token_lines import USER as TOKEN_USER
 from server.access.who import HEADER, Scope, Who
+from server.index.names import name_and_version, normalised
 from server.pod.samples import text_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from server.access.credentials import Asked, Credentials, Role
     from server.access.members import Members
     from server.access.token_lines import Token
@@ -29,7 +33,11 @@ if TYPE_CHECKING:
 HEAD_BYTES = 16_384
 """Longest question; the gateway's have less than 3 kB."""
 CHALLENGE = 'Basic realm="pypiserver"'
-ROLES: dict[str, Role] = {"/-/auth/reader": "reader", "/-/auth/publisher": "publisher"}
+READING = "/-/auth/reading"
+"""Where the gateway asks about what `X-Project` or `X-File` names, or neither for a list, if reads are by project."""
+ROLES: dict[str, Role] = {"/-/auth/reader": "reader", READING: "reader", "/-/auth/publisher": "publisher"}
+LONGEST_FILENAME = 255
+"""Characters of a file's name (NAME_MAX)."""
 METRICS = "/metrics"
 KEPT_SECONDS = 30
 """How long the gateway goes by what allows something (verdict.conf), at most."""
@@ -41,7 +49,7 @@ class Verdict(NamedTuple):
 
     status: HTTPStatus
     who: Who | None = None
-    """Whose they are, if they allow something; of a token also if they do not."""
+    """Whose they are, if they allow something; of a token, and of who may read other projects, also if they do not."""
     seconds: float | None = None
     """How long that counts; None if it is open."""
     refusal: Refusal | None = None
@@ -55,19 +63,25 @@ class Verdicts:
     gateway believes it. At the same port the gateway asks what to say to those it refuses.
     """
 
-    def __init__(self, credentials: Credentials, trail: Trail, members: Members | None = None) -> None:
-        """Judge by `credentials`, and whom they do not name by `members`; tell `trail` who was refused."""
+    def __init__(
+        self, credentials: Credentials, trail: Trail, members: Members | None = None, rights: Rights | None = None
+    ) -> None:
+        """Judge by `credentials`, and whom they do not name by `members`; tell `trail` who was refused.
+
+        Who may read what is said by `rights`.
+        """
+        self._rights = rights or Rights()
         self._credentials = credentials
         self._members = members
         self._trail = trail
         self._checks = Checks()
         self._tasks = set[asyncio.Task[None]]()
 
-    async def verdict(self, role: Role, header: str, address: str) -> Verdict:
-        """What an Authorization header allows a client at an address."""
+    async def verdict(self, role: Role, header: str, address: str, *, by_project: bool = False) -> Verdict:
+        """What an Authorization header allows a client at an address; `by_project` if somebody looks at that too."""
         asked = self._credentials.asked(header, role)
         if asked.user == TOKEN_USER:
-            return self._by_token(asked.password, role)
+            return self._by_token(asked.password, role, by_project=by_project and self._rights.reads_by_project)
         if self._members and asked.user and not asked.exists:
             try:
                 status, seconds = await self._members.verdict(role, asked.user, asked.password, address)
@@ -80,13 +94,13 @@ class Verdicts:
         status = await self._by_file(asked, address)
         return Verdict(status, Who(asked.user, asked.source) if status == HTTPStatus.NO_CONTENT else None)
 
-    def _by_token(self, password: bytes, role: Role) -> Verdict:
+    def _by_token(self, password: bytes, role: Role, *, by_project: bool) -> Verdict:
         found = self._credentials.tokens.find(password)
         if not found or found.refusal:
             return Verdict(HTTPStatus.UNAUTHORIZED, refusal=found and found.refusal)
         token = found.token
         who = Who(token.name, "tokens", "token", scope=Scope(token.projects, frozenset(token.rights)))
-        if not _allows(token, role):
+        if not _allows(token, role, by_project=by_project):
             return Verdict(HTTPStatus.FORBIDDEN, who)
         self._credentials.tokens.use(token)
         return Verdict(HTTPStatus.NO_CONTENT, who, found.seconds)
@@ -143,19 +157,32 @@ class Verdicts:
             if role:
                 address = headers.get("x-forwarded-for", "")
                 header = headers.get("authorization", "")
-                verdict = await self.verdict(role, header, address)
+                by_project = path == READING
+                verdict = await self.verdict(role, header, address, by_project=by_project)
                 if verdict.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
                     # Of a wrong password not even the user: whoever swaps the two prompts types a password there.
                     known = verdict.status == HTTPStatus.FORBIDDEN
                     user = self._credentials.asked(header, role).user if known else None
                     user = _right(verdict.who) if verdict.who else user
                     self._trail.login_refused(verdict.status, user=user, address=address, asked_for=role)
+                if by_project and verdict.who and verdict.status == HTTPStatus.NO_CONTENT:
+                    verdict = self._about(verdict.who, headers, verdict)
         except Exception:  # noqa: BLE001 - logged, and the next question can be answered
             _log.exception("a question about credentials")
             verdict = Verdict(HTTPStatus.INTERNAL_SERVER_ERROR)
         with suppress(OSError):
             transport.write(_written(verdict))
         transport.close()
+
+    def _about(self, who: Who, headers: Mapping[str, str], verdict: Verdict) -> Verdict:
+        """The verdict about what is read, of a client whose credentials allow reading."""
+        if "x-project" in headers:
+            project = normalised(headers["x-project"])
+        elif "x-file" in headers:
+            project = _project_of(headers["x-file"])
+        else:
+            return verdict
+        return verdict if project and self._rights.allows(who, "read", project) else Verdict(HTTPStatus.NOT_FOUND, who)
 
     def _metrics(self) -> bytes:
         samples = (*self._credentials.tokens.samples(), *(self._members.samples() if self._members else ()))
@@ -164,14 +191,24 @@ class Verdicts:
         return head.encode() + body
 
 
+def _project_of(path: str) -> str:
+    """The normalised name of the project that a file is listed in; empty if there can be none."""
+    filename = path.rpartition("/")[2]
+    guess = name_and_version(filename) if len(filename) <= LONGEST_FILENAME else None
+    return normalised(guess[0]) if guess else ""
+
+
 def _written(verdict: Verdict) -> bytes:
     status, who, seconds, why = verdict
     fields: dict[str, str] = {}
-    if who and status == HTTPStatus.NO_CONTENT:
+    if who and status in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_FOUND}:
         fields |= {"X-Right": _right(who), HEADER: who.written}
-        if seconds is not None:
-            # No answer counts for longer because it is kept in two places.
-            fields["X-Accel-Expires"] = str(int(min(KEPT_SECONDS, seconds)))
+    if status == HTTPStatus.NO_CONTENT and seconds is not None:
+        # No answer counts for longer because it is kept in two places.
+        fields["X-Accel-Expires"] = str(int(min(KEPT_SECONDS, seconds)))
+    if who and status == HTTPStatus.NOT_FOUND:
+        # auth_request knows no 404: by the name of who asks the gateway tells it from any other 403.
+        status = HTTPStatus.FORBIDDEN
     if why:
         fields["X-Refusal"] = why
     if status == HTTPStatus.UNAUTHORIZED:
@@ -183,12 +220,12 @@ def _written(verdict: Verdict) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-def _allows(token: Token, role: Role) -> bool:
+def _allows(token: Token, role: Role, *, by_project: bool) -> bool:
     """Whether a token is good for anything of a role: what it may write the server decides for each project."""
     if role == "publisher":
         return token.rights != ("read",)
-    # Of a page nobody looks at the projects yet: a token for some of them reads none.
-    return "read" in token.rights and any(not pattern.strip("*") for pattern in token.projects)
+    # Where nobody looks at the project of a page, a token for some of them reads none.
+    return "read" in token.rights and (by_project or any(not pattern.strip("*") for pattern in token.projects))
 
 
 def _right(who: Who) -> str:

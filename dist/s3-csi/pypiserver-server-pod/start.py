@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pypiserver
 
 from server.access.credentials import Credentials
-from server.access.rights import PermissionsError, Rights
+from server.access.rights import PermissionsError, rights
 from server.publish.methods import publisher
 from server.volume.durable import UnsuitableVolumeError
 from server.volume.marker import Marker, WrongVolumeError
@@ -51,7 +51,7 @@ def check(settings: Settings) -> None:
     _refuse_what_cannot_work(settings)
     try:
         _check_pypiserver()
-        Rights.from_file(settings.permissions)
+        rights(settings)
         with _telling(settings):
             next(settings.packages_directory.iterdir(), None)
             if settings.publish_method != "store" and settings.writes:

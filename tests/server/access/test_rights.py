@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from permissions import rule
 from server.access.matching import Matching
 from server.access.rights import PermissionsError, Rights
 from server.access.who import RIGHTS, Right, Scope, Who
@@ -16,11 +17,7 @@ if TYPE_CHECKING:
 
 ALICE, BOB = Who("alice", "publishers"), Who("bob", "directory")
 BOT = Who("ci", "tokens", "token")
-NOTHING: dict[str, list[str]] = {right: [] for right in RIGHTS}
-
-
-def rule(*projects: str, **grants: list[str]) -> dict[str, Any]:
-    return {"projects": list(projects), **NOTHING, **grants}
+NAMES = ["a", "acme", "acme-a", "acme-a-b", "b-acme", "xacmex", "tools", "acme-tools", "zz-tools", "data"]
 
 
 def rights(*rules: dict[str, Any], **groups: list[str]) -> Rights:
@@ -38,7 +35,38 @@ def test_what_no_rule_grants_is_refused() -> None:
     assert not found.allows(ALICE, "yank", "acme-tools")
     assert not found.allows(BOB, "publish", "acme-tools")
     assert not found.allows(None, "publish", "acme-tools")
-    assert not rights().allows(ALICE, "read", "demo")
+    assert not rights().allows(ALICE, "publish", "demo")
+
+
+def test_reading_is_a_matter_of_rules_that_say_who_reads() -> None:
+    silent = rights(rule("acme-*", publish=["alice"]))
+    assert not silent.reads_by_project
+    assert silent.allows(BOB, "read", "acme-tools")
+    found = rights(rule("acme-*", publish=["alice"]), rule("open", read=["bob"]))
+    assert found.reads_by_project
+    # Whoever changes a project sees it.
+    assert found.allows(ALICE, "read", "acme-tools")
+    for who in (BOB, BOT, None):
+        assert not found.allows(who, "read", "acme-tools")
+    assert found.allows(BOB, "read", "open")
+    assert not found.allows(BOB, "publish", "open")
+
+
+def test_what_a_rule_is_not_about() -> None:
+    found = rights(rule("*", read=["*"], excluding=["Acme_*", "secret"]), rule("acme-open", read=["bob"]))
+    assert found.allows(BOB, "read", "requests")
+    assert found.allows(BOB, "read", "acme-open")
+    for project in ("acme-tools", "secret"):
+        assert not found.allows(BOB, "read", project)
+
+
+def test_many_names_are_told_apart_as_one_is() -> None:
+    found = rights(
+        rule("acme-*", read=["bob"]), rule("*-tools", read=["alice"]), rule("data", publish=["@core"]), core=["bob"]
+    )
+    for who in (ALICE, BOB, BOT, None):
+        allowed = found.allowed(who, "read")
+        assert [allowed(name) for name in NAMES] == [found.allows(who, "read", name) for name in NAMES]
 
 
 def test_rules_that_match_add_up() -> None:
@@ -88,9 +116,6 @@ def test_a_token_may_no_more_than_its_scope(found: Rights) -> None:
     assert not found.allows(nothing, "publish", "acme-tools")
 
 
-NAMES = ["a", "acme", "acme-a", "acme-a-b", "b-acme", "xacmex", "tools", "acme-tools", "zz-tools"]
-
-
 @pytest.mark.parametrize("pattern", ["*", "acme", "acme*", "acme-*", "*acme", "*acme*", "a*-*b", "*-tools", "a*e-*s"])
 def test_many_patterns_are_found_as_one_is(pattern: str) -> None:
     alone, among = Patterns([pattern]), Matching([(pattern, 1), ("other-*", 2), ("*other", 3), ("other", 4)])
@@ -122,7 +147,6 @@ def test_a_decision_does_not_grow_with_the_rules() -> None:
     ("permissions", "reason"),
     [
         ([], "the file is []; it must be a mapping"),
-        ({"rules": []}, "'groups' is missing in the file"),
         ({"groups": {}, "rules": [], "owner": 1}, "'owner' is no field of the file"),
         ({"groups": {}, "rules": {}}, "'rules' of the file is {}; it must be a list"),
         ({"groups": {"core": ["alice"]}, "rules": []}, "groups['core'] is ['alice']; it must be a mapping"),
@@ -131,7 +155,7 @@ def test_a_decision_does_not_grow_with_the_rules() -> None:
             "rules[0].publish has '@core', and there is no group",
         ),
         (
-            {"groups": {}, "rules": [{**rule("a"), "publish": "alice"}]},
+            {"groups": {}, "rules": [{"publish": "alice"}]},
             "'publish' of rules[0] is 'alice'; it must be a",
         ),
         ({"groups": {}, "rules": [rule("a", publish=[1])]}, "'publish' of rules[0] has what is no text: [1]"),  # type: ignore[list-item]
