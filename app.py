@@ -146,8 +146,9 @@ def main() -> None:
     app.add_component("upstream", without=local, having=public, never_with=apart)
     both = public.registry.spec.replace(monitoring=MonitoringSpec())
     app.add_component("monitoring-upstream", without=public, having=having("monitoring-upstream", both))
-    backup = having("backup", PyPIServerSpec(storage=alone, backup=BACKUP))
-    app.add_component("backup", without=local, having=backup, charts=[*charts.values()], never_with=["gateway-tls"])
+    for suffix, base, of in (("", local, [*charts.values()]), ("-object-store", elsewhere, [elsewhere])):
+        kept = having(f"backup{suffix}", base.registry.spec.replace(backup=BACKUP))
+        app.add_component(f"backup{suffix}", without=base, having=kept, charts=of, never_with=["gateway-tls"])
     copying = having("copy", PyPIServerSpec(storage=alone, copying=COPYING))
     app.add_component("copy", without=local, having=copying, never_with=["gateway-tls"])
     # A way to a port that nothing listens at does no harm: so the policy has those of every component.
@@ -160,7 +161,7 @@ def main() -> None:
     )
     # A way out to name servers, to a store or to everybody is for those alone who need it.
     read = exposed.replace(storage=charts["s3-csi"].registry.spec.storage, readers=ReadersSpec())
-    stored = read.replace(storage=STORE, backup=None)
+    stored = read.replace(storage=STORE)
     for concern, of, spec in (
         ("network-policy", without_readers, exposed),
         ("network-policy-readers", with_readers, read),

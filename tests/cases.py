@@ -273,6 +273,11 @@ CASES = {
         ),
         network_policy=NetworkPolicySpec(),
     ),
+    "backup-of-a-store": PyPIServerSpec(
+        storage=STORE,
+        backup=BackupSpec(remote=STORE.remote.replace(path="pypi-copies", secret="pypiserver-s3")),
+        network_policy=NetworkPolicySpec(),
+    ),
     "backup-to-a-volume": PyPIServerSpec(backup=BackupSpec(claim="pypiserver-copies", drill=None)),
     "copying": PyPIServerSpec(copying=COPYING),
     "copying-of-a-company": PyPIServerSpec(

@@ -1142,9 +1142,11 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
         lambda: PyPIServerSpec(storage=LocalVolumeSpec(access_mode="ReadWriteOncePod"), backup=BACKUP),
         ["backup cannot be had on storage of kind local: the volume is for one pod (ReadWriteOncePod)"],
     ),
-    "backups of what has no volume": (
-        lambda: PyPIServerSpec(storage=STORE, backup=BACKUP),
-        ["backup cannot be had on storage of kind object-store: there is no volume"],
+    "backups among the packages": (
+        lambda: PyPIServerSpec(
+            storage=STORE, backup=BackupSpec(remote=STORE.remote.replace(path="pypi-packages/pypiserver/copies"))
+        ),
+        ["backup.remote.path ('pypi-packages/pypiserver/copies') must not be within the registry's own place"],
     ),
     "backups that a network policy keeps in": (
         lambda: PyPIServerSpec(

@@ -118,7 +118,11 @@ class PyPIServer(Sockets):
             if spec.retention
             else None
         )
-        self.backup = Backup(self, "backup", spec=spec.backup, port=spec.service.port) if spec.backup else None
+        self.backup = (
+            Backup(self, "backup", spec=spec.backup, storage=spec.storage, port=spec.service.port)
+            if spec.backup
+            else None
+        )
         self.copying = CopyJob(self, "copying", spec=spec.copying, port=spec.service.port) if spec.copying else None
         self.network_policy = (
             NetworkPolicy(self, "network-policy", spec=spec.network_policy) if spec.network_policy else None

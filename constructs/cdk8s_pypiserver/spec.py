@@ -308,6 +308,12 @@ def _backup(spec: PyPIServerSpec) -> Iterator[Problem]:
     if spec.network_policy and backup.remote and (host := backup.remote.private_host):
         reason = f"must be given with network_policy: by default {host} is not let through, which is no public address"
         yield Problem(("backup", "remote", "peers"), NO_VALUE, reason)
+    if backup.remote and (found := spec.storage.place(spec.name)):
+        store, folder = found
+        is_same = (store.type, dict(store.options)) == (backup.remote.type, dict(backup.remote.options))
+        if is_same and f"{backup.remote.path}/".startswith(f"{store.path}/{folder}/"):
+            reason = f"must not be within the registry's own place ({store.path}/{folder}), which would list the copies"
+            yield spec.problem("backup.remote.path", reason)
     drill = backup.drill
     if drill is None:
         return

@@ -34,6 +34,7 @@ CONCERNS: dict[str, dict[str, Any]] = {
     "upstream": {"upstream": PUBLIC},
     "monitoring-upstream": {"upstream": PUBLIC, "monitoring": MonitoringSpec()},
     "backup": {"backup": BACKUP},
+    "backup-object-store": {"backup": BACKUP},
     "copy": {"copying": COPYING},
     "audit": {"audit": AuditSpec()},
     "ldap": {"ldap": DIRECTORY},
@@ -57,9 +58,12 @@ CONCERNS["network-policy-upstream"] = {
     **CONCERNS["monitoring-upstream"],
 }
 CONCERNS["network-policy-ldap"] = {**CONCERNS["network-policy"], **CONCERNS["ldap"]}
-CONCERNS["network-policy-object-store-ldap"] = {**CONCERNS["network-policy-ldap"], "backup": None}
-for _policy in ("network-policy-object-store", "network-policy-object-store-upstream"):
-    CONCERNS[_policy] = {**CONCERNS[_policy.replace("-object-store", "")], "backup": None}
+for _policy in (
+    "network-policy-object-store",
+    "network-policy-object-store-ldap",
+    "network-policy-object-store-upstream",
+):
+    CONCERNS[_policy] = CONCERNS[_policy.replace("-object-store", "")]
 POLICIES = {"s3-csi": "network-policy-readers", "object-store": "network-policy-object-store"}
 LDAP_POLICIES = {"object-store": "network-policy-object-store-ldap"}
 UPSTREAM_POLICIES = {"object-store": "network-policy-object-store-upstream"}
@@ -69,10 +73,17 @@ NEEDS = {
     "network-policy-readers": ["ingress", "monitoring", "retention", "backup", "copy"],
     "monitoring-upstream": ["upstream"],
     "network-policy-upstream": ["upstream", "ingress", "monitoring-upstream", "retention", "backup", "copy"],
-    "network-policy-object-store": ["ingress", "monitoring", "retention", "copy"],
-    "network-policy-object-store-upstream": ["upstream", "ingress", "monitoring-upstream", "retention", "copy"],
+    "network-policy-object-store": ["ingress", "monitoring", "retention", "backup-object-store", "copy"],
+    "network-policy-object-store-upstream": [
+        "upstream",
+        "ingress",
+        "monitoring-upstream",
+        "retention",
+        "backup-object-store",
+        "copy",
+    ],
     "network-policy-ldap": ["ldap", "ingress", "monitoring", "retention", "backup", "copy"],
-    "network-policy-object-store-ldap": ["ldap", "ingress", "monitoring", "retention", "copy"],
+    "network-policy-object-store-ldap": ["ldap", "ingress", "monitoring", "retention", "backup-object-store", "copy"],
     "retention-gateway-tls": ["gateway-tls"],
 }
 ANYWHERE = (
@@ -102,6 +113,8 @@ COMPOSITIONS = [
     *[(chart, (UPSTREAM_POLICIES.get(chart, "network-policy-upstream"),)) for chart in STORAGE],
     *[(chart, ("gateway-tls", "monitoring", "anonymous-reads")) for chart in READERS],
     *[(chart, ("backup",)) for chart in STORAGE if chart != "object-store"],
+    ("object-store", ("backup-object-store",)),
+    ("object-store", ("backup-object-store", "monitoring")),
     ("shared", ("ha", "backup", "anonymous-reads")),
     ("local", ("backup", "tls", "monitoring", "initial-password")),
     ("local", ("upstream", "backup")),
@@ -179,8 +192,8 @@ def test_what_changes_in_readers_changes_in_the_writer(chart: str, tmp_path: Pat
         if "template" in yaml.safe_load(path.read_text()).get("spec", {})
     }
     assert patched == of_pods - {"ha", "initial-password"}
-    # What has no volume is not backed up.
-    for name in patched - ({"backup"} if chart == "object-store" else set()):
+    # Of what is kept elsewhere, and of a volume.
+    for name in patched - {"backup" if chart == "object-store" else "backup-object-store"}:
         made = [
             compose(tmp_path / f"{name}-{len(listed)}", chart, *NEEDS.get(name, []), *listed) for listed in ([], [name])
         ]

@@ -15,7 +15,8 @@ from gateway_programs import Setup
 from monitored import Monitored, counts, monitored
 from programs import PATIENCE, needs, upload, wait_for
 from promql import names_and_labels
-from server.pod.upkeep import DIRECTORY, Upkeep
+from server.pod.notes import DIRECTORY, VolumeNotes
+from server.pod.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -327,7 +328,7 @@ def _rules_and_dashboard_use_what_is_there(registry: Monitored, tmp_path: Path) 
     # Of tokens, of which it has none (tests/gateway/test_tokens.py).
     there["pypiserver_token_expiry_timestamp_seconds"] = {"token", *OF_THE_TARGET}
     # Of backups and drills, which it has not either.
-    upkeep = Upkeep(tmp_path / "upkept", dict.fromkeys(("backup", "drill"), 1.0))
+    upkeep = Upkeep(VolumeNotes(tmp_path / "upkept"), dict.fromkeys(("backup", "drill"), 1.0))
     (tmp_path / "upkept").mkdir()
     upkeep.prepare()
     for kind in ("backup", "drill"):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from backup.settings import Settings
-from cases import BACKUP, CASES
+from cases import BACKUP, CASES, STORE
 from cdk8s_pypiserver import (
     BackupSpec,
     DrillSpec,
@@ -80,6 +80,16 @@ def test_the_pods_are_hardened_and_beside_the_registry(
         "runAsGroup": 9898,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
+    _hardened(found)
+    (term,) = found["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert term["labelSelector"]["matchLabels"] == Identity("pypiserver").selector
+    volumes = {volume["name"]: volume for volume in found["volumes"]}
+    assert volumes["packages"] == next(
+        each for each in pod_of(synthesize(spec))["volumes"] if each["name"] == "packages"
+    )
+
+
+def _hardened(found: dict[str, Any]) -> None:
     for container in [*found["containers"], *found["initContainers"]]:
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,
@@ -87,17 +97,43 @@ def test_the_pods_are_hardened_and_beside_the_registry(
             "readOnlyRootFilesystem": True,
         }
         assert container["resources"]["limits"]["memory"]
-    (term,) = found["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
-    assert term["labelSelector"]["matchLabels"] == Identity("pypiserver").selector
     volumes = {volume["name"]: volume for volume in found["volumes"]}
-    assert volumes["packages"] == next(
-        each for each in pod_of(synthesize(spec))["volumes"] if each["name"] == "packages"
-    )
     assert all("sizeLimit" in volume["emptyDir"] for volume in volumes.values() if "emptyDir" in volume)
     mounted = {
         mount["name"] for each in [*found["containers"], *found["initContainers"]] for mount in each["volumeMounts"]
     }
     assert mounted == set(volumes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_a_store_they_run_anywhere_and_know_both_places(kind: str) -> None:
+    spec = PyPIServerSpec(storage=STORE, backup=BACKUP)
+    found = pod(spec, kind)
+    _hardened(found)
+    assert "affinity" not in found
+    assert "packages" not in {volume["name"] for volume in found["volumes"]}
+    values = environment(spec, kind)
+    assert values["BACKUP_SOURCE"] == "source:pypi-packages/pypiserver"
+    assert values["BACKUP_STORE"] == "store:backups/pypiserver"
+    assert "BACKUP_STATUS" not in values
+    secrets = {
+        each["name"]: each["valueFrom"]["secretKeyRef"]["name"]
+        for each in found["containers"][0]["env"]
+        if "secretKeyRef" in each.get("valueFrom", {})
+    }
+    assert secrets["RCLONE_CONFIG_SOURCE_ACCESS_KEY_ID"] == "pypiserver-s3"
+    assert secrets["RCLONE_CONFIG_STORE_ACCESS_KEY_ID"] == "pypiserver-backup"
+    policies = objects(synthesize(spec.replace(network_policy=NetworkPolicySpec())))
+    reached = policies["NetworkPolicy", f"pypiserver-{kind}"]["spec"]["egress"]
+    assert sum([port["port"] for port in rule["ports"]] == [443] for rule in reached) == 2
+
+
+def test_a_store_copies_by_itself_where_both_are_one_account() -> None:
+    variable = "RCLONE_SERVER_SIDE_ACROSS_CONFIGS"
+    apart = PyPIServerSpec(storage=STORE, backup=BackupSpec(remote=STORE.remote.replace(path="copies")))
+    assert variable not in environment(apart, "backup")
+    same = apart.replace(backup=BackupSpec(remote=STORE.remote.replace(path="copies", secret="pypiserver-s3")))
+    assert environment(same, "backup")[variable] == "true"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from backup import manifest
+from backup.placing import VolumeTarget
 from backup.problems import RunError
 from backup.restoring import Restore
 from backup.source import Volume
@@ -44,6 +45,11 @@ def empty(tmp_path: Path, store: Path) -> Upkeep:
 def files_of(server: Server, project: str) -> dict[str, dict[str, object]]:
     page = requests.get(f"{server.url}/simple/{project}/", headers=JSON, timeout=PATIENCE)
     return {each["filename"]: each for each in page.json()["files"]} if page.ok else {}
+
+
+def _onto(root: Path, store: Path) -> Restore:
+    kept = Store(str(store))
+    return Restore(Volume(root), kept, VolumeTarget(root, kept))
 
 
 def test_first_it_tells_what_it_would_do(empty: Upkeep) -> None:
@@ -279,7 +285,7 @@ def test_a_volume_that_is_too_small_is_told_before_anything_is_written(
     status = os.statvfs(empty.packages)
     monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((*status[:4], 1, *status[5:])))
     monkeypatch.setenv("RCLONE_CONFIG", "")
-    restore = Restore(Volume(empty.packages), Store(str(store)))
+    restore = _onto(empty.packages, store)
     with pytest.raises(RunError, match=r"bytes left, and 2\d+ are to be restored; nothing was"):
         restore.run(restore.plan(""))
     assert list(empty.packages.iterdir()) == []
@@ -296,7 +302,7 @@ def test_where_there_are_no_links_it_writes_as_the_server_does(
     monkeypatch.setattr(os, "link", refused)
     monkeypatch.setenv("RCLONE_CONFIG", "")
     (empty.packages / ACME[0]).write_bytes(b"another")
-    restore = Restore(Volume(empty.packages), Store(str(store)))
+    restore = _onto(empty.packages, store)
     plan = restore.plan("")
     restore.run(plan, differing="replace")
     assert content(empty.packages) == content(server.packages)

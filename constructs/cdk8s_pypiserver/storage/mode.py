@@ -16,6 +16,7 @@ from cdk8s_pypiserver.base.problems import Problem
 from cdk8s_pypiserver.pod.hardening import PACKAGES_VOLUME
 
 if TYPE_CHECKING:
+    from cdk8s_pypiserver.base.remote import RemoteSpec
     from cdk8s_pypiserver.sockets import Sockets
 
 
@@ -73,6 +74,11 @@ class StorageSpec(Spec):
     def containers(self) -> Mapping[str, Resources]:
         """What the containers that the mode brings ask for, by field."""
         return {}
+
+    def place(self, name: str) -> "tuple[RemoteSpec, str] | None":
+        """Return the store that has the packages of a registry of this name, and the folder there; None on a volume."""
+        del name
+        return None
 
     @abstractmethod
     def settings(self) -> Mapping[str, str]:

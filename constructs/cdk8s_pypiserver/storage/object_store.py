@@ -127,11 +127,6 @@ class ObjectStoreSpec(StorageSpec):
         return bytes_of_files(self.size) - LEAST
 
     @property
-    def backup_refused(self) -> str | None:
-        """See StorageSpec."""
-        return "there is no volume: have the store keep versions or copies, or copy it with rclone"
-
-    @property
     def private_host(self) -> str | None:
         """See StorageSpec."""
         return self.remote.private_host
@@ -153,6 +148,10 @@ class ObjectStoreSpec(StorageSpec):
         if limit and not self.existing_claim and quantity(limit) < quantity(self.size):
             reason = f"must not be below size ({self.size}): the pod is evicted before the cache is full"
             yield self.problem("fetching.resources.ephemeral_storage_limit", reason)
+
+    def place(self, name: str) -> tuple[RemoteSpec, str]:
+        """See StorageSpec."""
+        return self.remote, self.folder or name
 
     def settings(self) -> Mapping[str, str]:
         """See StorageSpec."""
@@ -182,7 +181,8 @@ class ObjectStore:
         """Join the registry."""
         self.spec = spec
         self._sockets = sockets
-        self.path = spec.remote.fs(REMOTE, spec.folder or sockets.identity.name)
+        found, folder = spec.place(sockets.identity.name)
+        self.path = found.fs(REMOTE, folder)
         sockets.server.add_room("store")
         sockets.server.set("STORE_PATH", self.path)
         # Of the pod, so that they follow what Kustomize changes: two registries in one place are told apart by them.

@@ -28,10 +28,12 @@ from .restore import RestoreSpec
 
 if TYPE_CHECKING:
     from cdk8s_pypiserver.sockets import Sockets
+    from cdk8s_pypiserver.storage.mode import StorageSpec
 
 STORE = "store"
 ENCRYPTED = "crypt"
-"""What rclone knows the remote as, and what encrypts before it."""
+SOURCE = "source"
+"""What rclone knows the remote as, what encrypts before it, and the store that packages are in."""
 TARGET_DIRECTORY = "/backup"
 SCRATCH_DIRECTORY = "/scratch"
 CREDENTIALS_DIRECTORY = "/etc/pypiserver/drill"
@@ -49,9 +51,9 @@ ManifestTime = Annotated[
 
 
 class BackupSpec(Spec):
-    """Copies of everything of value on the package volume, kept in a store or on another volume.
+    """Copies of everything of value among the packages, kept in a store or on another volume.
 
-    Nothing there is ever replaced, or removed because the volume lost it.
+    Nothing there is ever replaced, or removed because the registry lost it.
     """
 
     remote: RemoteSpec | None = None
@@ -115,13 +117,14 @@ class Backup(Construct):
         jobs: The CronJobs by kind: backup, restore and, where there is one, drill.
     """
 
-    def __init__(self, sockets: "Sockets", id_: str, *, spec: BackupSpec, port: int) -> None:
+    def __init__(self, sockets: "Sockets", id_: str, *, spec: BackupSpec, storage: "StorageSpec", port: int) -> None:
         """Join the registry.
 
         Args:
             sockets: The registry.
             id_: Name of this construct in it.
             spec: The spec.
+            storage: Where the packages are.
             port: Port of the registry's Service.
         """
         super().__init__(sockets, id_)
@@ -132,6 +135,9 @@ class Backup(Construct):
         self._remotes: dict[str, RemoteSpec] = {}
         if spec.remote:
             self._remotes[STORE] = spec.remote.with_secret(identity.name_of("backup"))
+        self._source = storage.place(identity.name)
+        if self._source:
+            self._remotes[SOURCE] = self._source[0]
         self.files = ConfigFiles(self, "files", identity=identity, suffix="backup", files=runtime_files("backup"))
         runs = [self._backup(), self._restore(), *([self._drill(spec.drill)] if spec.drill else [])]
         self.jobs = {run.kind: RunPod(sockets, self.files, run).cron_job(f"{id_}-{run.kind}-cron-job") for run in runs}
@@ -164,6 +170,7 @@ class Backup(Construct):
             deadline_seconds=spec.deadline_seconds,
             attempts=spec.retries + 1,
             image=spec.image,
+            on_volume=self._source is None,
             environment=lambda: self._environment(own),
             volumes=self._volumes(),
             mounts=self._mounts(read_only=False),
@@ -186,6 +193,7 @@ class Backup(Construct):
             deadline_seconds=spec.deadline_seconds,
             attempts=spec.retries + 1,
             image=spec.image,
+            on_volume=self._source is None,
             environment=lambda: self._environment(own),
             volumes=self._volumes(),
             mounts=self._mounts(read_only=True),
@@ -224,6 +232,7 @@ class Backup(Construct):
             deadline_seconds=drill.deadline_seconds,
             owns_volumes=drill.scratch_storage_class is not None,
             image=self.spec.image,
+            on_volume=self._source is None,
             environment=lambda: [*self._environment(own), name],
             volumes=[*self._volumes(), *volumes],
             mounts=[*self._mounts(read_only=True), *mounts],
@@ -233,6 +242,12 @@ class Backup(Construct):
         spec = self.spec
         place = spec.remote.fs(STORE) if spec.remote else TARGET_DIRECTORY
         values = {**own, "BACKUP_STORE": place, **({"BACKUP_BANDWIDTH": spec.bandwidth} if spec.bandwidth else {})}
+        if self._source:
+            source, folder = self._source
+            values["BACKUP_SOURCE"] = source.fs(SOURCE, folder)
+            if self._is_one_account:
+                # Then nothing goes through the pod.
+                values["RCLONE_SERVER_SIDE_ACROSS_CONFIGS"] = "true"
         secrets: list[Manifest] = []
         if spec.encryption_secret:
             prefix = f"RCLONE_CONFIG_{ENCRYPTED.upper()}_"
@@ -246,6 +261,17 @@ class Backup(Construct):
         found += [*({"name": name, "value": value} for name, value in values.items()), *secrets]
         users = {each["name"] for each in spec.env}
         return [*(each for each in found if each["name"] not in users), *(dict(each) for each in spec.env)]
+
+    @property
+    def _is_one_account(self) -> bool:
+        """Whether both stores are one to the same keys, so that it can copy by itself."""
+        found = [self._remotes.get(name) for name in (STORE, SOURCE)]
+        accounts = [
+            (each.type, dict(each.options), each.secret_name(self._sockets.identity), each.secrets)
+            for each in found
+            if each
+        ]
+        return len(accounts) == len(found) and accounts[0] == accounts[1]
 
     def _volumes(self) -> list[Manifest]:
         volumes = remote.volumes(self._remotes)

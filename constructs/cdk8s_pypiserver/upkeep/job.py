@@ -1,4 +1,4 @@
-"""The pods of backup, restore and drill: beside the registry's, with its volume, and rclone in the server's image."""
+"""The pods of backup, restore and drill: beside the registry's where it has a volume; rclone in the server's image."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 CONTAINER = "upkeep"
 DIRECTORY = SERVER_DIRECTORY.rpartition("/")[0]
 FILES_VOLUME = "backup-files"
+STORE_ROOM = "store"
+"""The room of runtime/server that knows of stores, which a registry has whose packages are in one."""
 PROGRAMS = "/programs"
 PROGRAMS_VOLUME = "programs"
 STATUS_DIRECTORY = "/var/lib/pypiserver/backup"
@@ -57,6 +59,8 @@ class Run:
     """Whether a volume is its own, which the kubelet has to give to its group."""
     image: str
     """The image that has rclone."""
+    on_volume: bool
+    """Whether the packages are on a volume, next to which it runs; else they are in a store."""
     environment: Callable[[], Sequence[Manifest]]
     """Variables of the environment."""
     volumes: Sequence[Mapping[str, Any]] = field(default_factory=list)
@@ -85,7 +89,7 @@ def rclone(image: str, image_pull_policy: str | None) -> Manifest:
 
 
 class RunPod:
-    """The pods of a run, on the registry's node, where its volume is."""
+    """The pods of a run: on the registry's node where its packages are on a volume, else anywhere."""
 
     def __init__(self, sockets: "Sockets", files: ConfigFiles, run: Run) -> None:
         """Make them of the registry, the program and the run."""
@@ -110,14 +114,20 @@ class RunPod:
             fields=self._fields,
         )
 
+    @property
+    def _rooms(self) -> tuple[str, ...]:
+        return ROOMS if self._run.on_volume else (*ROOMS, STORE_ROOM)
+
     def _volumes(self) -> list[Manifest]:
         registry = self._sockets.pod.template()["spec"]
+        packages = [each for each in registry["volumes"] if each["name"] == PACKAGES_VOLUME]
         return [
-            *(each for each in registry["volumes"] if each["name"] == PACKAGES_VOLUME),
-            *(self._sockets.server.files[room].volume(f"server-{room}") for room in ROOMS),
+            *(packages if self._run.on_volume else ()),
+            *(self._sockets.server.files[room].volume(f"server-{room}") for room in self._rooms),
             self._files.volume(FILES_VOLUME),
             scratch(PROGRAMS_VOLUME, "256Mi"),
-            scratch("upkeep-tmp", "1Gi"),
+            # What goes into a store stands here before.
+            scratch("upkeep-tmp", "1Gi" if self._run.on_volume else self._sockets.server.spec.temporary_size),
             *(dict(each) for each in self._run.volumes),
         ]
 
@@ -127,25 +137,32 @@ class RunPod:
             "labelSelector": {"matchLabels": self._sockets.identity.selector},
             "topologyKey": "kubernetes.io/hostname",
         }
+        affinity = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [beside]}}
         fields = {
-            "affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [beside]}},
+            **({"affinity": affinity} if self._run.on_volume else {}),
             "initContainers": [rclone(self._run.image, self._sockets.server.spec.image_pull_policy)],
             # The cloud may know the pod by it.
             "serviceAccountName": registry["serviceAccountName"],
         }
         # The registry's pod, which is on this node, has given the package volume to the group.
-        return {**fields, "securityContext": registry["securityContext"]} if self._run.owns_volumes else fields
+        is_given = self._run.on_volume and not self._run.owns_volumes
+        return fields if is_given else {**fields, "securityContext": registry["securityContext"]}
 
     def _container(self) -> Manifest:
         server = self._sockets.server.spec
         own = {
             "BACKUP_PROGRAM": f"{PROGRAMS}/rclone",
-            "BACKUP_STATUS": STATUS_DIRECTORY,
             "HOME": "/tmp",  # noqa: S108 - of the container
-            "PACKAGES_DIRECTORY": PACKAGES_DIRECTORY,
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONPATH": DIRECTORY,
         }
+        mounts: list[Manifest] = []
+        if self._run.on_volume:
+            own |= {"BACKUP_STATUS": STATUS_DIRECTORY, "PACKAGES_DIRECTORY": PACKAGES_DIRECTORY}
+            mounts = [
+                mount(PACKAGES_VOLUME, PACKAGES_DIRECTORY, read_only=not self._run.writes),
+                {**mount(PACKAGES_VOLUME, STATUS_DIRECTORY), "subPath": STATUS_PATH},
+            ]
         environment = [*({"name": name, "value": value} for name, value in own.items()), *self._run.environment()]
         return {
             "name": CONTAINER,
@@ -156,9 +173,8 @@ class RunPod:
             "securityContext": hardened(),
             "resources": requirements(self._run.resources),
             "volumeMounts": [
-                mount(PACKAGES_VOLUME, PACKAGES_DIRECTORY, read_only=not self._run.writes),
-                {**mount(PACKAGES_VOLUME, STATUS_DIRECTORY), "subPath": STATUS_PATH},
-                *(mount(f"server-{room}", f"{SERVER_DIRECTORY}/{room}", read_only=True) for room in ROOMS),
+                *mounts,
+                *(mount(f"server-{room}", f"{SERVER_DIRECTORY}/{room}", read_only=True) for room in self._rooms),
                 mount(FILES_VOLUME, f"{DIRECTORY}/backup", read_only=True),
                 mount(PROGRAMS_VOLUME, PROGRAMS, read_only=True),
                 mount("upkeep-tmp", "/tmp"),  # noqa: S108 - of the container

@@ -12,6 +12,7 @@ from server.index.metadata import Metadata
 from server.index.watch import Watch
 from server.pod.backing import Backing
 from server.pod.guard import Guard
+from server.pod.notes import VolumeNotes
 from server.pod.start import SPARE_SECONDS, marker
 from server.publish.methods import ABANDONED_SECONDS, publisher
 from server.volume.health import Volume
@@ -97,6 +98,7 @@ def on_volume(
         remember=found.keep,
         tell=announcing.tell if announcing else lambda *_: None,
         watching=watching,
+        notes=VolumeNotes(root),
         samples=lambda: iter(()),
         routes=(),
         start=start,

@@ -1,4 +1,4 @@
-"""What became of the last backup and the last restore drill, which their Jobs write down on the volume."""
+"""What became of the last backup and the last restore drill, which their Jobs have noted."""
 
 from __future__ import annotations
 
@@ -7,21 +7,15 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
+from server.pod.notes import DIRECTORY
 from server.pod.samples import Sample
-from server.volume.content import content
-from server.volume.durable import make_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
+    from server.pod.notes import Notes
     from server.pod.settings import Settings
 
-DIRECTORY = ".pypiserver/backup"
-"""Where they do, in the package directory; their pods may write nothing else on the volume."""
-EXPECTED = "expected"
-"""An empty file there, whose time says since when."""
-_LARGEST = 2**16
 _FIGURES = {
     "succeeded": ("last_success_timestamp_seconds", "When the last {} that succeeded ended."),
     "ran": ("last_run_timestamp_seconds", "When the last {} ended, however it did."),
@@ -34,48 +28,48 @@ _log = logging.getLogger("upkeep")
 
 
 class Upkeep:
-    """What is expected to be done to the volume, and when it was done."""
+    """What is expected to be done beside requests, and when it was done."""
 
-    def __init__(self, root: Path, expected: Mapping[str, float]) -> None:
-        """Tell about the volume of `root`.
+    def __init__(self, notes: Notes, expected: Mapping[str, float]) -> None:
+        """Tell what `notes` have.
 
         Args:
-            root: The package directory.
+            notes: Where the Jobs note how they ended.
             expected: How many seconds ago each of backup and drill may be; 0 for what nobody does.
         """
-        self._directory = root / DIRECTORY
+        self._notes = notes
         self._expected = {kind: seconds for kind, seconds in expected.items() if seconds}
         self._since = 0.0
+        self._writes = True
         self._told: dict[str, dict[str, object]] = {}
 
     @classmethod
-    def of(cls, settings: Settings) -> Upkeep:
+    def of(cls, settings: Settings, notes: Notes) -> Upkeep:
         """Tell what the settings expect, from now on."""
         expected = {"backup": settings.backup_max_age_seconds, "drill": settings.drill_max_age_seconds}
-        upkeep = cls(settings.packages_directory, expected)
+        upkeep = cls(notes, expected)
         upkeep.prepare(writes=settings.writes)
         return upkeep
 
     def prepare(self, *, writes: bool = True) -> None:
-        """Make the directory that the Jobs write to, once somebody is to; a pod that only reads leaves it to others."""
+        """Note since when something is expected, once anything is; a pod that only reads leaves it to others."""
+        self._writes = writes
         if not self._expected:
             return
         try:
-            if writes:
-                make_directory(self._directory)
             # Made once: a pod that starts again expects nothing later than the first one did.
-            path = self._directory / EXPECTED
-            if writes and not path.exists():
-                path.touch()
-            self._since = path.stat().st_mtime
+            self._since = self._notes.since(writes=writes)
         except OSError as error:
             _log.warning("nobody will know of backups: %s: %s", DIRECTORY, error.strerror)
 
     def look(self) -> None:
         """Read what the Jobs have told."""
+        if not self._since:
+            # Of a pod that started before the one that notes it, or while the store was away.
+            self.prepare(writes=self._writes)
         for kind in self._expected:
             try:
-                found = json.loads(content(self._directory / f"{kind}.json", _LARGEST))
+                found = json.loads(self._notes.read(f"{kind}.json"))
             except FileNotFoundError:
                 continue
             except (OSError, RecursionError, ValueError) as error:

@@ -133,7 +133,7 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
         permit=decisions.check,
     )
     notice = Notice(settings.run_directory, backing.problem)
-    upkeep = Upkeep.of(settings)
+    upkeep = Upkeep.of(settings, backing.notes)
     metrics = Metrics(
         root,
         listing,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from server.index.listing import Entry
     from server.index.metadata import Insides
     from server.index.watch import OwnRecords
+    from server.pod.notes import Notes
     from server.pod.samples import Sample
     from server.publish.drafts import Publisher
     from server.volume.own_files import Files
@@ -58,6 +59,8 @@ class Backing(NamedTuple):
     """Has pods that only read look at a path that this one has changed, and know what its entry knows."""
     watching: Callable[[Iterable[OwnRecords]], Watching]
     """What watches, and the records of the server's own with it."""
+    notes: Notes
+    """What Jobs tell of their runs."""
     samples: Callable[[], Iterator[Sample]]
     """What is counted besides."""
     routes: tuple[Route, ...]

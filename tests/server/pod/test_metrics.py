@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from server.index.listing import Listing
 from server.pod.metrics import Metrics
+from server.pod.notes import VolumeNotes
 from server.pod.upkeep import Upkeep
 from server.volume.problems import Problems
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def test_a_volume_that_does_not_answer_has_no_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither an old figure nor one of a mount that is dead: an alert would go by it."""
     problems: list[str] = []
-    upkeep = Upkeep(tmp_path, {})
+    upkeep = Upkeep(VolumeNotes(tmp_path), {})
     metrics = Metrics(tmp_path, Listing(), Problems(), lambda: problems[0] if problems else None, upkeep)
     metrics.look()
     assert "pypiserver_volume_free_bytes" in metrics.page()

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import requests
 
 from programs import PATIENCE, Server, wait_for
-from server.pod.upkeep import DIRECTORY, EXPECTED, Upkeep
+from server.pod.notes import DIRECTORY, EXPECTED, VolumeNotes
+from server.pod.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,16 +26,16 @@ def told(upkeep: Upkeep) -> dict[str, float]:
 
 
 def test_nothing_is_told_where_nothing_is_expected(tmp_path: Path) -> None:
-    upkeep = Upkeep(tmp_path, {"backup": 0, "drill": 0})
+    upkeep = Upkeep(VolumeNotes(tmp_path), {"backup": 0, "drill": 0})
     upkeep.prepare()
     assert told(upkeep) == {}
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_never_happened_is_due_from_the_first_start_on(tmp_path: Path) -> None:
-    Upkeep(tmp_path, {"backup": DAY}).prepare()
+    Upkeep(VolumeNotes(tmp_path), {"backup": DAY}).prepare()
     os.utime(tmp_path / DIRECTORY / EXPECTED, (1000, 1000))
-    later = Upkeep(tmp_path, {"backup": DAY, "drill": 7 * DAY})
+    later = Upkeep(VolumeNotes(tmp_path), {"backup": DAY, "drill": 7 * DAY})
     later.prepare()
     assert told(later) == {
         "pypiserver_backup_due_timestamp_seconds": 1000 + DAY,
@@ -43,7 +44,7 @@ def test_what_never_happened_is_due_from_the_first_start_on(tmp_path: Path) -> N
 
 
 def test_what_the_job_wrote_is_told(tmp_path: Path) -> None:
-    upkeep = Upkeep(tmp_path, {"backup": DAY})
+    upkeep = Upkeep(VolumeNotes(tmp_path), {"backup": DAY})
     upkeep.prepare()
     path = tmp_path / DIRECTORY / "backup.json"
     done = {"succeeded": 5000.0, "ran": 5000.0, "seconds": 7.5, "packages": 3, "files": 4, "bytes": 99, "reason": ""}
@@ -65,7 +66,7 @@ def test_what_the_job_wrote_is_told(tmp_path: Path) -> None:
 
 
 def test_what_nobody_can_read_is_no_news(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    upkeep = Upkeep(tmp_path, {"backup": DAY})
+    upkeep = Upkeep(VolumeNotes(tmp_path), {"backup": DAY})
     upkeep.prepare()
     path = tmp_path / DIRECTORY / "backup.json"
     path.write_text(json.dumps({"succeeded": 5000.0, "reason": ""}))

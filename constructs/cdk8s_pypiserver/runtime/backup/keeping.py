@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backup import guard, manifest
@@ -14,13 +11,13 @@ from backup.manifest import Entry, Manifest
 from backup.problems import RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from backup.source import Seen, Volume
+    from backup.source import Seen, Source
     from backup.store import Store
 
 FILES = "files"
-"""The folder of the store that looks like the volume, so that anything can copy it back."""
+"""The folder of the store that looks like the package volume, so that anything can copy it back."""
 VERSIONS = "versions"
 """The folder of what has a name that other content had before: `versions/<sha256>/<path>`."""
 FOLDERS = (manifest.FOLDER, FILES, VERSIONS)
@@ -44,9 +41,9 @@ class Rules:
 class Backup:
     """A run."""
 
-    def __init__(self, volume: Volume, store: Store, rules: Rules) -> None:
-        """Copy from `volume` to `store`."""
-        self._volume = volume
+    def __init__(self, source: Source, store: Store, rules: Rules) -> None:
+        """Copy from `source` to `store`."""
+        self._source = source
         self._store = store
         self._rules = rules
 
@@ -56,18 +53,18 @@ class Backup:
         Raises:
             RunError: It cannot be made, or is not of everything; then its manifest says of what it is not.
         """
-        identity = self._volume.identity()
-        seen = self._volume.files()
+        identity = self._source.identity()
+        seen = self._source.files()
         there = self._store.everything(FOLDERS)
         names = manifest.names_in(there)
         last = self._last(names)
         wanted = self._wanted(seen, last)
-        unread = self._volume.unread
+        unread = self._source.unread
         if last:
             made = max(made, manifest.after(last.made))
             unchanged = {path for path in seen if path not in wanted}
             now = {path: None if path in unchanged else wanted[path].sha256 for path in seen if path not in unread}
-            lost = guard.loss(last, now, unread)
+            lost = guard.loss(last, now, unread.keys() - self._source.lost)
             _log.info("since %s %s", last.made, lost)
             guard.check(lost, last, identity, percent=self._rules.most_lost_percent, accepted=self._rules.accepted)
         entries = self._sent(seen, wanted, last, there)
@@ -99,20 +96,20 @@ class Backup:
         for path, each in seen.items():
             entry = before.get(path)
             if entry and (entry.size, entry.mtime_ns) == each:
-                known = self._volume.known_digest(path, each)
+                known = self._source.known_digest(path, each)
                 if known not in (None, entry.sha256):
-                    self._volume.unread[path] = f"the index has the sha256 {known}, the last backup {entry.sha256}"
+                    self._source.unread[path] = f"the index has the sha256 {known}, the last backup {entry.sha256}"
             else:
                 new.append(path)
         wanted = {}
-        for path, digest in self._volume.digests(new):
+        for path, digest in self._source.digests(new):
             if digest is None:
-                if path not in self._volume.unread:
+                if path not in self._source.unread:
                     del seen[path]
                 continue
-            known = self._volume.known_digest(path, seen[path])
+            known = self._source.known_digest(path, seen[path])
             if known not in (None, digest):
-                self._volume.unread[path] = f"it has the sha256 {digest}, and the index says {known}"
+                self._source.unread[path] = f"it has the sha256 {digest}, and the index says {known}"
             else:
                 wanted[path] = Entry(path, *seen[path], digest, f"{FILES}/{path}")
         return wanted
@@ -131,33 +128,34 @@ class Backup:
             entry = before.get(path)
             if path in wanted:
                 entry = wanted[path]
-            elif path in self._volume.unread and (not entry or there.get(entry.stored) != entry.size):
+            elif path in self._source.unread and (not entry or there.get(entry.stored) != entry.size):
                 # Nobody has it.
                 continue
             if entry:
                 entries[path] = entry
         # What could not even be looked at is kept as it was.
-        blind = tuple(f"{path}/" for path in self._volume.unread)
+        blind = tuple(f"{path}/" for path in self._source.unread)
         for path, entry in before.items():
-            kept = path in self._volume.unread or path.startswith(blind)
+            kept = path in self._source.unread or path.startswith(blind)
             if kept and path not in entries and there.get(entry.stored) == entry.size:
                 entries[path] = entry
         contents = {entry.stored: entry.sha256 for entry in before.values()}
         entries = self._placed(entries, there, contents)
         missing = [entry for entry in entries.values() if there.get(entry.stored) != entry.size]
         missing = [entry for entry in missing if entry.path in wanted or self._is_still(entry, entries)]
-        self._send(missing)
+        proven = {entry.path for folder in (FILES, VERSIONS) for entry in self._send(folder, missing)}
         for entry in missing:
-            self._check_unchanged(entry)
+            if entry.path not in proven:
+                del entries[entry.path]
         return entries
 
     def _is_still(self, entry: Entry, entries: dict[str, Entry]) -> bool:
         """Whether a file that the store has lost still has its content; one that has not is left out."""
-        for _, digest in self._volume.digests([entry.path]):
+        for _, digest in self._source.digests([entry.path]):
             if digest == entry.sha256:
                 return True
             if digest:
-                self._volume.unread[entry.path] = f"it has the sha256 {digest}, and the last backup {entry.sha256}"
+                self._source.unread[entry.path] = f"it has the sha256 {digest}, and the last backup {entry.sha256}"
         del entries[entry.path]
         return False
 
@@ -182,29 +180,20 @@ class Backup:
             for path, entry in entries.items()
         }
 
-    def _send(self, missing: Iterable[Entry]) -> None:
-        plain = [entry for entry in missing if entry.stored.startswith(f"{FILES}/")]
-        others = [entry for entry in missing if entry.stored.startswith(f"{VERSIONS}/")]
-        if plain:
-            self._store.send(self._volume.root, FILES, [entry.path for entry in plain])
-        if others:
-            with tempfile.TemporaryDirectory() as directory:
-                for entry in others:
-                    link = Path(directory, entry.stored.removeprefix(f"{VERSIONS}/"))
-                    link.parent.mkdir(parents=True, exist_ok=True)
-                    link.symlink_to(self._volume.root / entry.path)
-                self._store.send(Path(directory), VERSIONS)
-        for folder, sent in ((FILES, plain), (VERSIONS, others)):
-            names = {entry.stored.removeprefix(f"{folder}/"): entry.size for entry in sent}
-            found = self._store.sizes(folder, names) if names else {}
-            if absent := [name for name, size in names.items() if found.get(name) != size]:
-                # rclone passes over what was removed meanwhile.
-                raise RunError("changed", f"{len(absent)} files changed or went while they were copied: {absent[0]}")
-
-    def _check_unchanged(self, entry: Entry) -> None:
-        status = os.lstat(self._volume.root / entry.path)
-        if (status.st_size, status.st_mtime_ns) != (entry.size, entry.mtime_ns):
-            raise RunError("changed", f"{entry.path} changed while it was copied")
+    def _send(self, folder: str, missing: Iterable[Entry]) -> Iterator[Entry]:
+        """Bring what has its place in a folder there, and tell what of it is there then, and right."""
+        files = {
+            entry.stored.removeprefix(f"{folder}/"): entry for entry in missing if entry.stored.startswith(f"{folder}/")
+        }
+        if not files:
+            return
+        self._source.send(self._store, folder, {name: entry.path for name, entry in files.items()})
+        found = self._store.sizes(folder, files)
+        if absent := [name for name, entry in files.items() if found.get(name) != entry.size]:
+            # rclone passes over what was removed meanwhile.
+            raise RunError("changed", f"{len(absent)} files changed or went while they were copied: {absent[0]}")
+        for name in self._source.proven(self._store, folder, files):
+            yield files[name]
 
     def _forget(self, names: list[str]) -> None:
         """Remove the oldest manifests, and perhaps what none of the others names."""

@@ -13,6 +13,7 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 from backup.comparing import Index, compare
+from backup.placing import VolumeTarget
 from backup.problems import RunError
 from backup.restoring import Restore
 from backup.source import Volume
@@ -48,7 +49,7 @@ class Drill:
         """
         packages = self._scratch / "packages"
         packages.mkdir(exist_ok=True)
-        restore = Restore(Volume(packages), self._store)
+        restore = Restore(Volume(packages), self._store, VolumeTarget(packages, self._store))
         plan = restore.plan("")
         restored = restore.run(plan)
         _log.info("restored %d files of %s", restored, plan.manifest.made)

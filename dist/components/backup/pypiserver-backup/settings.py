@@ -21,6 +21,10 @@ class Settings:
     """The place that rclone keeps copies at: `crypt:`, `store:bucket/folder` or a directory."""
     backup_program: str = "rclone"
     """rclone."""
+    backup_source: str = ""
+    """Where the registry's packages are in a store, as rclone calls it; empty where they are on a volume."""
+    backup_control_port: int = 5573
+    """The port on loopback of the rclone that speaks with that store."""
     packages_directory: Path = Path("/data/packages")
     """The package volume."""
     backup_status: Path = Path("/var/lib/pypiserver/backup")
@@ -71,6 +75,8 @@ class Settings:
         return cls(
             backup_store=read["BACKUP_STORE"],
             backup_program=read.get("BACKUP_PROGRAM", cls.backup_program),
+            backup_source=read.get("BACKUP_SOURCE", ""),
+            backup_control_port=_count(read, "BACKUP_CONTROL_PORT", cls.backup_control_port, 1),
             packages_directory=Path(read.get("PACKAGES_DIRECTORY", cls.packages_directory)),
             backup_status=Path(read.get("BACKUP_STATUS", cls.backup_status)),
             backup_keep=_count(read, "BACKUP_KEEP", cls.backup_keep, 1),

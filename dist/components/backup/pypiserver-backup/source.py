@@ -1,4 +1,4 @@
-"""The package volume: what on it is worth keeping, and what it has in it.
+"""Where packages are: what of it is worth keeping, and what the package volume has in it.
 
 Everything that others see is a record: the packages and their signatures, withdrawn versions, provenance, names that
 have become private, and the volume's identity. What the server has found out by reading files (`facts-1`) is a memory,
@@ -11,9 +11,11 @@ import hashlib
 import json
 import os
 import stat
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import quote
 
 from backup.manifest import IDENTITY, OWN
@@ -24,8 +26,10 @@ from server.publish.direct import Direct
 from server.volume.content import CHUNK, content
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from backup.manifest import Entry
+    from backup.store import Store
 
 RECORDS = (yanks.DIRECTORY, provenance.DIRECTORY, reserved.DIRECTORY)
 """The directories of `.pypiserver` that are kept, beside the volume's identity."""
@@ -40,8 +44,55 @@ class Seen(NamedTuple):
     mtime_ns: int
 
 
+class Source(Protocol):
+    """A package volume, or a store that packages are in; it is only read."""
+
+    unread: dict[str, str]
+    """What cannot be kept now, and why, by path."""
+    lost: frozenset[str]
+    """What of that is not there, though it is listed."""
+
+    def identity(self) -> str:
+        """What tells it from another, and from an empty place.
+
+        Raises:
+            RunError: There is none, so that it is no registry's, or not there.
+        """
+
+    def files(self) -> dict[str, Seen]:
+        """All files that are kept, by path; those that cannot be looked at are in `unread` afterwards.
+
+        Raises:
+            RunError: It cannot be listed.
+        """
+
+    def known_digest(self, path: str, seen: Seen) -> str | None:
+        """The sha256 that the index shows of a file, None if it has not read the file yet."""
+
+    def digests(self, paths: Iterable[str]) -> Iterator[tuple[str, str | None]]:
+        """Tell the sha256 of files, None if one is gone or cannot be read; the latter is in `unread` then."""
+
+    def send(self, store: Store, folder: str, files: Mapping[str, str]) -> None:
+        """Copy files into a folder of the store; `files` has their paths by the names that they get there.
+
+        Raises:
+            RunError: Not all of them could be; what is gone is passed over.
+        """
+
+    def proven(self, store: Store, folder: str, files: Mapping[str, Entry]) -> Iterator[str]:
+        """Tell the names of the files that the store has now, and that are what they should be.
+
+        Others are in `unread` afterwards.
+
+        Raises:
+            RunError: One changed while it was copied, or the store fails.
+        """
+
+
 class Volume:
-    """A package volume, which is only read."""
+    """A package volume, which is only read; see Source."""
+
+    lost: frozenset[str] = frozenset()
 
     def __init__(self, root: Path) -> None:
         """Be about the volume that is mounted at `root`."""
@@ -50,11 +101,7 @@ class Volume:
         self._facts: dict[str, dict[str, object]] = {}
 
     def identity(self) -> str:
-        """What tells the volume from another, and from an empty directory.
-
-        Raises:
-            RunError: There is none, so that it is not a registry's volume, or not mounted.
-        """
+        """See Source."""
         try:
             return content(self.root / IDENTITY, _LONGEST_IDENTITY).decode().strip()
         except (OSError, ValueError) as error:
@@ -62,11 +109,7 @@ class Volume:
             raise RunError("volume", f"{self.root} is not the volume of a registry: {IDENTITY}: {why}") from error
 
     def files(self) -> dict[str, Seen]:
-        """All files that are kept, by path; those that cannot be looked at are in `unread` afterwards.
-
-        Raises:
-            RunError: The volume cannot be listed.
-        """
+        """See Source."""
         found: dict[str, Seen] = {}
         unfinished = Direct(self.root).unfinished()
         try:
@@ -83,7 +126,7 @@ class Volume:
         return found
 
     def known_digest(self, path: str, seen: Seen) -> str | None:
-        """The sha256 that the index shows of a file, None if it has not read the file yet."""
+        """See Source."""
         guess = name_and_version(path.rpartition("/")[2])
         if path.startswith(OWN) or not guess:
             return None
@@ -96,9 +139,30 @@ class Volume:
         return None
 
     def digests(self, paths: Iterable[str]) -> Iterator[tuple[str, str | None]]:
-        """Read files and tell their sha256, None if one is gone or cannot be read; the latter is in `unread` then."""
+        """See Source: files are read for it."""
         with ThreadPoolExecutor(_READERS) as pool:
             yield from pool.map(self._digest, paths)
+
+    def send(self, store: Store, folder: str, files: Mapping[str, str]) -> None:
+        """See Source."""
+        if all(name == path for name, path in files.items()):
+            store.send(self.root, folder, list(files))
+            return
+        with tempfile.TemporaryDirectory() as directory:
+            for name, path in files.items():
+                link = Path(directory, name)
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(self.root / path)
+            store.send(Path(directory), folder)
+
+    def proven(self, store: Store, folder: str, files: Mapping[str, Entry]) -> Iterator[str]:
+        """See Source: rclone has compared them, with the content that was read before if they have not changed."""
+        del store, folder
+        for name, entry in files.items():
+            status = os.lstat(self.root / entry.path)
+            if (status.st_size, status.st_mtime_ns) != (entry.size, entry.mtime_ns):
+                raise RunError("changed", f"{entry.path} changed while it was copied")
+            yield name
 
     def _digest(self, path: str) -> tuple[str, str | None]:
         try:

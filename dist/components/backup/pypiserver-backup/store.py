@@ -115,6 +115,19 @@ class Store:
             command = ["copy", "--immutable", *links, *chosen, *self._limit, str(directory), self.at(folder)]
             self._run(*command, doing="takes files")
 
+    def take(self, source: str, folder: str, names: Sequence[str]) -> None:
+        """Copy files of another place into a folder: by the store itself where it can, else through here.
+
+        They have not been compared with anything then.
+
+        Raises:
+            RunError: Not all of them are there now; what is not in `source` any more is passed over.
+        """
+        with _listed(names) as chosen:
+            # What another run has just brought has another time, and is what it should be or is told afterwards.
+            command = ["copy", "--ignore-existing", "--use-server-modtime", *chosen, *self._limit]
+            self._run(*command, source, self.at(folder), doing="takes files")
+
     @contextmanager
     def receiving(self, folder: str, directory: Path, names: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
         """Copy files of a folder into a directory meanwhile; each has its name when it has come to its end.

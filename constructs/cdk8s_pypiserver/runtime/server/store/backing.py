@@ -14,6 +14,7 @@ from server.store.following import Following
 from server.store.holdings import Holdings
 from server.store.listed import Listed
 from server.store.metadata import StoredMetadata
+from server.store.notes import StoredNotes
 from server.store.own_files import StoredFiles
 from server.store.publishing import StorePublisher
 from server.store.survey import SHOWN, Survey
@@ -116,6 +117,7 @@ def in_store(
         tell=lambda *_: None,
         remember=lambda _: None,
         watching=watching,
+        notes=StoredNotes(remote),
         samples=samples,
         routes=(Route("GET", "/-/stored/<path:path>", Listed(listing).stored, Needs.NOTHING),),
         start=begin,
