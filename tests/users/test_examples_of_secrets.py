@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
+import yaml
 
 from manifests import OVERLAYS, ROOT, Manifest, by_kind, pod_of, render
 from schemas import problems
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EXAMPLES = ROOT / "examples"
-KIND = {"external-secrets": "ExternalSecret", "sealed-secrets": "SealedSecret"}
+KIND = {"external-secrets": "ExternalSecret", "sealed-secrets": "SealedSecret", "sops": "Secret"}
 TEXT = {"type": "string", "minLength": 1}
 STRINGS = {"type": "object", "additionalProperties": TEXT}
 
@@ -33,7 +34,7 @@ def fields(required: str = "", **properties: Any) -> dict[str, Any]:  # noqa: AN
 
 METADATA = fields("name", name={"const": "pypiserver-auth"}, namespace={"const": "pypiserver"})
 # Of the CRDs what these examples can use: external-secrets.io_externalsecrets.yaml of External Secrets 0.20 (v1),
-# bitnami.com_sealedsecrets.yaml of Sealed Secrets 0.32.
+# bitnami.com_sealedsecrets.yaml of Sealed Secrets 0.32, and the metadata that SOPS 3 writes for age.
 SCHEMAS = {
     "external-secrets": fields(
         "apiVersion kind metadata spec",
@@ -66,6 +67,21 @@ SCHEMAS = {
         metadata=METADATA,
         spec=fields("encryptedData", encryptedData=STRINGS, template=fields(metadata=METADATA, type=TEXT)),
     ),
+    "sops": fields(
+        "apiVersion kind metadata stringData sops",
+        apiVersion={"const": "v1"},
+        kind={"const": "Secret"},
+        metadata=METADATA,
+        stringData={"type": "object", "additionalProperties": {"pattern": r"^ENC\[AES256_GCM,data:.+,type:str\]$"}},
+        sops=fields(
+            "age lastmodified mac encrypted_regex version",
+            age={"type": "array", "minItems": 1, "items": fields("recipient enc", recipient=TEXT, enc=TEXT)},
+            lastmodified=TEXT,
+            mac={"pattern": r"^ENC\["},
+            encrypted_regex={"const": "^(data|stringData)$"},
+            version={"pattern": r"^3\."},
+        ),
+    ),
 }
 
 
@@ -80,8 +96,10 @@ def keys(manifest: Manifest) -> Iterator[str]:
     if manifest["kind"] == "ExternalSecret":
         assert manifest["spec"]["target"]["name"] == "pypiserver-auth"
         yield from (each["secretKey"] for each in manifest["spec"]["data"])
-    else:
+    elif manifest["kind"] == "SealedSecret":
         yield from manifest["spec"]["encryptedData"]
+    else:
+        yield from manifest["stringData"]
 
 
 def test_there_is_an_example_for_each() -> None:
@@ -94,7 +112,8 @@ def test_it_adds_one_object_to_the_overlay_that_its_controller_takes(name: str) 
     assert [each for each in manifests if each not in added] == render(OVERLAYS / "ha")
     (secret,) = added
     jsonschema.validate(secret, SCHEMAS[name])
-    assert list(problems(manifests)) == []
+    without = {field: value for field, value in secret.items() if field != "sops"}
+    assert list(problems([each if each != secret else without for each in manifests])) == []
 
 
 def test_the_registry_finds_the_keys_where_it_looks(name: str) -> None:
@@ -126,3 +145,13 @@ def test_nothing_in_them_can_be_read() -> None:
         content = base64.b64decode(value, validate=True)
         assert int.from_bytes(content[:2], "big") == 512
         assert len(content) > 2 + 512 + 16
+    for file in EXAMPLES.glob("s*s/*.yaml"):
+        assert "$2" not in file.read_text()
+
+
+def test_sops_encrypts_what_the_rules_say() -> None:
+    (rule,) = yaml.safe_load((EXAMPLES / "sops/.sops.yaml").read_text())["creation_rules"]
+    assert re.search(rule["path_regex"], "examples/sops/secret.enc.yaml")
+    encrypted = yaml.safe_load((EXAMPLES / "sops/secret.enc.yaml").read_text())["sops"]
+    assert encrypted["encrypted_regex"] == rule["encrypted_regex"]
+    assert [each["recipient"] for each in encrypted["age"]] == [rule["age"]]
