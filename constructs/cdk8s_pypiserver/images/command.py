@@ -15,7 +15,11 @@ from .registries import locked
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Sequence
     from pathlib import Path
+
+EXTRA = "cdk8s-pypiserver[sbom]"
+"""What to install for the bill of materials."""
 
 
 def run(given: Namespace) -> int:
@@ -23,6 +27,8 @@ def run(given: Namespace) -> int:
     try:
         if given.action == "lock":
             _lock(given.file)
+        elif given.action == "sbom":
+            sys.stdout.write(_bill(given.sources))
         else:
             _list(given)
     except ImagesError as error:
@@ -31,8 +37,22 @@ def run(given: Namespace) -> int:
     return 0
 
 
+def _found(sources: Sequence[str]) -> dict[str, list[str]]:
+    return images_of(sources) if sources else {image: [] for image in sorted(images.ALL)}
+
+
+def _bill(sources: Sequence[str]) -> str:
+    try:
+        from .bom import bill_of_materials  # noqa: PLC0415 - its library may be missing
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("cdk8s_pypiserver"):
+            raise
+        raise ImagesError(f"there is no {error.name} here: pip install '{EXTRA}'") from None
+    return bill_of_materials(_found(sources))
+
+
 def _list(given: Namespace) -> None:
-    found = images_of(given.sources) if given.sources else {image: [] for image in sorted(images.ALL)}
+    found = _found(given.sources)
     if given.json:
         described = [_description(image, containers) for image, containers in found.items()]
         sys.stdout.write(f"{json.dumps(described, indent=2)}\n")

@@ -18,6 +18,10 @@ Ask the registries for the digests of all images, with skopeo, which has to be i
 without an index of linux/amd64 and linux/arm64 is refused; then nothing is written. skopeo's own files and variables
 say where mirrors are and who logs in.
 """
+_SBOM = """\
+Print a bill of materials (CycloneDX 1.6, JSON) of this package, of the libraries beside it, and of the images of what
+would be applied; without any SOURCE of the images that the constructs use by themselves.
+"""
 
 
 def add_to(commands: _SubParsersAction[ArgumentParser]) -> None:
@@ -29,7 +33,9 @@ def add_to(commands: _SubParsersAction[ArgumentParser]) -> None:
     listing.add_argument("--json", action="store_true", help="with digests, platforms and the containers that run them")
     locking = actions.add_parser("lock", help="write the digests of all images", description=_LOCK)
     locking.add_argument("file", metavar="FILE", type=Path, help="the lock")
-    for each in (listing, locking):
+    bill = actions.add_parser("sbom", help="print a bill of materials", description=_SBOM)
+    bill.add_argument("sources", metavar="SOURCE", nargs="*", help="a folder, a file, or -")
+    for each in (listing, locking, bill):
         each.set_defaults(run=_run)
 
 
