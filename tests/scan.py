@@ -11,16 +11,10 @@ from typing import Any
 
 import yaml
 
+from everything import EVERYTHING
 from manifests import OVERLAYS, compose, render
 
 EXPLAINED = Path(__file__).with_name("explained_findings.yaml")
-# Between them every chart and every component that makes pods or changes them.
-COMPOSED = {
-    "local": ["initial-password", "monitoring", "retention", "backup", "copy", "ldap", "audit", "network-policy-ldap"],
-    "shared": ["ha", "upstream", "monitoring-upstream", "ingress", "tls", "permissions"],
-    "s3-csi": ["gateway-tls", "retention-gateway-tls", "anonymous-reads"],
-    "object-store": ["copy", "retention", "monitoring"],
-}
 
 
 def main(checkov: str, folder: Path) -> int:
@@ -29,7 +23,7 @@ def main(checkov: str, folder: Path) -> int:
     charts, overlays = folder / "of-charts", folder / "of-overlays"
     for each in (charts, overlays):
         each.mkdir(parents=True)
-    for chart, components in COMPOSED.items():
+    for chart, components in EVERYTHING.items():
         composed = compose(folder / chart, chart, *components, namespace=chart)
         _write(charts / f"{chart}.yaml", composed)
     for overlay in sorted(OVERLAYS.iterdir()):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from documents import DOCUMENTS
+from everything import EVERYTHING
 from manifests import DIST, OVERLAYS, ROOT, Manifest, compose, render
 
 if TYPE_CHECKING:
@@ -15,13 +16,6 @@ if TYPE_CHECKING:
 
 DOCUMENT = ROOT / "docs/security.md"
 PACKAGE = ROOT / "constructs/cdk8s_pypiserver"
-# Between them every chart, and every component that makes pods or changes them.
-COMPOSED = {
-    "local": ["initial-password", "monitoring", "retention", "backup", "copy", "ldap", "audit", "permissions"],
-    "shared": ["ha", "upstream", "monitoring-upstream", "ingress"],
-    "s3-csi": ["gateway-tls", "retention-gateway-tls", "network-policy-readers"],
-    "object-store": ["copy", "retention", "network-policy-object-store"],
-}
 
 
 def lines() -> list[list[str]]:
@@ -58,12 +52,12 @@ def test_the_readme_leads_to_it() -> None:
     assert "(docs/security.md)" in (ROOT / "README.md").read_text("utf-8")
 
 
-@pytest.fixture(scope="module", params=[*COMPOSED, "overlays"])
+@pytest.fixture(scope="module", params=[*EVERYTHING, "overlays"])
 def manifests(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
     if request.param == "overlays":
         names = [each.name for each in OVERLAYS.iterdir()]
         return [each for name in names for part in ("", "/volume") for each in render(OVERLAYS / f"{name}{part}")]
-    return compose(tmp_path_factory.mktemp("composed") / "overlay", request.param, *COMPOSED[request.param])
+    return compose(tmp_path_factory.mktemp("composed") / "overlay", request.param, *EVERYTHING[request.param])
 
 
 def pods(part: Any) -> Iterator[Manifest]:  # noqa: ANN401 - any part of a manifest
@@ -88,7 +82,7 @@ def test_every_component_with_pods_is_looked_at() -> None:
         for path in (DIST / "components").rglob("*.yaml")
         if re.search(r"^ +(- )?image: ", path.read_text(), re.MULTILINE)
     }
-    assert changing - {name for names in COMPOSED.values() for name in names} == set()
+    assert changing - {name for names in EVERYTHING.values() for name in names} == set()
 
 
 def test_every_pod_is_restricted(manifests: list[Manifest]) -> None:

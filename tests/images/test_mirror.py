@@ -7,20 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from manifests import DIST, ROOT, Manifest, compose, objects, render
+from everything import EVERYTHING
+from manifests import ROOT, Manifest, compose, objects, render
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 EXAMPLE = ROOT / "examples/air-gap"
 PREFIX = "registry.example.net/mirror/"
-# Between them all components that bring containers, and all charts.
-COMPOSED = [
-    ("local", ["initial-password", "monitoring", "retention", "backup", "copy", "ldap"]),
-    ("shared", ["ha", "upstream", "monitoring-upstream"]),
-    ("s3-csi", ["ingress", "tls"]),
-    ("object-store", ["copy", "retention"]),
-]
 
 
 def prefixed(part: Any) -> Any:  # noqa: ANN401 - any part of a manifest
@@ -43,8 +37,9 @@ def test_the_example_is_its_overlay_from_a_mirror() -> None:
     assert objects(render(EXAMPLE)) == objects(prefixed(plain)) != objects(plain)
 
 
-@pytest.mark.parametrize(("chart", "components"), COMPOSED, ids=[chart for chart, _ in COMPOSED])
-def test_every_container_has_the_prefix(chart: str, components: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("chart", EVERYTHING)
+def test_every_container_has_the_prefix(chart: str, tmp_path: Path) -> None:
+    components = EVERYTHING[chart]
     plain = compose(tmp_path / "plain", chart, *components)
     folder = tmp_path / "mirrored"
     compose(folder, chart, *components)
@@ -52,12 +47,3 @@ def test_every_container_has_the_prefix(chart: str, components: list[str], tmp_p
     file = folder / "kustomization.yaml"
     file.write_text(f"{file.read_text()}transformers: [images.yaml]\n")
     assert without_text(render(folder)) == without_text(prefixed(plain)) != without_text(plain)
-
-
-def test_each_component_with_containers_is_composed() -> None:
-    bringing = {
-        path.parent.name
-        for path in (DIST / "components").rglob("*.yaml")
-        if any(line.strip().removeprefix("- ").startswith("image: ") for line in path.read_text().splitlines())
-    }
-    assert bringing - {name for _, names in COMPOSED for name in names} == {"retention-gateway-tls"}
