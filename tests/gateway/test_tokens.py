@@ -6,8 +6,10 @@ import contextlib
 import json
 import os
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -233,6 +235,54 @@ def test_a_flood_of_wrong_tokens_waits_for_no_check_and_keeps_nobody_out(tmp_pat
         # A guesser would wait here for others, and with a password of a user that is not there get no check at all.
         assert found.gateway.get("/simple/", *READER).ok
         assert found.gateway.get("/simple/", *PUBLISHER).ok
+
+
+def test_one_takes_the_place_of_another_while_it_is_used(tmp_path: Path) -> None:
+    """As a kubelet changes a Secret, by a symbolic link, in the three steps of docs/tokens.md."""
+    with registry(tmp_path) as found:
+        directory = found.server.credentials
+        lines, secrets = dict[str, str](), dict[str, tuple[str, str]]()
+        for name in ("old", "new"):
+            secrets[name] = give(found.server, name, "read", "publish")
+            lines[name] = (directory / "tokens").read_text()
+            (directory / "tokens").unlink()
+
+        def mount(version: str, *names: str) -> None:
+            (directory / f"..{version}").mkdir()
+            (directory / f"..{version}/tokens").write_text("".join(lines[name] for name in names))
+            (directory / "..next").symlink_to(f"..{version}")
+            (directory / "..next").rename(directory / "..data")
+
+        (directory / "tokens").symlink_to("..data/tokens")
+        mount("1", "old")
+        current, failed, asked, over = ["old"], list[int](), [0], threading.Event()
+
+        def use() -> None:
+            while not over.is_set():
+                who, asked[0] = secrets[current[0]], asked[0] + 1
+                wheel = make_wheel(tmp_path, "used", f"{asked[0]}.0")
+                answers = publish(found, wheel, who), found.gateway.get("/simple/", *who)
+                failed.extend(answer.status_code for answer in answers if not answer.ok)
+
+        def more_than(number: int) -> bool:
+            return asked[0] > number
+
+        user = threading.Thread(target=use)
+        user.start()
+        try:
+            for version, names in (("2", ("old", "new")), ("3", ("new",))):
+                wait_for(partial(more_than, asked[0] + 5), "requests")
+                mount(version, *names)
+                wait_for(lambda: found.gateway.get("/simple/", *secrets["new"]).ok, "the other token")
+                current[0] = "new"
+            # The gateway still knows the old one, for half a minute.
+            url = f"http://127.0.0.1:{found.server.verdicts_port}/-/auth/reader"
+            assert requests.get(url, auth=secrets["old"], timeout=PATIENCE).status_code == 401
+            wait_for(partial(more_than, asked[0] + 5), "requests")
+        finally:
+            over.set()
+            user.join()
+        assert failed == []
 
 
 def test_twine_uv_and_pip(started: Registry, tmp_path: Path) -> None:

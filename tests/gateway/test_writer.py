@@ -16,6 +16,7 @@ import requests
 
 from cdk8s_pypiserver import GatewaySpec
 from certificates import Authority, put
+from gateway.test_tokens import give
 from gateway_programs import (
     Gateway,
     Recorder,
@@ -188,6 +189,19 @@ def test_the_writer_judges_again(running: Pair, tmp_path: Path) -> None:
     answer = running.reader.upload(make_wheel(tmp_path, "later", "1.0"))
     assert answer.status_code == 401
     assert answer.reason.startswith("The user name or the password is missing or wrong")
+
+
+def test_a_token_is_good_for_its_projects_at_a_reader_too(running: Pair, tmp_path: Path) -> None:
+    who = give(running.writer.server, "ci", "publish", projects=("own-*",))
+    statuses = []
+    for name in ("own_one", "other"):
+        body, content_type = multipart(make_wheel(tmp_path, name, "1.0"))
+        headers = {"Content-Type": content_type}
+        answer = running.reader.gateway.request("POST", "/", *who, data=body, headers=headers)
+        statuses.append(answer.status_code)
+    assert statuses == [200, 403]
+    assert "token ci has no right to publish other" in answer.reason
+    assert [path.name for path in running.writer.server.packages.glob("*.whl")] == ["own_one-1.0-py3-none-any.whl"]
 
 
 def test_a_body_goes_to_the_writer_as_it_comes(running: Pair, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
@@ -125,9 +126,9 @@ def read(text: str) -> Lines:
             found[number] = Token.of(line)
         except LineError as error:
             problems[number] = error
-    names = [token.name for token in found.values()]
+    names = Counter(token.name for token in found.values())
     for number, token in found.items():
-        if names.count(token.name) > 1:
+        if names[token.name] > 1:
             problems[number] = LineError("the name", "must be that of one line: none of them counts", token.name)
     tokens = {token.name: token for number, token in found.items() if number not in problems}
     return Lines(tokens, dict(sorted(problems.items())))
