@@ -120,6 +120,14 @@ RULED = PyPIServerSpec(
         rules=[PermissionRuleSpec(projects=["acme-*"], publish=["@core"])],
     ),
 )
+RULED_BY_DIRECTORY = PyPIServerSpec(
+    ldap=DIRECTORY,
+    permissions=PermissionsSpec(
+        groups=[PermissionGroupSpec(name="core", directory="cn=core,ou=groups,dc=example,dc=org")],
+        rules=[PermissionRuleSpec(projects=["acme-*"], publish=["@core"])],
+    ),
+)
+
 RETAINED = PyPIServerSpec(server=ServerSpec(allow_removal=True), retention=RETENTION)
 OF_DAYS = PyPIServerSpec(retention=RetentionSpec(rules=[RetentionRuleSpec(keep_days=90)]))
 YANKING = PyPIServerSpec(retention=RETENTION.replace(action="yank"))
@@ -359,6 +367,7 @@ OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
     (ExternalAuthSpec, "ports"): (OUTSIDE_APART, [7180]),
     (ExternalAuthSpec, "peers"): (OUTSIDE_APART, [{"ipBlock": {"cidr": "192.0.2.0/24"}}]),
     (PermissionGroupSpec, "users"): (RULED, ["bob"]),
+    (PermissionGroupSpec, "directory"): (RULED_BY_DIRECTORY, "cn=other,dc=example,dc=org"),
     (PermissionRuleSpec, "projects"): (RULED, ["acme-*", "tools"]),
     (PermissionRuleSpec, "excluding"): (RULED, ["acme-data"]),
     (PermissionRuleSpec, "read"): (RULED, ["bob"]),
@@ -746,6 +755,7 @@ WRONG_VALUES: dict[tuple[type[Spec], str], tuple[Any, str]] = {
     (ExternalAuthSpec, "ports"): ([0], "must be at least 1"),
     (ExternalAuthSpec, "peers"): ([], "must have at least 1, has 0"),
     (PermissionGroupSpec, "users"): (["@core"], "must be the name of a user"),
+    (PermissionGroupSpec, "directory"): ("cn=a\nb", "must be one line"),
     (PermissionRuleSpec, "projects"): (["acme-?"], "must be a name of a project or a pattern such as acme-* or *"),
     (PermissionRuleSpec, "excluding"): (["-acme"], "must be a name of a project or a pattern such as acme-* or *"),
     (PermissionRuleSpec, "read"): (["a\nb"], "must be the name of a user, @ and the name of a group"),
@@ -1019,6 +1029,31 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
             "groups[1].name ('core') is there twice",
             "groups[2].name ('data') has no effect: no rule names @data",
         ],
+    ),
+    "groups of nobody": (
+        lambda: PermissionGroupSpec(name="core"),
+        ["users must name somebody, unless directory does"],
+    ),
+    "groups of no directory": (
+        lambda: RULED_BY_DIRECTORY.replace(ldap=None),
+        ["permissions.groups[0].directory ('cn=core,ou=groups,dc=example,dc=org') must be left out without ldap or"],
+    ),
+    "groups that the directory calls otherwise": (
+        lambda: PyPIServerSpec(
+            ldap=DIRECTORY,
+            permissions=PermissionsSpec(
+                groups=[PermissionGroupSpec(name="core", directory="developers")],
+                rules=[PermissionRuleSpec(projects=["acme-*"], publish=["@core"])],
+            ),
+        ),
+        ["permissions.groups[0].directory ('developers') must be a distinguished name"],
+    ),
+    "more groups than a login may ask for": (
+        lambda: PermissionsSpec(
+            groups=[PermissionGroupSpec(name=f"g{number}", directory=f"cn=g{number},dc=org") for number in range(17)],
+            rules=[PermissionRuleSpec(projects=["*"], publish=[f"@g{number}" for number in range(17)])],
+        ),
+        ["groups must be fewer of a directory: 17, and each login asks for at most 16"],
     ),
     "rules that say nothing": (
         lambda: PermissionRuleSpec(projects=["acme-*"]),

@@ -99,7 +99,8 @@ class PyPIServer(Sockets):
         # The concerns; each joins by the sockets alone.
         self.credentials = Credentials(self, spec.auth)
         self.audit = Audit(self, spec.audit) if spec.audit else None
-        self.ldap = LDAP(self, "ldap", spec=spec.ldap) if spec.ldap else None
+        groups = spec.permissions.directory_groups if spec.permissions else None
+        self.ldap = LDAP(self, "ldap", spec=spec.ldap, groups=groups) if spec.ldap else None
         self.external_auth = ExternalAuth(self, spec.external_auth) if spec.external_auth else None
         self.permissions = Permissions(self, "permissions", spec=spec.permissions) if spec.permissions else None
         self.service = Service(self, "service", spec=spec.service)

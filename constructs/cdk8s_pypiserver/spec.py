@@ -273,6 +273,12 @@ def _upstream(spec: PyPIServerSpec) -> Iterator[Problem]:
 
 
 def _permissions(spec: PyPIServerSpec) -> Iterator[Problem]:
+    for number, group in enumerate(spec.permissions.groups if spec.permissions else ()):
+        path, called = ("permissions", "groups", number, "directory"), group.directory
+        if called and not (spec.ldap or spec.external_auth):
+            yield Problem(path, called, "must be left out without ldap or external_auth: nobody knows its members")
+        elif called and spec.ldap and "=" not in called:
+            yield Problem(path, called, "must be a distinguished name such as cn=core,ou=groups,dc=example,dc=org")
     for number, rule in enumerate(spec.permissions.rules if spec.permissions else ()):
         if rule.read and spec.auth.anonymous_reads:
             reason = "cannot be had with auth.anonymous_reads: whoever logs in as nobody may read every project then"

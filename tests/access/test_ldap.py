@@ -13,7 +13,15 @@ import cdk8s
 import pytest
 
 from cases import CASES, DIRECTORY
-from cdk8s_pypiserver import LDAPSpec, NetworkPolicySpec, PyPIServerChart, PyPIServerSpec
+from cdk8s_pypiserver import (
+    LDAPSpec,
+    NetworkPolicySpec,
+    PermissionGroupSpec,
+    PermissionRuleSpec,
+    PermissionsSpec,
+    PyPIServerChart,
+    PyPIServerSpec,
+)
 from cdk8s_pypiserver.access.ldap import LONGEST_ANSWER_SECONDS
 from cdk8s_pypiserver.base.config_files import runtime_files
 from cdk8s_pypiserver.base.peers import NAME_SERVERS, PRIVATE
@@ -169,6 +177,29 @@ def test_what_a_directory_takes_for_its_own_reaches_it_as_text(tmp_path: Path, s
     made = Started(tmp_path, spec.replace(membership="in-chain"), shell).configuration
     rule = "memberOf:1.2.840.113556.1.4.1941:"
     assert f"    Require ldap-filter {rule}=CN=Staff\\\\5c, all \\\\28\\\\2a\\\\29 100%?,DC=example,DC=org\n" in made
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_groups_of_the_permissions_are_asked_about_by_their_names(tmp_path: Path, shell: str) -> None:
+    permissions = PermissionsSpec(
+        groups=[
+            PermissionGroupSpec(name="core.team", directory="cn=Core (all),ou=groups,dc=example,dc=org"),
+            PermissionGroupSpec(name="robots", users=["ci"]),
+        ],
+        rules=[PermissionRuleSpec(projects=["*"], publish=["@core.team", "@robots"])],
+    )
+    groups = _environment(_container(PyPIServerSpec(ldap=DIRECTORY, permissions=permissions)))["LDAP_GROUPS"]
+    started = Started(tmp_path, shell=shell, LDAP_GROUPS=groups)
+    location = started.configuration.partition('<Location "/group/core.team">')[2].partition("</Location>")[0]
+    assert "    Require ldap-group cn=Core (all),ou=groups,dc=example,dc=org\n" in location
+    assert "AuthBasicProvider ldap" in location
+    assert [each.name for each in (tmp_path / "made/answers/group").iterdir()] == ["core.team"]
+    assert "the group core.team of the permissions" in started.configuration
+
+
+@pytest.mark.parametrize("line", ["core", "a/b cn=core", " cn=core"])
+def test_groups_of_the_permissions_that_are_none_are_refused(tmp_path: Path, line: str) -> None:
+    assert "LDAP_GROUPS has '" in Started(tmp_path, LDAP_GROUPS=f"core cn=core\n{line}").refusal
 
 
 def test_everybody_reads_and_nobody_publishes_unless_said(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from e2e.cluster import Registry
 
 COMPONENT = cluster.ROOT / "dist/components/ldap"
+PERMISSIONS = cluster.ROOT / "dist/components/permissions"
 LDAP = "ldap"
 ALICE, BOB, MALLORY = (Account(user=name, password=f"{name}-secret") for name in ("alice", "bob", "mallory"))
 ROBOT = Account(user="ci", password="a robot's p@ss:word")
@@ -427,3 +428,49 @@ def test_what_cannot_work_is_said(registry: Registry, directory: Directory) -> N
     text = "publishers ('cn=nobody,ou=groups,dc=example,dc=org') is no group that"
     eventually(lambda: text in registry.logs(), "a line about it", 40, 1)
     assert figure(registry, "pypiserver_directory_missing_groups") == 1
+
+
+def test_rules_go_by_the_groups_of_the_directory(
+    registry: Registry, directory: Directory, sample_directory: Path
+) -> None:
+    rules = [
+        {"projects": ["grouped-*"], "publish": ["@core"]},
+        {"projects": ["*"], "excluding": ["grouped-*"], "read": ["*"]},
+    ]
+    core = "cn=pypi-publishers,ou=groups,dc=example,dc=org"
+    text = json.dumps({"groups": {"core": {"directory": core}}, "rules": rules})
+    file = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "pypiserver-permissions"}}
+    registry.components = [COMPONENT, PERMISSIONS]
+    registry.patches = [
+        *basic(directory),
+        setting("LDAP_GROUPS", f"core {core}"),
+        cluster.Patch("ConfigMap", {**file, "data": {"permissions.json": text}}, "pypiserver-permissions"),
+    ]
+    registry.close()
+    registry.apply()
+    registry.wait_until_settled()
+    answered(registry, ALICE, 200)
+    wheel = samples.make(sample_directory, "grouped-demo")
+    published = registry.client(ALICE).twine([wheel.path])
+    assert published.returncode == 0, published.stdout
+    refused = registry.client(ALICE).twine([samples.make(sample_directory, "ungrouped-demo").path])
+    assert refused.returncode != 0
+    assert "alice has no right to publish ungrouped-demo" in " ".join(refused.stdout.split())
+    for path in ("simple/grouped-demo/", f"packages/{wheel.path.name}"):
+        assert [status(registry, account, path) for account in (ALICE, BOB, ROBOT)] == [200, 404, 404]
+    assert "grouped-demo" in registry.client(ALICE).get("simple/").text
+    assert "grouped-demo" not in registry.client(BOB).get("simple/").text
+    # Whoever leaves the group is noticed as late as any other change.
+    directory.membership("delete", "alice", "pypi-publishers")
+    directory.membership("add", "alice", "pypi-readers")
+    try:
+        eventually(
+            lambda: status(registry, ALICE, "simple/grouped-demo/") == 404,
+            "a page that is not there",
+            SECONDS + 60,
+            0.5,
+        )
+        assert status(registry, ALICE) == 200
+    finally:
+        directory.membership("delete", "alice", "pypi-readers")
+        directory.membership("add", "alice", "pypi-publishers")

@@ -20,7 +20,8 @@ def _no_server(value: str) -> str | None:
     return None
 
 
-def _no_text(value: str) -> str | None:
+def no_text(value: str) -> str | None:
+    """Return what httpd would not take as text."""
     if found := re.search(r'[$%]\{|"', value):
         return f"must not hold {found[0]}, which httpd takes for its own"
     if re.search(r"[\x00-\x1f\x7f]", value):
@@ -31,7 +32,7 @@ def _no_text(value: str) -> str | None:
 def _no_filter(value: str) -> str | None:
     if value.startswith("(") and value.count("(") != value.count(")"):
         return "must have as many ( as )"
-    return _no_text(value)
+    return no_text(value)
 
 
 def _no_template(value: str) -> str | None:
@@ -39,7 +40,7 @@ def _no_template(value: str) -> str | None:
         return "must have $1 once, for the name of the user, and no other $"
     if "&" in value:
         return "must not hold &, which httpd takes for the whole name"
-    return _no_text(value)
+    return no_text(value)
 
 
 Server = Annotated[
@@ -59,7 +60,7 @@ DistinguishedName = Annotated[
         r"[A-Za-z][A-Za-z0-9.-]*=.+",
         "must be a distinguished name such as cn=pypi,ou=groups,dc=example,dc=org",
         1000,
-        _no_text,
+        no_text,
     ),
 ]
 """The name of an entry (RFC 4514)."""

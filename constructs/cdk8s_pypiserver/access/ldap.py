@@ -1,6 +1,6 @@
 """Users of a directory (LDAP, Active Directory): a container with Apache httpd, which alone speaks its protocol."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from constructs import Construct
@@ -156,10 +156,13 @@ class LDAP(Construct):
         bind_secret: Name of the Secret with the password of the account that searches.
     """
 
-    def __init__(self, sockets: "Sockets", id_: str, *, spec: LDAPSpec) -> None:
-        """Join the registry."""
+    def __init__(
+        self, sockets: "Sockets", id_: str, *, spec: LDAPSpec, groups: Mapping[str, str] | None = None
+    ) -> None:
+        """Join the registry; `groups` has the distinguished names of the groups of the permissions, by their names."""
         super().__init__(sockets, id_)
         self.spec = spec
+        self._groups = groups or {}
         self.bind_secret = spec.bind_secret or sockets.identity.name_of("ldap")
         self._sockets = sockets
         self.files = ConfigFiles(self, "Default", identity=sockets.identity, suffix="ldap", files=runtime_files("ldap"))
@@ -190,7 +193,7 @@ class LDAP(Construct):
             "name": CONTAINER,
             "image": self.spec.image,
             "command": ["/bin/sh", f"{FILES_DIRECTORY}/start.sh"],
-            "env": variables(_environment(self.spec)),
+            "env": variables(_environment(self.spec, self._groups)),
             "securityContext": hardened(),
             "resources": requirements(self.spec.resources),
             # It listens on loopback, and the image need not have a client. The pod is ready without it.
@@ -208,7 +211,7 @@ class LDAP(Construct):
         self._mounts.append(mount(volume, directory, read_only=True))
 
 
-def _environment(spec: LDAPSpec) -> dict[str, str | Manifest]:
+def _environment(spec: LDAPSpec, groups: Mapping[str, str]) -> dict[str, str | Manifest]:
     """Return what start.sh reads, by variable; the API server drops empty values."""
     values = {
         "LDAP_SERVERS": " ".join(spec.servers),
@@ -220,6 +223,7 @@ def _environment(spec: LDAPSpec) -> dict[str, str | Manifest]:
         "LDAP_BIND_TEMPLATE": spec.bind_template or "",
         "LDAP_READERS": "*" if spec.everybody_reads else "\n".join(spec.readers),
         "LDAP_PUBLISHERS": "\n".join(spec.publishers),
+        "LDAP_GROUPS": "\n".join(f"{name} {group}" for name, group in groups.items()),
         "LDAP_MEMBERSHIP": spec.membership,
         "LDAP_GROUP_ATTRIBUTE": spec.group_attribute,
         "LDAP_NESTED_GROUPS": str(spec.nested_groups),

@@ -11,6 +11,8 @@ from cdk8s_pypiserver.base.model import Spec
 from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
 from cdk8s_pypiserver.upstream.patterns import AnyNamePattern, covers, normalised
 
+from .directory import no_text
+
 EVERYBODY = "*"
 GROUP = "@"
 Right = Literal["read", "publish", "yank", "remove"]
@@ -37,6 +39,12 @@ User = Annotated[
 GroupName = Annotated[str, Form(_NAME, "must be letters, digits, - _ and . with a letter or digit at both ends", 63)]
 """Name of a group of the permissions."""
 
+DirectoryGroup = Annotated[
+    str,
+    Form(r"[^\s](?:[^\x00-\x1f\x7f]*[^\s])?", "must be the name of a group, on one line", 1000, no_text),
+]
+"""The name of a group of a directory, or of another service."""
+
 Grantee = Annotated[
     str,
     Form(
@@ -53,8 +61,23 @@ class PermissionGroupSpec(Spec):
 
     name: GroupName
     """What the group is called; rules name it with `@` in front."""
-    users: Annotated[Sequence[User], Field(min_length=1)]
+    users: Sequence[User] = ()
     """The users, by the names that they log in with: upper and lower case differ."""
+    directory: DirectoryGroup | None = None
+    """A group whose members are meant too: its distinguished name in the directory (LDAPSpec), or what the service of
+    ExternalAuthSpec calls it. Each costs a login that is not remembered a question to the directory."""
+
+    @property
+    def written(self) -> Mapping[str, object]:
+        """The group as the server reads it."""
+        directory = {"directory": self.directory} if self.directory else {}
+        return {"users": list(self.users), **directory}
+
+    def conflicts(self) -> Iterator[Problem]:
+        """Yield a group of nobody."""
+        yield from super().conflicts()
+        if not self.users and not self.directory:
+            yield Problem(("users",), NO_VALUE, "must name somebody, unless directory does")
 
 
 class PermissionRuleSpec(Spec):

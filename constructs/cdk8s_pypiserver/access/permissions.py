@@ -1,7 +1,7 @@
 """Permissions by project: who may read, publish, yank and remove what; the server decides by a file of rules."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from constructs import Construct
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 DIRECTORY = "/etc/pypiserver/permissions"
 FILE = "permissions.json"
 VOLUME = "permissions"
+MOST_DIRECTORY_GROUPS = 16
+"""Questions that a login may cost besides."""
 LARGEST = 250_000
 """Bytes of the file: kubectl apply writes a ConfigMap into an annotation too, which may have 262,144."""
 
@@ -41,9 +43,14 @@ class PermissionsSpec(Spec):
         return any(rule.read for rule in self.rules)
 
     @property
+    def directory_groups(self) -> Mapping[str, str]:
+        """What the directory calls the groups whose members it knows, by their names in the rules."""
+        return {group.name: group.directory for group in self.groups if group.directory}
+
+    @property
     def text(self) -> str:
         """The file that the server reads, with a line for each group and each rule."""
-        groups = [f"{json.dumps(group.name)}: {json.dumps({'users': list(group.users)})}" for group in self.groups]
+        groups = [f"{json.dumps(group.name)}: {json.dumps(group.written)}" for group in self.groups]
         rules = [json.dumps(rule.written) for rule in self.rules]
         return f'{{\n  "groups": {{{_lines(groups)}}},\n  "rules": [{_lines(rules)}]\n}}\n'
 
@@ -52,6 +59,9 @@ class PermissionsSpec(Spec):
         yield from super().conflicts()
         yield from unknown_groups(self.rules, self.groups)
         yield from without_effect(self.rules)
+        if (number := len(self.directory_groups)) > MOST_DIRECTORY_GROUPS:
+            reason = f"must be fewer of a directory: {number}, and each login asks for at most {MOST_DIRECTORY_GROUPS}"
+            yield Problem(("groups",), NO_VALUE, reason)
         if (size := len(self.text)) > LARGEST:
             reason = f"must be fewer, or their groups smaller: the file has {size} bytes, and {LARGEST} can be applied"
             yield Problem(("rules",), NO_VALUE, reason)

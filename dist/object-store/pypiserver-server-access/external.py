@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from server.access.directory import ANSWER_SECONDS, REST_SECONDS, Directory, DirectoryAwayError
+from server.access.directory import ANSWER_SECONDS, REST_SECONDS, Directory, DirectoryAwayError, UndecidedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,6 +51,7 @@ class External(Directory):
         publishers: frozenset[str],
         original_url: str = "",
         certificates: Path | None = None,
+        groups: Mapping[str, str] | None = None,
     ) -> None:
         """Ask at `url`.
 
@@ -62,8 +63,9 @@ class External(Directory):
             publishers: Groups that may publish and read.
             original_url: Address of the registry, for services that have rules by it.
             certificates: A file of certificates.
+            groups: What it calls the groups of the permissions, by their names there.
         """
-        super().__init__(0)
+        super().__init__(0, groups)
         parts = urlsplit(url)
         self._place = parts.netloc
         self._path = parts.path or "/"
@@ -79,8 +81,8 @@ class External(Directory):
         self._is_closed = False
 
     @classmethod
-    def of(cls, settings: Settings) -> External:
-        """The one that the settings want."""
+    def of(cls, settings: Settings, groups: Mapping[str, str]) -> External:
+        """The one that the settings want, for the groups of the permissions."""
         return cls(
             settings.external_auth_url,
             user_header=settings.external_auth_user_header,
@@ -89,6 +91,7 @@ class External(Directory):
             publishers=settings.external_auth_publishers,
             original_url=settings.external_auth_original_url,
             certificates=settings.external_auth_certificates,
+            groups=groups,
         )
 
     def look(self) -> None:
@@ -124,6 +127,15 @@ class External(Directory):
             return HTTPStatus.NO_CONTENT
         reads = EVERYBODY in self._readers or bool(groups & self._readers)
         return HTTPStatus.NO_CONTENT if reads and role == "reader" else HTTPStatus.FORBIDDEN
+
+    def _groups_of(self, user: str, password: bytes) -> frozenset[str]:
+        if not self._groups:
+            return frozenset()
+        credentials = base64.b64encode(user.encode() + b":" + password).decode()
+        status, name, groups = self._request("reader", credentials)
+        if status in _NO or name != user:
+            raise UndecidedError
+        return frozenset(each for each, called in self._groups.items() if called in groups)
 
     def _request(self, role: Role, credentials: str | None) -> tuple[int, str, frozenset[str]]:
         """The status of an answer, and the user and the groups in it.

@@ -18,7 +18,7 @@ from server.access.checks import BusyError, UnansweredError
 from server.pod.samples import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from server.access.credentials import Role
 
@@ -61,8 +61,12 @@ class Directory:
     away = "the directory of users does not answer, and the log of the container ldap may say why: %s"
     back = "the directory of users answers again"
 
-    def __init__(self, port: int) -> None:
-        """Ask the httpd that listens at `port` of loopback."""
+    def __init__(self, port: int, groups: Mapping[str, str] | None = None) -> None:
+        """Ask the httpd that listens at `port` of loopback.
+
+        `groups` has what the directory calls the groups of the permissions, by the names that httpd's paths have.
+        """
+        self._groups = groups or {}
         self._port = port
         self._lock = threading.Lock()
         self._resting_until = 0.0
@@ -94,6 +98,19 @@ class Directory:
         self._count(_RESULTS[status], begun)
         self._tell(None)
         return status
+
+    def groups_of(self, user: str, password: bytes) -> frozenset[str]:
+        """The groups of the permissions that a user is in, whose credentials were right just now.
+
+        Raises:
+            DirectoryAwayError: It says nothing.
+            UndecidedError: It does not say of each.
+        """
+        try:
+            return self._groups_of(user, password)
+        except DirectoryAwayError as error:
+            self._tell(str(error))
+            raise
 
     def start(self) -> None:
         """Begin to look whether all is there, until the process ends."""
@@ -140,6 +157,18 @@ class Directory:
         if checked:
             raise UndecidedError
         raise DirectoryAwayError(f"httpd says {status:d}")
+
+    def _groups_of(self, user: str, password: bytes) -> frozenset[str]:
+        credentials = base64.b64encode(user.encode() + b":" + password).decode()
+        found = {name: self._get(f"/group/{name}", credentials)[0] for name in self._groups}
+        # httpd knows no group that it was not told of.
+        outside = {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
+        if set(found.values()) - {HTTPStatus.OK}:
+            # It says 403 also where a group could not be looked at.
+            self._checked()
+        if set(found.values()) - {HTTPStatus.OK, *outside}:
+            raise UndecidedError
+        return frozenset(name for name, status in found.items() if status == HTTPStatus.OK)
 
     def _checked(self) -> bool:
         """Whether the account of httpd works, which there is none of where users bind by themselves.

@@ -27,7 +27,7 @@ GROUP, TOKEN = "@", "token:"
 REMEMBERED = 100_000
 """Of how many projects it is remembered which rules are about them: some twenty megabytes."""
 _FIELDS = {"groups": dict, "rules": list}
-_FIELDS_OF_A_GROUP = {"users": list}
+_FIELDS_OF_A_GROUP = {"users": list, "directory": str}
 _FIELDS_OF_A_RULE = dict.fromkeys(["projects", "excluding", *RIGHTS], list)
 
 
@@ -46,6 +46,7 @@ class Rights:
 
     Attributes:
         reads_by_project: Whether the rules say who reads what.
+        directory_groups: What the directory calls the groups whose members it knows, by their names in the rules.
     """
 
     def __init__(self, permissions: Mapping[str, Any] | None = None) -> None:
@@ -59,6 +60,7 @@ class Rights:
         _check(said, _FIELDS, "the file")
         groups = said.get("groups", {})
         self._groups = _groups_of_users(groups)
+        self.directory_groups = {name: group["directory"] for name, group in groups.items() if "directory" in group}
         try:
             self._rules = [_rule(rule, f"rules[{at}]", groups) for at, rule in enumerate(said.get("rules", ()))]
             about = Matching((pattern, at) for at, rule in enumerate(self._rules) for pattern in rule.projects)

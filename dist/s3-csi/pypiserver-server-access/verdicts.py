@@ -84,12 +84,12 @@ class Verdicts:
             return self._by_token(asked.password, role, by_project=by_project and self._rights.reads_by_project)
         if self._members and asked.user and not asked.exists:
             try:
-                status, seconds = await self._members.verdict(role, asked.user, asked.password, address)
+                status, seconds, groups = await self._members.verdict(role, asked.user, asked.password, address)
             except BusyError:
                 return Verdict(HTTPStatus.SERVICE_UNAVAILABLE)
             except UnansweredError:
                 return Verdict(HTTPStatus.FAILED_DEPENDENCY)
-            who = Who(asked.user, "directory") if status == HTTPStatus.NO_CONTENT else None
+            who = Who(asked.user, "directory", groups=groups) if status == HTTPStatus.NO_CONTENT else None
             return Verdict(status, who, seconds)
         status = await self._by_file(asked, address)
         return Verdict(status, Who(asked.user, asked.source) if status == HTTPStatus.NO_CONTENT else None)

@@ -59,7 +59,8 @@ def post_worker_init(worker: object) -> None:
     credentials = Credentials(_settings.credentials_directory, start.initial_password(_settings))
     members = None
     if _settings.directory_port or _settings.external_auth_url:
-        directory = Directory(_settings.directory_port) if _settings.directory_port else External.of(_settings)
+        groups, port = rights(_settings).directory_groups, _settings.directory_port
+        directory = Directory(port, groups) if port else External.of(_settings, groups)
         directory.start()
         members = Members(directory, seconds=_settings.directory_seconds, guesses=_settings.directory_guesses)
     Verdicts(credentials, trail(_settings), members, rights(_settings)).start(_settings.verdicts_port)

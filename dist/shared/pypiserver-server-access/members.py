@@ -50,6 +50,17 @@ class Verdict(NamedTuple):
     status: HTTPStatus
     seconds: float
     """How long that counts."""
+    groups: frozenset[str] = frozenset()
+    """The groups of the permissions that the user is in, if it allows something."""
+
+
+class _Answer(NamedTuple):
+    status: HTTPStatus
+    groups: frozenset[str]
+    end: float
+
+    def verdict(self, now: float) -> Verdict:
+        return Verdict(self.status, max(0.0, self.end - now), self.groups)
 
 
 class Members:
@@ -62,7 +73,7 @@ class Members:
         self._most_guesses = guesses
         self._checks = Checks(at_once=AT_ONCE, guess_seconds=GUESS_SECONDS)
         self._key = secrets.token_bytes(32)
-        self._answers: OrderedDict[tuple[Role, bytes], tuple[HTTPStatus, float]] = OrderedDict()
+        self._answers: OrderedDict[tuple[Role, bytes], _Answer] = OrderedDict()
         self._wrong: OrderedDict[bytes, float] = OrderedDict()
         # Of each user the credentials that were right last: they are no guess.
         self._right: OrderedDict[str, bytes] = OrderedDict()
@@ -97,8 +108,8 @@ class Members:
         now = time.monotonic()
         if self._wrong.get(who, now) > now:
             return Verdict(HTTPStatus.UNAUTHORIZED, self._wrong[who] - now)
-        status, end = self._answers.get((role, who), (HTTPStatus.UNAUTHORIZED, now))
-        return Verdict(status, end - now) if end > now else None
+        answer = self._answers.get((role, who))
+        return answer.verdict(now) if answer and answer.end > now else None
 
     async def _ask(self, role: Role, user: str, password: bytes, address: str, who: bytes) -> Verdict:
         name = _folded(user)
@@ -107,15 +118,16 @@ class Members:
             self._kept_back += 1
             raise BusyError
         loop = asyncio.get_running_loop()
-        answer: list[tuple[HTTPStatus, float]] = []
+        answers: list[_Answer] = []
 
         def check() -> bool:
             # The answer may be as old as this: what changes from now on may not be in it.
             end = time.monotonic() + self._time_to_live
             said = self._directory.ask(role, user, password)
-            answer.append((said, end))
+            groups = self._directory.groups_of(user, password) if said == HTTPStatus.NO_CONTENT else frozenset[str]()
+            answers.append(_Answer(said, groups, end))
             # Also if nobody waits for it any more: it was tried.
-            loop.call_soon_threadsafe(self._note, role, name, who, said, end)
+            loop.call_soon_threadsafe(self._note, role, name, who, answers[0])
             return said != HTTPStatus.UNAUTHORIZED
 
         # Whoever got in lately waits behind no flood that comes from the same address.
@@ -126,18 +138,17 @@ class Members:
             await self._checks.right(client, name, check)
         finally:
             self._guesses.add(name, -1)
-        said, end = answer[0]
-        return Verdict(said, max(0.0, end - time.monotonic()))
+        return answers[0].verdict(time.monotonic())
 
-    def _note(self, role: Role, name: str, who: bytes, said: HTTPStatus, end: float) -> None:
-        if said == HTTPStatus.UNAUTHORIZED:
+    def _note(self, role: Role, name: str, who: bytes, answer: _Answer) -> None:
+        if answer.status == HTTPStatus.UNAUTHORIZED:
             self._guesses.add(name, 1)
             if self._right.get(name) == who:
                 del self._right[name]
-            _keep(self._wrong, who, end, WRONG)
+            _keep(self._wrong, who, answer.end, WRONG)
         else:
             _keep(self._right, name, who, REMEMBERED)
-            _keep(self._answers, (role, who), (said, end), REMEMBERED)
+            _keep(self._answers, (role, who), answer, REMEMBERED)
 
 
 def _keep(kept: OrderedDict[_Key, _Value], key: _Key, value: _Value, most: int) -> None:

@@ -45,6 +45,7 @@ class Httpd(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.users = {READER, PUBLISHER, NOBODY}
         self.roles = {path: set(of) for path, of in ROLES.items()}
+        self.groups = {"/group/core": {PUBLISHER, READER}, "/group/data": {PUBLISHER}}
         self.checks = {"/check/0": "", "/check/1": ""}
         self.account_works = True
         self.broken = False
@@ -61,7 +62,7 @@ class Httpd(ThreadingHTTPServer):
             works = self.account_works and not self.broken
             wrong = self.checks[path] if works else "the account is refused"
             return (403, wrong) if wrong else (200, "")
-        if path not in self.roles:
+        if path not in {**self.roles, **self.groups}:
             return 404, "not found"
         self.asked.append((path, credentials))
         self.go.wait(10)
@@ -72,7 +73,7 @@ class Httpd(ThreadingHTTPServer):
             return 500, "server is unwilling to perform"
         if user not in self.users or not self.account_works:
             return 401, ""
-        return (200, "") if user in self.roles[path] else (403, "")
+        return (200, "") if user in {**self.roles, **self.groups}[path] else (403, "")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -422,6 +423,49 @@ def test_of_ten_thousand_users_each_is_asked_about_once(directory: Directory, mo
             assert (await ask(members, (f"user-{number}", "secret"))).status == 204
 
     asyncio.run(run())
+
+
+class TestGroups:
+    """Groups of the permissions, which the directory is asked about as long as an answer counts."""
+
+    @pytest.fixture
+    def members(self, httpd: Httpd, directory: Directory) -> Members:
+        del directory
+        known = Directory(httpd.server_port, {"core": "cn=core", "data": "cn=data", "unknown": "cn=unknown"})
+        return Members(known, seconds=60, guesses=4)
+
+    def groups(self, members: Members, user: tuple[str, str], role: Role = "reader") -> frozenset[str]:
+        return asyncio.run(ask(members, user, role)).groups
+
+    def test_who_is_in_which(self, members: Members, httpd: Httpd) -> None:
+        assert self.groups(members, PUBLISHER) == {"core", "data"}
+        assert self.groups(members, READER) == {"core"}
+        # Of whoever may nothing, nothing is asked.
+        assert self.groups(members, READER, "publisher") == self.groups(members, NOBODY) == frozenset()
+        assert [path for path, credentials in httpd.asked if credentials.startswith("mallory:")] == ["/reader"]
+
+    def test_they_count_as_long_as_the_answer(self, members: Members, httpd: Httpd, clock: Clock) -> None:
+        assert self.groups(members, READER) == {"core"}
+        httpd.groups["/group/core"].clear()
+        clock(59)
+        assert self.groups(members, READER) == {"core"}
+        clock(2)
+        assert self.groups(members, READER) == frozenset()
+
+    def test_what_cannot_be_asked_lets_nobody_in(self, members: Members, httpd: Httpd) -> None:
+        del httpd.checks["/check/1"]
+        httpd.checks["/check/0"] = ""
+        real = httpd.status
+
+        def status(path: str, credentials: str) -> tuple[int, str]:
+            return (500, "away") if path == "/group/data" else real(path, credentials)
+
+        httpd.status = status  # type: ignore[method-assign]
+        with pytest.raises(BusyError):
+            self.groups(members, PUBLISHER)
+        httpd.checks["/check/0"] = "the account is refused"
+        with pytest.raises(UnansweredError):
+            self.groups(members, READER)
 
 
 class TestBesideTheFiles:

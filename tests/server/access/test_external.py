@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from server.access.directory import DirectoryAwayError
+from server.access.directory import DirectoryAwayError, UndecidedError
 from server.access.external import External
 from server.pod.samples import text_of
 
@@ -66,7 +66,9 @@ def service() -> Iterator[Service]:
         yield made
 
 
-def external(service: Service, *, readers: str = "developers", original_url: str = "") -> External:
+def external(
+    service: Service, *, readers: str = "developers", original_url: str = "", groups: dict[str, str] | None = None
+) -> External:
     return External(
         service.url,
         user_header=USER,
@@ -74,6 +76,7 @@ def external(service: Service, *, readers: str = "developers", original_url: str
         readers=frozenset([readers] if readers else []),
         publishers=frozenset(["release managers"]),
         original_url=original_url,
+        groups=groups,
     )
 
 
@@ -93,6 +96,20 @@ def test_groups_say_who_may_what(service: Service) -> None:
     assert (said(everybody, "ina"), said(everybody, "ina", "publisher")) == (204, 403)
     nobody = external(service, readers="")
     assert said(nobody, "ina") == 403
+
+
+def test_groups_of_the_permissions(service: Service) -> None:
+    service.give("rita", "secret", X_Auth_Request_User="rita", X_Auth_Request_Groups="other, developers")
+    service.give("ina", "secret", X_Auth_Request_User="Ina", X_Auth_Request_Groups="developers")
+    groups = {"core": "developers", "data": "data scientists", "others": "other"}
+    judge = external(service, groups=groups)
+    assert judge.groups_of("rita", b"secret") == {"core", "others"}
+    for user, password in (("rita", b"wrong"), ("ina", b"secret")):
+        with pytest.raises(UndecidedError):
+            judge.groups_of(user, password)
+    asked = len(service.received)
+    assert external(service).groups_of("rita", b"secret") == frozenset()
+    assert len(service.received) == asked
 
 
 def test_what_it_is_asked(service: Service) -> None:

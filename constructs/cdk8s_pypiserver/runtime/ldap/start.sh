@@ -10,6 +10,8 @@
 #   LDAP_BIND_TEMPLATE   who a user is to the directory, $1 being the name: uid=$1,ou=people,dc=example,dc=org.
 #   LDAP_READERS         groups whose members may read, a name a line, or * for every user. Default none.
 #   LDAP_PUBLISHERS      groups whose members may publish and read, a name a line. Default none.
+#   LDAP_GROUPS          groups of the permissions, a line each: its name there, a blank and its name in the directory.
+#                        Default none.
 #   LDAP_MEMBERSHIP      member: a group names its members; memberOf: a user names the groups; in-chain: the same with
 #                        groups in groups, by the rule of Active Directory. Default member.
 #   LDAP_GROUP_ATTRIBUTE what of a group names its members. Default member.
@@ -70,6 +72,7 @@ bind=${LDAP_BIND_DN-}
 template=${LDAP_BIND_TEMPLATE-}
 readers=${LDAP_READERS-}
 publishers=${LDAP_PUBLISHERS-}
+groups_of_rules=${LDAP_GROUPS-}
 membership=${LDAP_MEMBERSHIP-member}
 group_attribute=${LDAP_GROUP_ATTRIBUTE-member}
 nested=${LDAP_NESTED_GROUPS-0}
@@ -129,6 +132,15 @@ if [ -z "$readers$publishers" ]; then
   refuse "LDAP_READERS and LDAP_PUBLISHERS are ''; one of them must name a group, or nobody is let in"
 fi
 
+printf '%s\n' "$groups_of_rules" | while IFS=' ' read -r name group; do
+  case "$name" in
+    *[!A-Za-z0-9._-]*) refuse "LDAP_GROUPS has '$name $group'; it must be a name, a blank and a distinguished name" ;;
+  esac
+  if [ -n "$name" ] && [ -z "$group" ]; then
+    refuse "LDAP_GROUPS has '$name'; it must be a name, a blank and a distinguished name"
+  fi
+done
+
 address="$scheme://$servers"
 where="$address/$(in_url "$base")?$attribute?sub?$(in_url "$filter")"
 
@@ -186,7 +198,7 @@ check() {
 
 # A container that starts again finds what its predecessor made.
 rm -rf "$made"
-mkdir -p "$made/answers/check"
+mkdir -p "$made/answers/check" "$made/answers/group"
 may_publish=$(members LDAP_PUBLISHERS "$publishers")
 if [ "$readers" = '*' ]; then
   may_read='    Require valid-user'
@@ -201,6 +213,11 @@ fi
   role reader "$may_read
 $may_publish"
   role publisher "${may_publish:-    Require all denied}"
+  printf '%s\n' "$groups_of_rules" | while IFS=' ' read -r name group; do
+    if [ -n "$name" ]; then
+      role "group/$name" "$(members LDAP_GROUPS "$group")"
+    fi
+  done
   if [ -n "$bind" ]; then
     check "$bind" "$address does not answer, its certificate is not from $ca or not for its name, the password of '$bind' is wrong, or that may not see itself"
     for list in readers publishers; do
@@ -216,6 +233,13 @@ $groups
 END
       fi
     done
+    while IFS=' ' read -r name group; do
+      if [ -n "$name" ]; then
+        check "$group" "the group $name of the permissions ('$group') is no group that $bind sees: nobody is in it"
+      fi
+    done <<END
+$groups_of_rules
+END
   fi
 } >"$made/directory.conf"
 
