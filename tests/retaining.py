@@ -137,7 +137,12 @@ def age(path: Path, days: float) -> None:
 
 @contextlib.contextmanager
 def registry_of(
-    directory: Path, files: Mapping[str, float], setup: Setup | None = None, *, removal: bool = True
+    directory: Path,
+    files: Mapping[str, float],
+    setup: Setup | None = None,
+    *,
+    removal: bool = True,
+    expected: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[Registry, Runner]]:
     """Start a registry of wheels, `name-version` with the days since their upload, and what runs against it."""
     packages = directory / "server/packages"
@@ -147,7 +152,7 @@ def registry_of(
     allowed = REMOVAL if removal else {}
     setup = setup or Setup(environment=allowed)
     with (
-        Server(directory / "server", allowed) as server,
+        Server(directory / "server", {**allowed, **(expected or {})}) as server,
         Gateway(
             directory / "gateway",
             server.port,

@@ -390,6 +390,7 @@ OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
     (RetentionSpec, "most_percent"): (RETAINED, 77),
     (RetentionSpec, "schedule"): (RETAINED, "17 4 * * MON-FRI"),
     (RetentionSpec, "time_zone"): (RETAINED, "Europe/Vienna"),
+    (RetentionSpec, "max_age"): (RETAINED, "9d"),
     (RetentionSpec, "credentials_secret"): (RETAINED, "other"),
     (RetentionSpec, "tls_name"): (RETAINED_BEHIND_TLS, "pypi.example.org"),
     (RetentionSpec, "ca_config_map"): (RETAINED_BEHIND_TLS, "company-ca"),
@@ -489,6 +490,7 @@ SHOWN_AS: dict[tuple[type[Spec], str], str] = {
     (RetentionRuleSpec, "final_replaces_prereleases"): "false",
     (RetentionRuleSpec, "keep_last"): "false",
     (RetentionSpec, "dry_run"): "false",
+    (RetentionSpec, "max_age"): "777600",
     (S3VolumeSpec, "provisioning"): "StorageClass",
 }
 # What these make is left out.
@@ -774,6 +776,7 @@ WRONG_VALUES: dict[tuple[type[Spec], str], tuple[Any, str]] = {
     (RetentionSpec, "most_percent"): (101, "must be at most 100"),
     (RetentionSpec, "schedule"): ("30 3 * *", "must be five fields as cron has them"),
     (RetentionSpec, "time_zone"): ("Local", "must say which one: the API server refuses Local"),
+    (RetentionSpec, "max_age"): ("90m", "must be whole hours or days"),
     (RetentionSpec, "credentials_secret"): ("a_b", "must be a name of lower-case letters"),
     (RetentionSpec, "tls_name"): ("https://pypi.example.org", "must be a full DNS name"),
     (RetentionSpec, "ca_config_map"): ("A", "must be a name of lower-case letters"),

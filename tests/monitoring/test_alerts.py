@@ -107,7 +107,7 @@ RELABELLED = {
 }
 TOKEN = f'pypiserver_token_expiry_timestamp_seconds{{{TARGET}, token="ci"}}'
 OTHER = _target("tools", "team-b")
-KINDS = ("backup", "drill")
+KINDS = ("backup", "drill", "retention")
 DUE = {kind: f'pypiserver_{kind}_due_timestamp_seconds{{{TARGET}, part="server"}}' for kind in KINDS}
 DID = {kind: f'pypiserver_{kind}_failed{{{TARGET}, part="server", reason=""}}' for kind in KINDS}
 DID_NOT = {kind: name.replace('reason=""', 'reason="emptier"') for kind, name in DID.items()}
@@ -178,6 +178,8 @@ FAULTS: dict[tuple[str, str], Fault] = {
     ("PyPIServerBackupFailed", SLOW): Fault({DID["backup"]: None, DID_NOT["backup"]: "1x120"}, 4),
     ("PyPIServerRestoreDrillOverdue", SLOW): Fault({DUE["drill"]: "0x120"}, 5),
     ("PyPIServerRestoreDrillFailed", FAST): Fault({DID["drill"]: None, DID_NOT["drill"]: "1x120"}, 4),
+    ("PyPIServerRetentionOverdue", SLOW): Fault({DUE["retention"]: "0x120"}, 5),
+    ("PyPIServerRetentionFailed", SLOW): Fault({DID["retention"]: None, DID_NOT["retention"]: "1x120"}, 4),
 }
 # Other ways to the same alert.
 MORE_FAULTS: list[tuple[tuple[str, str], Fault]] = [

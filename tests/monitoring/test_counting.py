@@ -327,11 +327,11 @@ def _rules_and_dashboard_use_what_is_there(registry: Monitored, tmp_path: Path) 
         there[f"pypiserver_directory_{name}"] = OF_THE_TARGET
     # Of tokens, of which it has none (tests/gateway/test_tokens.py).
     there["pypiserver_token_expiry_timestamp_seconds"] = {"token", *OF_THE_TARGET}
-    # Of backups and drills, which it has not either.
-    upkeep = Upkeep(VolumeNotes(tmp_path / "upkept"), dict.fromkeys(("backup", "drill"), 1.0))
+    # Of backups, drills and retention, which it has not either.
+    upkeep = Upkeep(VolumeNotes(tmp_path / "upkept"), dict.fromkeys(("backup", "drill", "retention"), 1.0))
     (tmp_path / "upkept").mkdir()
     upkeep.prepare()
-    for kind in ("backup", "drill"):
+    for kind in ("backup", "drill", "retention"):
         (tmp_path / "upkept" / DIRECTORY / f"{kind}.json").write_text(json.dumps(RUN))
     upkeep.look()
     there |= {gauge.name: {"reason", *OF_THE_TARGET} for gauge in upkeep.gauges()}

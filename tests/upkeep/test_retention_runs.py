@@ -14,7 +14,7 @@ from certificates import put as put_certificate
 from gateway.test_writer import pair
 from gateway_programs import Gateway, Registry, Setup
 from programs import Server, wait_for
-from retaining import READER, REMOVAL, Runner, put, registry_of, there
+from retaining import PUBLISHER, READER, REMOVAL, Runner, put, registry_of, there
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -194,3 +194,30 @@ def test_what_is_asked_of_a_reader_is_done_by_the_writer(tmp_path: Path) -> None
         assert (done.status, done.removed) == (0, ["acme 1.0"]), done.said
         assert "yank acme 1.0" in both.writer.server.log
         wait_for(lambda: "yanked already" in job.run(LAST, action="yank", dry_run=True).said, "the reader's index")
+
+
+def shown(registry: Registry) -> str:
+    return requests.get(f"{registry.server.url}/-/metrics", timeout=20).text
+
+
+def test_the_registry_shows_how_a_run_ended(tmp_path: Path) -> None:
+    with registry_of(tmp_path, FILES, expected={"RETENTION_MAX_AGE_SECONDS": "93600"}) as (registry, job):
+        job.login = READER
+        done = job.run(LAST, dry_run=True)
+        assert done.status == 0
+        assert "The registry will not show how this ended: 403" in done.said
+        assert "pypiserver_retention" not in shown(registry)
+        job.login = PUBLISHER
+        assert job.run(LAST, dry_run=True).status == 0
+        assert "pypiserver_retention_dry_run 1\n" in shown(registry)
+        assert "pypiserver_retention_versions 2\n" in shown(registry)
+        stopped = job.run(LAST, most_versions=1)
+        assert stopped.status == 1
+        assert 'pypiserver_retention_failed{reason="bounds"} 1\n' in shown(registry)
+        done = job.run(LAST)
+        assert done.removed == ["acme 1.0", "acme 2.0"]
+        page = shown(registry)
+        assert 'pypiserver_retention_failed{reason=""} 0\n' in page
+        assert "pypiserver_retention_dry_run 0\n" in page
+        assert "pypiserver_retention_files 2\n" in page
+        assert "pypiserver_retention_due_timestamp_seconds" in page

@@ -307,7 +307,7 @@ def _tokens() -> list[Alert]:
 
 
 def _upkeep() -> list[Alert]:
-    """What the registry's own backups and drills tell, through the server; nothing where there are none."""
+    """What the registry's own backups, drills and retention tell, through the server; nothing where there are none."""
 
     def overdue(kind: str) -> str:
         # Every pod on a shared volume tells of the same.
@@ -342,6 +342,20 @@ def _upkeep() -> list[Alert]:
             summary=f"The last restore drill of {_WHO} failed: {{{{ $labels.reason }}}}",
             description="What was restored is not what the registry has, or could not be restored: the log of the Job "
             "names the files.",
+        ),
+        Alert(
+            name="PyPIServerRetentionOverdue",
+            expression=overdue("retention"),
+            summary=f"A run of the retention of {_WHO} should have succeeded {{{{ $value | humanizeDuration }}}} ago",
+            description="Old versions stay: see the log of the last Job of the CronJob retention, and whether it is "
+            "suspended.",
+        ),
+        Alert(
+            name="PyPIServerRetentionFailed",
+            expression="max by (namespace, job, reason) (pypiserver_retention_failed) == 1",
+            summary=f"The last run of the retention of {_WHO} failed: {{{{ $labels.reason }}}}",
+            description="`bounds`: it would take more than it may, as a slip in a pattern does, and took nothing. The "
+            "log and the termination message of the Job say more.",
         ),
     ]
 

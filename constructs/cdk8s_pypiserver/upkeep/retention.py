@@ -10,7 +10,6 @@ from pydantic import Field
 from cdk8s_pypiserver.access.network import Way
 from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
 from cdk8s_pypiserver.base.fields import Form, Host, Name
-from cdk8s_pypiserver.base.identity import APPLICATION
 from cdk8s_pypiserver.base.model import Resources, Spec
 from cdk8s_pypiserver.base.objects import Manifest
 from cdk8s_pypiserver.base.peers import DNS_PORT, NAME_SERVERS
@@ -18,6 +17,7 @@ from cdk8s_pypiserver.base.problems import Problem
 from cdk8s_pypiserver.base.schedules import Schedule, TimeZone
 from cdk8s_pypiserver.exposure.certificates import secret_name
 from cdk8s_pypiserver.exposure.gateway_tls import GatewayTLSSpec
+from cdk8s_pypiserver.monitoring.alerts import Age, age_seconds
 from cdk8s_pypiserver.pod.gateway import HTTPS_PORT, PORT
 from cdk8s_pypiserver.pod.hardening import hardened, mount, requirements, variables
 from cdk8s_pypiserver.pod.server import FILES_DIRECTORY as SERVER_DIRECTORY
@@ -77,6 +77,8 @@ class RetentionSpec(Spec):
     """When it runs."""
     time_zone: TimeZone | None = None
     """Time zone of the schedule; that of the control plane if nothing is said."""
+    max_age: Age = "26h"
+    """How long ago the last run that did all may be, before there is an alert, once one has told of itself."""
     credentials_secret: Name | None = None
     """Secret with the keys `username` and `password` of a publisher, or, for a dry run, of anybody who may read;
     `<name>-retention` by default."""
@@ -159,7 +161,7 @@ class Retention(Construct):
         )
         text = json.dumps(configuration, indent=2) + "\n"
         self.files = ConfigFiles(self, "files", identity=identity, suffix=COMPONENT, files=runtime_files("retention"))
-        sockets.marks[f"{APPLICATION}/{COMPONENT}"] = "yes"
+        sockets.server.set("RETENTION_MAX_AGE_SECONDS", str(age_seconds(spec.max_age)))
         self.rules = ConfigFiles(self, "rules", identity=identity, suffix=RULES_VOLUME, files={FILE: text})
         self.cron_job = CronJob(
             sockets,

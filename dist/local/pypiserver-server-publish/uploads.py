@@ -37,6 +37,7 @@ _FIELDS = {
     "version": 1000,
     "reason": 10_000,
     "files": 100_000,
+    "report": 4096,
     attestations.FIELD: attestations.LONGEST,
     "gpg_signature": 64 * 2**10,
     **dict.fromkeys(FORM_FIELDS, 200),

@@ -98,7 +98,7 @@ def on_volume(
         remember=found.keep,
         tell=announcing.tell if announcing else lambda *_: None,
         watching=watching,
-        notes=VolumeNotes(root),
+        notes=VolumeNotes(root, in_place=in_place, writes=settings.writes),
         samples=lambda: iter(()),
         routes=(),
         start=start,

@@ -26,11 +26,7 @@ class StoredNotes:
             raise FileNotFoundError(name) from error
 
     def write(self, name: str, text: bytes) -> None:
-        """Put one there, in the place of an earlier one.
-
-        Raises:
-            OSError: The store does not take it.
-        """
+        """See Notes."""
         self._remote.write(f"{DIRECTORY}/{name}", text)
 
     def since(self, *, writes: bool) -> float:

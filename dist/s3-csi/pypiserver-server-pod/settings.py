@@ -95,6 +95,8 @@ class Settings:
     """How long ago the last backup may be; 0 if none is expected."""
     drill_max_age_seconds: float = 0.0
     """How long ago the last restore drill may be; 0 if none is expected."""
+    retention_max_age_seconds: float = 0.0
+    """How long ago the last run of retention may be; 0 if none is expected."""
     upstream_configuration: Path | None = None
     """The file that says which public packages are served; None for none at all."""
     upstream_port: int = 8083
@@ -169,6 +171,7 @@ class Settings:
             threads=int(_positive(read, "THREADS", cls.threads, least=6)),
             backup_max_age_seconds=_positive(read, "BACKUP_MAX_AGE_SECONDS", cls.backup_max_age_seconds),
             drill_max_age_seconds=_positive(read, "DRILL_MAX_AGE_SECONDS", cls.drill_max_age_seconds),
+            retention_max_age_seconds=_positive(read, "RETENTION_MAX_AGE_SECONDS", cls.retention_max_age_seconds),
             upstream_configuration=Path(path) if (path := read.get("UPSTREAM_CONFIGURATION")) else None,
             upstream_port=int(_positive(read, "UPSTREAM_PORT", cls.upstream_port, least=1)),
             store_url=read.get("STORE_URL", cls.store_url),

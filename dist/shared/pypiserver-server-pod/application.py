@@ -120,6 +120,7 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
         remember=backing.remember,
         tell=backing.tell,
     )
+    upkeep = Upkeep.of(settings, backing.notes)
     actions = Actions(
         uploads=Uploads(backing.publisher, packages.twin, backing.closed, decisions.check),
         packages=packages,
@@ -129,11 +130,11 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
         verify=backing.verify,
         removal=settings.allow_removal,
         trail=trail(settings),
+        report=upkeep.report,
         public=public,
         permit=decisions.check,
     )
     notice = Notice(settings.run_directory, backing.problem)
-    upkeep = Upkeep.of(settings, backing.notes)
     metrics = Metrics(
         root,
         listing,

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from server.volume.content import content
 from server.volume.durable import make_directory
+from server.volume.own_files import OwnFiles
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 DIRECTORY = ".pypiserver/backup"
-"""Where they are, in the package directory or in the store; on a volume the Jobs' pods may write nothing else."""
+"""Where they are, in the package directory or in the store; on a volume the pods of backups may write nothing else."""
 EXPECTED = "expected"
 """An empty file there, whose time says since when any are expected."""
 LARGEST = 2**16
@@ -28,6 +29,13 @@ class Notes(Protocol):
             OSError: It cannot be read.
         """
 
+    def write(self, name: str, text: bytes) -> None:
+        """Put one there, in the place of an earlier one.
+
+        Raises:
+            OSError: It was not taken.
+        """
+
     def since(self, *, writes: bool) -> float:
         """Since when any are expected, in seconds since 1970: once that has been said, by who `writes`, it stays so.
 
@@ -39,13 +47,18 @@ class Notes(Protocol):
 class VolumeNotes:
     """Those of a package volume."""
 
-    def __init__(self, root: Path) -> None:
-        """Be about the volume that is mounted at `root`."""
+    def __init__(self, root: Path, *, in_place: bool = False, writes: bool = True) -> None:
+        """Be about the volume that is mounted at `root`; see server.volume.own_files.OwnFiles."""
         self._directory = root / DIRECTORY
+        self._files = OwnFiles(root, self._directory.name, in_place=in_place, writes=writes)
 
     def read(self, name: str) -> bytes:
         """See Notes."""
         return content(self._directory / name, LARGEST)
+
+    def write(self, name: str, text: bytes) -> None:
+        """See Notes."""
+        self._files.put(name, text, durable=False)
 
     def since(self, *, writes: bool) -> float:
         """See Notes: the directory is made too, which is mounted in the Jobs' pods."""

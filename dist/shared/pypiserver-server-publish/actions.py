@@ -46,6 +46,7 @@ class Actions:
         verify: Callable[[], None],
         removal: bool,
         trail: Trail,
+        report: Callable[[str, str], None],
         public: Public | None = None,
         permit: Callable[[Right, str], None] = lambda *_: None,
     ) -> None:
@@ -54,8 +55,9 @@ class Actions:
         What was done is acknowledged only after `verify` has made sure that it was done to the volume, by the one pod
         that may; and nothing is begun without.
         `public` says which new names may be published; `permit` refuses what whoever asks has no right to; `trail` is
-        told who did what, and what was refused.
+        told who did what, and what was refused, and `report` of what a Job says of its own end.
         """
+        self._reported = report
         self._permit = permit
         self._uploads = uploads
         self._packages = packages
@@ -71,6 +73,7 @@ class Actions:
             "remove_pkg": self._remove,
             "yank": self._yank,
             "unyank": self._unyank,
+            "report": self._report,
         }
 
     def post(self) -> str:
@@ -181,6 +184,10 @@ class Actions:
         self._yanks.bring_back(project, of)
         self._trail.done("unyank", project=project, version=of)
         _log.info("%r: unyank %s %s", user(), project, of)
+
+    def _report(self, form: Mapping[str, str]) -> None:
+        # Whoever may publish anything may: it is for people, and nothing goes by it.
+        self._reported(form.get("name", ""), form.get("report", ""))
 
     def _withdrawal(self) -> tuple[str, str, str]:
         """The project, the version and the reason of a form, which are those of a file that is here."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from typing import TYPE_CHECKING
 
+import pytest
 import requests
 
 from programs import PATIENCE, Server, wait_for
+from server.http.errors import RefusedError
 from server.pod.notes import DIRECTORY, EXPECTED, VolumeNotes
 from server.pod.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 DAY = 86400.0
 
@@ -92,3 +93,39 @@ def test_the_page_of_metrics_has_it(tmp_path: Path) -> None:
         wait_for(lambda: "pypiserver_backup_last_success_timestamp_seconds 5000\n" in page(), "the figure")
         assert 'pypiserver_backup_failed{reason=""} 0\n' in page()
         assert "pypiserver_drill" not in page()
+
+
+def test_what_a_job_of_retention_reports_is_told_and_kept(tmp_path: Path) -> None:
+    upkeep = Upkeep(VolumeNotes(tmp_path), {"retention": DAY})
+    upkeep.prepare()
+    # Nobody waits for what has never told of itself: a dry run need not.
+    assert told(upkeep) == {}
+    report = {"versions": 3, "files": 4, "bytes": 99, "dry_run": 0.0, "seconds": 2.5, "reason": "", "text": "Removed 3"}
+    before = time.time()
+    upkeep.report("retention", json.dumps({**report, "succeeded": 5000.0, "other": 1}))
+    later = Upkeep(VolumeNotes(tmp_path), {"retention": DAY})
+    for each in (upkeep, later):
+        found = told(each)
+        assert found["pypiserver_retention_versions"] == 3
+        assert found["pypiserver_retention_dry_run"] == 0
+        assert found['pypiserver_retention_failed{reason=""}'] == 0
+        # By the server's clock.
+        assert found["pypiserver_retention_last_success_timestamp_seconds"] >= before
+        assert found["pypiserver_retention_due_timestamp_seconds"] >= before + DAY
+    succeeded = told(later)["pypiserver_retention_last_success_timestamp_seconds"]
+    later.report("retention", json.dumps({"reason": "bounds", "text": "it would take 500"}))
+    found = told(later)
+    assert found['pypiserver_retention_failed{reason="bounds"}'] == 1
+    assert found["pypiserver_retention_last_success_timestamp_seconds"] == succeeded
+    assert found["pypiserver_retention_versions"] == 3
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"reason": 1}', '{"reason": "Two words"}', "[" * 3000])
+def test_a_report_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
+    upkeep = Upkeep(VolumeNotes(tmp_path), {"retention": DAY})
+    upkeep.prepare()
+    with pytest.raises(RefusedError):
+        upkeep.report("retention", text)
+    with pytest.raises(RefusedError, match="no reports of 'backup'"):
+        upkeep.report("backup", '{"reason": ""}')
+    assert told(upkeep) == {}

@@ -126,6 +126,17 @@ class Registry:
         """
         self._post({":action": "yank", "name": project, "version": version, "reason": reason})
 
+    def report(self, report: Mapping[str, object]) -> None:
+        """Have it show how a run ended.
+
+        Raises:
+            AwayError: There is no answer.
+            ForbiddenError: It takes nothing from this user.
+            RefusedError: It does not take it.
+            GoneError: The same.
+        """
+        self._post({":action": "report", "name": "retention", "report": json.dumps(report)})
+
     def _post(self, form: Mapping[str, str]) -> None:
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         self._checked(self._ask("POST", "/", urlencode(form).encode(), headers))

@@ -22,7 +22,16 @@ MOST_CLOCK_DIFFERENCE = timedelta(hours=1)
 
 
 class StoppedError(Exception):
-    """The run ends here, with nothing done from now on; the text says why."""
+    """The run ends here, with nothing done from now on; the text says why.
+
+    Attributes:
+        reason: One word for metrics and alerts.
+    """
+
+    def __init__(self, reason: str, text: str) -> None:
+        """Say why."""
+        super().__init__(text)
+        self.reason = reason
 
 
 class Run:
@@ -58,9 +67,9 @@ class Run:
                 if verdicts or unordered:
                     plan.add(self._configuration.rule_of(name), verdicts, unordered)
         except AwayError as error:
-            raise StoppedError(f"the registry cannot be read: {error}") from error
+            raise StoppedError("away", f"the registry cannot be read: {error}") from error
         except (ForbiddenError, RefusedError, GoneError) as error:
-            raise StoppedError(f"the registry cannot be read: it says {error}") from error
+            raise StoppedError(_reason(error), f"the registry cannot be read: it says {error}") from error
         plan.met_pins = judge.met_pins
         return plan
 
@@ -71,7 +80,7 @@ class Run:
             StoppedError: It cannot go on; what was done is said on the way.
         """
         if plan.excess:
-            raise StoppedError(f"nothing was changed: {plan.excess}")
+            raise StoppedError("bounds", f"nothing was changed: {plan.excess}")
         judge = Judge(self._configuration, self._locks, self._now())
         for project, planned in plan.going.items():
             self._go_on()
@@ -88,11 +97,11 @@ class Run:
                     else:
                         _say(f"left: {project} {version} has changed since it was listed")
             except AwayError as error:
-                raise StoppedError(f"the registry went away: {error}") from error
+                raise StoppedError("away", f"the registry went away: {error}") from error
             except ForbiddenError as error:
-                raise StoppedError(f"the registry says {error}") from error
+                raise StoppedError("denied", f"the registry says {error}") from error
             except (RefusedError, GoneError) as error:
-                raise StoppedError(f"the registry cannot be read any more: it says {error}") from error
+                raise StoppedError("refused", f"the registry cannot be read any more: it says {error}") from error
 
     def _judged(self, judge: Judge, project: str) -> tuple[list[Verdict], list[tuple[str, releases.File]]]:
         found, unordered = releases.of(project, self._registry.files(project))
@@ -139,17 +148,22 @@ class Run:
         """
         own, theirs = datetime.now(timezone.utc), self._registry.time
         if theirs is None:
-            raise StoppedError("the registry does not say what time it is, so no age can be told")
+            raise StoppedError("clock", "the registry does not say what time it is, so no age can be told")
         if abs(own - theirs) > MOST_CLOCK_DIFFERENCE:
             raise StoppedError(
+                "clock",
                 f"the clock of this node ({own:%Y-%m-%d %H:%M} UTC) and that of the registry's ({theirs:%Y-%m-%d %H:%M}"
-                " UTC) differ by more than an hour, so no age can be told"
+                " UTC) differ by more than an hour, so no age can be told",
             )
         return min(own, theirs)
 
     def _go_on(self) -> None:
         if self._stop.is_set():
-            raise StoppedError("it was told to end; the next run goes on")
+            raise StoppedError("stopped", "it was told to end; the next run goes on")
+
+
+def _reason(error: Exception) -> str:
+    return "denied" if isinstance(error, ForbiddenError) else "refused"
 
 
 def _say(line: str) -> None:
