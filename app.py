@@ -146,9 +146,13 @@ def main() -> None:
     app.add_component("upstream", without=local, having=public, never_with=apart)
     both = public.registry.spec.replace(monitoring=MonitoringSpec())
     app.add_component("monitoring-upstream", without=public, having=having("monitoring-upstream", both))
-    for suffix, base, of in (("", local, [*charts.values()]), ("-object-store", elsewhere, [elsewhere])):
+    for suffix, base, of, apart in (
+        ("", local, [*charts.values()], ["gateway-tls"]),
+        ("-gateway-tls", encrypted, [*charts.values()], []),
+        ("-object-store", elsewhere, [elsewhere], ["gateway-tls"]),
+    ):
         kept = having(f"backup{suffix}", base.registry.spec.replace(backup=BACKUP))
-        app.add_component(f"backup{suffix}", without=base, having=kept, charts=of, never_with=["gateway-tls"])
+        app.add_component(f"backup{suffix}", without=base, having=kept, charts=of, never_with=apart)
     copying = having("copy", PyPIServerSpec(storage=alone, copying=COPYING))
     app.add_component("copy", without=local, having=copying, never_with=["gateway-tls"])
     # A way to a port that nothing listens at does no harm: so the policy has those of every component.

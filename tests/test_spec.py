@@ -94,6 +94,7 @@ REMOTE = RemoteSpec(
     secret_options=["access_key_id", "secret_access_key"],
 )
 KEPT = PyPIServerSpec(backup=BackupSpec(remote=REMOTE))
+KEPT_BEHIND_TLS = PyPIServerSpec(backup=BackupSpec(remote=REMOTE), gateway_tls=OWN_CA)
 KEPT_ASIDE = PyPIServerSpec(backup=BackupSpec(claim="copies"))
 KEPT_APART = KEPT.replace(network_policy=NetworkPolicySpec())
 
@@ -443,6 +444,7 @@ OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
     (DrillSpec, "scratch_storage_class"): (KEPT, "fast"),
     (DrillSpec, "credentials_secret"): (KEPT, "reader"),
     (DrillSpec, "url"): (KEPT, "https://pypi.example.org/simple/"),
+    (DrillSpec, "tls_name"): (KEPT_BEHIND_TLS, "pypi.example.org"),
     (DrillSpec, "ca_config_map"): (KEPT, "company-ca"),
     (DrillSpec, "max_age"): (KEPT, "9d"),
     (DrillSpec, "deadline_seconds"): (KEPT, 777),
@@ -832,6 +834,7 @@ WRONG_VALUES: dict[tuple[type[Spec], str], tuple[Any, str]] = {
     (DrillSpec, "scratch_storage_class"): ("A", "must be a name of lower-case letters"),
     (DrillSpec, "credentials_secret"): ("a/b", "must be a name of lower-case letters"),
     (DrillSpec, "url"): ("https://a:b@pypi.example.org/simple/", "must hold no credentials"),
+    (DrillSpec, "tls_name"): ("https://pypi.example.org", "must be a full DNS name"),
     (DrillSpec, "ca_config_map"): ("A", "must be a name of lower-case letters"),
     (DrillSpec, "max_age"): ("8", "must be whole hours or days"),
     (DrillSpec, "deadline_seconds"): (10**6, "must be at most 604800"),
@@ -1197,9 +1200,16 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
         ),
         ["backup.remote.peers must be given with network_policy: by default minio.stores.svc is not let through"],
     ),
-    "a drill that no certificate lets in": (
-        lambda: PyPIServerSpec(backup=BACKUP, gateway_tls=OWN_CA),
-        ["backup.drill.url must be given with gateway_tls, which answers to the names of its certificate alone"],
+    "a name of a certificate that the drill has no way to": (
+        lambda: PyPIServerSpec(backup=BACKUP.replace(drill=DrillSpec(tls_name="pypi.example.org"))),
+        ["backup.drill.tls_name ('pypi.example.org') must be left out without gateway_tls"],
+    ),
+    "a name of a certificate beside an address": (
+        lambda: PyPIServerSpec(
+            backup=BACKUP.replace(drill=DrillSpec(tls_name="pypi.example.org", url="https://pypi.example.org/simple/")),
+            gateway_tls=OWN_CA,
+        ),
+        ["backup.drill.tls_name ('pypi.example.org') must be left out with url"],
     ),
     "a copy of nothing": (
         CopySpec,

@@ -120,7 +120,14 @@ class PyPIServer(Sockets):
             else None
         )
         self.backup = (
-            Backup(self, "backup", spec=spec.backup, storage=spec.storage, port=spec.service.port)
+            Backup(
+                self,
+                "backup",
+                spec=spec.backup,
+                storage=spec.storage,
+                port=spec.service.port,
+                tls=spec.gateway_tls,
+            )
             if spec.backup
             else None
         )

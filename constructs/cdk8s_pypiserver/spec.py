@@ -323,12 +323,11 @@ def _backup(spec: PyPIServerSpec) -> Iterator[Problem]:
     drill = backup.drill
     if drill is None:
         return
-    if spec.gateway_tls and not drill.url:
+    if drill.tls_name and (drill.url or not spec.gateway_tls):
         reason = (
-            "must be given with gateway_tls, which answers to the names of its certificate alone; with ca_config_map "
-            "where the image does not know who issued it"
+            f"must be left out {'with url' if drill.url else 'without gateway_tls'}: the way there has its own name"
         )
-        yield Problem(("backup", "drill", "url"), NO_VALUE, reason)
+        yield spec.problem("backup.drill.tls_name", reason)
     if drill.scratch_storage_class and spec.storage.owned_by_mount:
         reason = (
             f"cannot be had on storage of kind {spec.storage.kind}: for a volume of the drill's own the kubelet would "

@@ -34,6 +34,7 @@ CONCERNS: dict[str, dict[str, Any]] = {
     "upstream": {"upstream": PUBLIC},
     "monitoring-upstream": {"upstream": PUBLIC, "monitoring": MonitoringSpec()},
     "backup": {"backup": BACKUP},
+    "backup-gateway-tls": {"gateway_tls": GatewayTLSSpec(), "backup": BACKUP},
     "backup-object-store": {"backup": BACKUP},
     "copy": {"copying": COPYING},
     "audit": {"audit": AuditSpec()},
@@ -85,6 +86,7 @@ NEEDS = {
     "network-policy-ldap": ["ldap", "ingress", "monitoring", "retention", "backup", "copy"],
     "network-policy-object-store-ldap": ["ldap", "ingress", "monitoring", "retention", "backup-object-store", "copy"],
     "retention-gateway-tls": ["gateway-tls"],
+    "backup-gateway-tls": ["gateway-tls"],
 }
 ANYWHERE = (
     "ingress",
@@ -113,6 +115,7 @@ COMPOSITIONS = [
     *[(chart, (UPSTREAM_POLICIES.get(chart, "network-policy-upstream"),)) for chart in STORAGE],
     *[(chart, ("gateway-tls", "monitoring", "anonymous-reads")) for chart in READERS],
     *[(chart, ("backup",)) for chart in STORAGE if chart != "object-store"],
+    *[(chart, ("backup-gateway-tls",)) for chart in STORAGE if chart != "object-store"],
     ("object-store", ("backup-object-store",)),
     ("object-store", ("backup-object-store", "monitoring")),
     ("shared", ("ha", "backup", "anonymous-reads")),
@@ -193,7 +196,8 @@ def test_what_changes_in_readers_changes_in_the_writer(chart: str, tmp_path: Pat
     }
     assert patched == of_pods - {"ha", "initial-password"}
     # Of what is kept elsewhere, and of a volume.
-    for name in patched - {"backup" if chart == "object-store" else "backup-object-store"}:
+    other = {"backup", "backup-gateway-tls"} if chart == "object-store" else {"backup-object-store"}
+    for name in patched - other:
         made = [
             compose(tmp_path / f"{name}-{len(listed)}", chart, *NEEDS.get(name, []), *listed) for listed in ([], [name])
         ]

@@ -11,6 +11,7 @@ from cases import BACKUP, CASES, STORE
 from cdk8s_pypiserver import (
     BackupSpec,
     DrillSpec,
+    GatewayTLSSpec,
     LocalVolumeSpec,
     NetworkPolicySpec,
     PodOptionsSpec,
@@ -233,6 +234,24 @@ def test_the_ways_are_those_to_the_store_and_to_the_registry() -> None:
     incoming = made["NetworkPolicy", "pypiserver"]["spec"]["ingress"]
     drill = {"podSelector": {"matchLabels": Identity("pypiserver").selector_of("drill")}}
     assert [drill] in [rule["from"] for rule in incoming]
+
+
+def test_the_drill_knows_the_registry_by_its_certificate() -> None:
+    secured = KEPT.replace(gateway_tls=GatewayTLSSpec())
+    values = environment(secured, "drill")
+    assert (values["DRILL_PORT"], values["DRILL_TLS"]) == ("443", "yes")
+    (authority,) = (each for each in pod(secured, "drill")["volumes"] if each["name"] == "registry-ca")
+    # Not the key.
+    assert authority["secret"] == {
+        "secretName": "pypiserver-tls",
+        "items": [{"key": "ca.crt", "path": "ca.crt"}],
+        "optional": True,
+    }
+    assert "registry-ca" not in {each["name"] for each in pod(secured, "backup")["volumes"]}
+    told = KEPT.replace(gateway_tls=GatewayTLSSpec(), backup=BACKUP.replace(drill=DrillSpec(url="https://a.example/")))
+    values = environment(told, "drill")
+    assert values["DRILL_URL"] == "https://a.example"
+    assert "DRILL_TLS" not in values
 
 
 def test_the_server_knows_by_when_they_are_due() -> None:

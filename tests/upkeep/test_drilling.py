@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway_programs import Registry, make_wheel, registry
-from programs import free_port, wait_for
+from certificates import Authority
+from certificates import put as put_certificate
+from gateway_programs import Gateway, Registry, Setup, make_wheel, registry
+from programs import Server, free_port, wait_for
 from upkeep_programs import Upkeep, yank
 
 if TYPE_CHECKING:
@@ -106,6 +108,47 @@ def test_a_registry_that_has_other_content_is_a_fault(drill: Upkeep, whole: Regi
     done = drill.run("drill")
     assert (done.status, done.told["reason"]) == (1, "different"), done.said
     assert f"{NAMES[1]}: hashes, size" in done.said
+
+
+def test_over_tls_with_another_name_than_the_address(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    for each in ("store", "scratch", "reader", "built"):
+        (tmp_path / each).mkdir()
+    for key, value in {"username": "reader", "password": "reader-password"}.items():
+        (tmp_path / "reader" / key).write_text(value)
+    with Server(tmp_path / "server") as server:
+        gateway = Gateway(
+            tmp_path / "gateway",
+            server.port,
+            verdicts_port=server.verdicts_port,
+            packages=server.packages,
+            pages=server.pages,
+            setup=Setup(tls=True),
+        )
+        put_certificate(gateway.certificates, authority.issue())
+        make_wheel(server.packages, "acme", "1.0")
+        environment = {
+            "DRILL_TLS": "yes",
+            "REGISTRY_NAME": "127.0.0.1",
+            "DRILL_PORT": str(gateway.https_port),
+            "DRILL_CREDENTIALS": str(tmp_path / "reader"),
+            "DRILL_AUTHORITY": str(tmp_path / "trusted.crt"),
+            "DRILL_SCRATCH": str(tmp_path / "scratch"),
+            "DRILL_SERVER_PORT": str(free_port()),
+        }
+        upkeep = Upkeep(tmp_path, server.packages, str(tmp_path / "store"), environment)
+        with gateway:
+            assert upkeep.run("backup").status == 0
+            unknown = upkeep.run("drill")
+            assert (unknown.status, unknown.told["reason"]) == (1, "registry"), unknown.said
+            assert "certificate verify failed" in unknown.said
+            (tmp_path / "trusted.crt").write_bytes(authority.path.read_bytes())
+            # The certificate is for localhost and 127.0.0.1.
+            other = upkeep.run("drill", DRILL_TLS_NAME="pypi.example.org")
+            assert "Hostname mismatch" in other.said
+            named = upkeep.run("drill", DRILL_TLS_NAME="localhost")
+            assert named.status == 0, named.said
+            assert "1 files on 1 pages are as the registry shows them" in named.said
 
 
 @pytest.mark.parametrize(("wrong", "reason"), [("password", "denied"), ("address", "registry")])

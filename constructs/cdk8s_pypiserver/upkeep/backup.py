@@ -17,6 +17,8 @@ from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
 from cdk8s_pypiserver.base.raw import EnvVar
 from cdk8s_pypiserver.base.remote import RemoteSpec
 from cdk8s_pypiserver.base.schedules import Schedule, TimeZone
+from cdk8s_pypiserver.exposure.certificates import secret_name
+from cdk8s_pypiserver.exposure.gateway_tls import GatewayTLSSpec
 from cdk8s_pypiserver.monitoring.alerts import Age, age_seconds
 from cdk8s_pypiserver.pod.container import repeated
 from cdk8s_pypiserver.pod.gateway import HTTPS_PORT, PORT
@@ -117,7 +119,16 @@ class Backup(Construct):
         jobs: The CronJobs by kind: backup, restore and, where there is one, drill.
     """
 
-    def __init__(self, sockets: "Sockets", id_: str, *, spec: BackupSpec, storage: "StorageSpec", port: int) -> None:
+    def __init__(  # noqa: PLR0913
+        self,
+        sockets: "Sockets",
+        id_: str,
+        *,
+        spec: BackupSpec,
+        storage: "StorageSpec",
+        port: int,
+        tls: GatewayTLSSpec | None,
+    ) -> None:
         """Join the registry.
 
         Args:
@@ -125,12 +136,14 @@ class Backup(Construct):
             id_: Name of this construct in it.
             spec: The spec.
             storage: Where the packages are.
-            port: Port of the registry's Service.
+            port: Port of the registry's Service, in the clear.
+            tls: HTTPS at the pod, which the drill uses where it is to be had.
         """
         super().__init__(sockets, id_)
         self.spec = spec
         self._sockets = sockets
         self._port = port
+        self._tls = tls
         identity = sockets.identity
         self._remotes: dict[str, RemoteSpec] = {}
         if spec.remote:
@@ -202,9 +215,14 @@ class Backup(Construct):
     def _drill(self, drill: DrillSpec) -> Run:
         identity = self._sockets.identity
         secret = drill.credentials_secret or identity.name_of("drill")
+        tls = None if drill.url else self._tls
+        asked = tls.certificate.hosts[0] if tls and tls.certificate else None
+        tls_name = (drill.tls_name or asked) if tls else None
         own = {
-            "DRILL_PORT": str(self._port),
+            "DRILL_PORT": str(tls.port if tls else self._port),
             "DRILL_SCRATCH": SCRATCH_DIRECTORY,
+            **({"DRILL_TLS": "yes"} if tls else {}),
+            **({"DRILL_TLS_NAME": tls_name} if tls_name else {}),
             **({"DRILL_URL": drill.url.removesuffix("/").removesuffix("/simple")} if drill.url else {}),
         }
         # What the Service is called after Kustomize has given another name.
@@ -223,6 +241,13 @@ class Backup(Construct):
         ]
         if drill.ca_config_map:
             volumes.append({"name": "registry-ca", "configMap": {"name": drill.ca_config_map}})
+        elif tls:
+            # Of the Secret nothing but this: the key is the gateway's.
+            items = [{"key": "ca.crt", "path": "ca.crt"}]
+            name_of_secret = secret_name(tls.secret, identity)
+            authority = {"secretName": name_of_secret, "items": items, "optional": True}
+            volumes.append({"name": "registry-ca", "secret": authority})
+        if drill.ca_config_map or tls:
             mounts.append(mount("registry-ca", AUTHORITY_DIRECTORY, read_only=True))
         return Run(
             kind="drill",

@@ -53,6 +53,10 @@ class Settings:
     """The port of that Service."""
     drill_url: str = ""
     """The registry's address, where that is another."""
+    drill_tls_name: str = ""
+    """The name that the registry's certificate is for, if it is not the one of its address."""
+    drill_tls: bool = False
+    """Whether that Service has TLS at its port."""
     drill_credentials: Path = Path("/etc/pypiserver/drill")
     """Where `username` and `password` of a reader are, if reading needs any."""
     drill_authority: Path = Path("/etc/pypiserver/drill-ca/ca.crt")
@@ -91,6 +95,8 @@ class Settings:
             registry_name=read.get("REGISTRY_NAME", ""),
             drill_port=_count(read, "DRILL_PORT", cls.drill_port, 1),
             drill_url=read.get("DRILL_URL", ""),
+            drill_tls_name=read.get("DRILL_TLS_NAME", ""),
+            drill_tls=_choice(read, "DRILL_TLS", "no", "yes") == "yes",
             drill_credentials=Path(read.get("DRILL_CREDENTIALS", cls.drill_credentials)),
             drill_authority=Path(read.get("DRILL_AUTHORITY", cls.drill_authority)),
             drill_scratch=Path(read.get("DRILL_SCRATCH", cls.drill_scratch)),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
+import socket
 import ssl
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -28,19 +30,30 @@ _OF_A_FILE = ("hashes", "size", "requires-python", "core-metadata", "provenance"
 class Index:
     """A simple index, asked for JSON."""
 
-    def __init__(self, url: str, user: tuple[str, str] | None = None, authority: Path | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        user: tuple[str, str] | None = None,
+        authority: Path | None = None,
+        *,
+        tls_name: str = "",
+    ) -> None:
         """Ask at `url`, as this user with this password.
 
-        `authority` has the certificates by which the registry is known, where it has one of its own.
+        Args:
+            url: Where it is.
+            user: Name and password, if it asks for any.
+            authority: The certificates by which the registry is known, where it has one of its own.
+            tls_name: The name that its certificate is for, if that is another than the host of the address.
         """
         self._url = url.rstrip("/")
-        self._headers = {"Accept": JSON}
+        self._headers = {"Accept": JSON, **({"Host": tls_name} if tls_name else {})}
         if user:
             pair = base64.b64encode(":".join(user).encode()).decode()
             self._headers["Authorization"] = f"Basic {pair}"
         context = ssl.create_default_context(cafile=str(authority) if authority else None)
         # Never by a proxy of the environment: it is a Service of the cluster.
-        self._opener: OpenerDirector = build_opener(ProxyHandler({}), HTTPSHandler(context=context))
+        self._opener: OpenerDirector = build_opener(ProxyHandler({}), _Handler(context, tls_name))
 
     def projects(self) -> set[str]:
         """The names of all projects.
@@ -73,6 +86,36 @@ class Index:
         except (URLError, OSError, ValueError) as error:
             raise RunError("registry", f"{self._url}{path} does not answer: {error}") from error
         return found if isinstance(found, dict) else {}
+
+
+class _Handler(HTTPSHandler):
+    """Opens connections to a host whose certificate is for another name."""
+
+    def __init__(self, context: ssl.SSLContext, name: str) -> None:
+        super().__init__(context=context)
+        self._secured = context
+        self._name = name
+
+    def https_open(self, req: Request) -> http.client.HTTPResponse:
+        def connection(host: str, **arguments: Any) -> _Named:  # noqa: ANN401 - those of http.client
+            return _Named(host, self._name, context=self._secured, **arguments)
+
+        return self.do_open(connection, req)
+
+
+class _Named(http.client.HTTPSConnection):
+    def __init__(self, host: str, name: str, *, context: ssl.SSLContext, **arguments: Any) -> None:  # noqa: ANN401
+        super().__init__(host, context=context, **arguments)
+        self._name = name or self.host
+        self._secured = context
+
+    def connect(self) -> None:
+        plain = socket.create_connection((self.host, self.port), self.timeout)
+        try:
+            self.sock = self._secured.wrap_socket(plain, server_hostname=self._name)
+        except BaseException:
+            plain.close()
+            raise
 
 
 @dataclass

@@ -94,8 +94,9 @@ def restore(settings: Settings, place: Place) -> Outcome:
 def drill(settings: Settings, _: Place) -> Outcome:
     """Try whether the last backup can be restored and is what the registry has."""
     authority = settings.drill_authority if settings.drill_authority.exists() else None
-    url = settings.drill_url or f"http://{settings.registry_name}:{settings.drill_port}"
-    registry = Index(url, _reader(settings.drill_credentials), authority)
+    scheme = "https" if settings.drill_tls else "http"
+    url = settings.drill_url or f"{scheme}://{settings.registry_name}:{settings.drill_port}"
+    registry = Index(url, _reader(settings.drill_credentials), authority, tls_name=settings.drill_tls_name)
     made, found = Drill(_store(settings), registry, settings.drill_scratch, port=settings.drill_server_port).run()
     text = (
         f"the backup {made} is whole: {found.same} files on {found.projects} pages are as the registry shows them; "
