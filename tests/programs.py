@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 RUNTIME = Path(__file__).parents[1] / "constructs/cdk8s_pypiserver/runtime"
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which a polled condition counts as failed."""
 
 

@@ -145,7 +145,8 @@ def test_a_redirection_cannot_lead_elsewhere(victim: Registry, location: str) ->
     for answer in (victim.get(f"/simple/{project}/"), victim.fetch(f"{project}-file", found.name)):
         assert answer.status_code in {502, 503}, answer.text
         assert answer.headers["Content-Type"].startswith("text/plain")
-    assert len(index.asked) - count <= 12, "a redirection without end"
+    # Six for each time that one of the two is tried, and what is slow may be tried again.
+    assert len(index.asked) - count <= 60, "a redirection without end"
     assert not victim.upstream.files or all(found.name != each.name for each in victim.upstream.files)
     index.trouble_is_over()
 
