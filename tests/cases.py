@@ -33,6 +33,8 @@ from cdk8s_pypiserver import (
     S3VolumeSpec,
     ServerSpec,
     SharedVolumeSpec,
+    TrustedPublisherSpec,
+    TrustedPublishingSpec,
     UpstreamCacheSpec,
     UpstreamIndexSpec,
     UpstreamSpec,
@@ -60,6 +62,17 @@ RETENTION = RetentionSpec(rules=[RetentionRuleSpec(keep_versions=10, final_repla
 """What the component `retention` has."""
 EXTERNAL = ExternalAuthSpec(
     url="http://oauth2-proxy.auth.svc:4180/oauth2/auth", readers=["developers"], publishers=["release-managers"]
+)
+TRUSTED = TrustedPublishingSpec(
+    audience="pypi.example.org",
+    publishers=[
+        TrustedPublisherSpec(
+            name="team-a",
+            issuer="https://gitlab.example.org",
+            claims={"project_path": "team-a/lib", "ref_protected": "true"},
+            projects=["team-a-*"],
+        )
+    ],
 )
 PERMISSIONS = PermissionsSpec(rules=[PermissionRuleSpec(projects=["*"], read=["*"], publish=["*"], yank=["*"])])
 """What the component `permissions` has."""
@@ -211,6 +224,7 @@ CASES = {
         ),
         network_policy=NetworkPolicySpec(),
     ),
+    "trusted-publishing": PyPIServerSpec(trusted_publishing=TRUSTED, network_policy=NetworkPolicySpec()),
     "permissions": PyPIServerSpec(permissions=PERMISSIONS),
     "permissions-of-a-company": PyPIServerSpec(
         server=ServerSpec(allow_removal=True),

@@ -70,6 +70,7 @@ class Setup:
     upstream: bool = False
     store: bool = False
     permissions: bool = False
+    trusted: bool = False
     spec: GatewaySpec = SPEC
     environment: Mapping[str, str] = field(default_factory=dict)
     changes: Mapping[str, str] = field(default_factory=dict)
@@ -88,6 +89,7 @@ def _files(setup: Setup) -> dict[str, str]:
         "server-permissions.conf": setup.permissions,
         **{name: setup.upstream for name in shipped if name.endswith("-upstream.conf")},
         **{name: setup.store for name in shipped if name.endswith("-store.conf")},
+        **{name: setup.trusted for name in shipped if name.endswith("-trusted-publishing.conf")},
     }
     reads = "reads-anonymous.conf" if setup.anonymous else "reads-credentials.conf"
     reads = "reads-permissions.conf" if setup.permissions else reads

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import pytest
 
-from cases import BACKUP, COPYING, DIRECTORY, EXTERNAL, HOST, LETSENCRYPT, OWN_CA, PUBLIC, RETENTION, STORE
+from cases import BACKUP, COPYING, DIRECTORY, EXTERNAL, HOST, LETSENCRYPT, OWN_CA, PUBLIC, RETENTION, STORE, TRUSTED
 from cdk8s_pypiserver import (
     AuditSpec,
     AuthSpec,
@@ -54,6 +54,8 @@ from cdk8s_pypiserver import (
     SharedVolumeSpec,
     Spec,
     SpecError,
+    TrustedPublisherSpec,
+    TrustedPublishingSpec,
     UpstreamCacheSpec,
     UpstreamIndexSpec,
     UpstreamSpec,
@@ -114,6 +116,7 @@ OUTSIDE_APART = OUTSIDE.replace(network_policy=NetworkPolicySpec())
 OUTSIDE_ENCRYPTED = PyPIServerSpec(
     external_auth=EXTERNAL.replace(url="https://oauth2-proxy.auth.svc/oauth2/auth", ca_config_map="auth-ca")
 )
+VOUCHED_FOR = PyPIServerSpec(trusted_publishing=TRUSTED, network_policy=NetworkPolicySpec())
 RULED = PyPIServerSpec(
     server=ServerSpec(allow_removal=True),
     permissions=PermissionsSpec(
@@ -367,6 +370,14 @@ OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
     (ExternalAuthSpec, "guesses"): (OUTSIDE, 7),
     (ExternalAuthSpec, "ports"): (OUTSIDE_APART, [7180]),
     (ExternalAuthSpec, "peers"): (OUTSIDE_APART, [{"ipBlock": {"cidr": "192.0.2.0/24"}}]),
+    (TrustedPublishingSpec, "audience"): (VOUCHED_FOR, "registry-of-a-company"),
+    (TrustedPublishingSpec, "verifier"): (VOUCHED_FOR, "http://verifier.auth.svc/auth"),
+    (TrustedPublishingSpec, "ports"): (VOUCHED_FOR, [8443]),
+    (TrustedPublishingSpec, "peers"): (VOUCHED_FOR, [{"ipBlock": {"cidr": "192.0.2.0/24"}}]),
+    (TrustedPublisherSpec, "name"): (VOUCHED_FOR, "team-b"),
+    (TrustedPublisherSpec, "issuer"): (VOUCHED_FOR, "https://token.actions.githubusercontent.com"),
+    (TrustedPublisherSpec, "claims"): (VOUCHED_FOR, {"sub": "repo:team-a/lib"}),
+    (TrustedPublisherSpec, "projects"): (VOUCHED_FOR, ["only-this"]),
     (PermissionGroupSpec, "users"): (RULED, ["bob"]),
     (PermissionGroupSpec, "directory"): (RULED_BY_DIRECTORY, "cn=other,dc=example,dc=org"),
     (PermissionRuleSpec, "projects"): (RULED, ["acme-*", "tools"]),
@@ -489,6 +500,8 @@ SHOWN_AS: dict[tuple[type[Spec], str], str] = {
     (LDAPSpec, "everybody_reads"): "*",
     (ExternalAuthSpec, "everybody_reads"): "*",
     (ExternalAuthSpec, "peers"): "192.0.2.0/24",
+    (TrustedPublishingSpec, "peers"): "192.0.2.0/24",
+    (TrustedPublisherSpec, "claims"): "repo:team-a/lib",
     (RetentionRuleSpec, "final_replaces_prereleases"): "false",
     (RetentionRuleSpec, "keep_last"): "false",
     (RetentionSpec, "dry_run"): "false",
@@ -758,6 +771,14 @@ WRONG_VALUES: dict[tuple[type[Spec], str], tuple[Any, str]] = {
     (ExternalAuthSpec, "guesses"): (0, "must be at least 1"),
     (ExternalAuthSpec, "ports"): ([0], "must be at least 1"),
     (ExternalAuthSpec, "peers"): ([], "must have at least 1, has 0"),
+    (TrustedPublishingSpec, "audience"): ("pypi", "must be of this registry alone, such as its host"),
+    (TrustedPublishingSpec, "verifier"): ("127.0.0.1:4180", "must be the address"),
+    (TrustedPublishingSpec, "ports"): ([], "must have at least 1, has 0"),
+    (TrustedPublishingSpec, "peers"): ([], "must have at least 1, has 0"),
+    (TrustedPublisherSpec, "name"): ("Team_A", "must be lower-case letters, digits, - and ."),
+    (TrustedPublisherSpec, "issuer"): ("gitlab.example.org", "must be the address"),
+    (TrustedPublisherSpec, "claims"): ({}, "must have at least 1, has 0"),
+    (TrustedPublisherSpec, "projects"): (["team-?"], "must be a name of a project or a pattern"),
     (PermissionGroupSpec, "users"): (["@core"], "must be the name of a user"),
     (PermissionGroupSpec, "directory"): ("cn=a\nb", "must be one line"),
     (PermissionRuleSpec, "projects"): (["acme-?"], "must be a name of a project or a pattern such as acme-* or *"),
@@ -1024,6 +1045,25 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
     "a service and a directory": (
         lambda: PyPIServerSpec(external_auth=EXTERNAL, ldap=DIRECTORY),
         ["external_auth (given) must be left out with ldap: a name is judged in one place"],
+    ),
+    "a verifier behind TLS": (
+        lambda: TRUSTED.replace(verifier="https://verifier.example.org/auth"),
+        ["verifier ('https://verifier.example.org/auth') must begin with http://"],
+    ),
+    "trusted publishers of whom one is another": (
+        lambda: TRUSTED.replace(
+            publishers=[
+                TRUSTED.publishers[0],
+                TRUSTED.publishers[0].replace(claims={"project_path": "other"}),
+                TRUSTED.publishers[0].replace(
+                    name="b", claims={"project_path": "team-a/lib", "ref_protected": "true", "ref": "main"}
+                ),
+            ]
+        ),
+        [
+            "publishers[1].name ('team-a') is there twice",
+            "publishers[2].claims (",
+        ],
     ),
     "groups that nobody names or that there are not": (
         lambda: PermissionsSpec(

@@ -11,6 +11,7 @@ from .access.network import Network
 from .access.network_policy import NetworkPolicy, NetworkPolicySpec
 from .access.permission_rules import PermissionGroupSpec, PermissionRuleSpec
 from .access.permissions import Permissions, PermissionsSpec
+from .access.trusted_publishing import TrustedPublisherSpec, TrustedPublishing, TrustedPublishingSpec
 from .base.identity import Identity
 from .base.namespace import NamespaceChart, NamespaceSpec
 from .base.objects import KubernetesObject
@@ -135,6 +136,9 @@ __all__ = [
     "SpecError",
     "Storage",
     "StorageSpec",
+    "TrustedPublisherSpec",
+    "TrustedPublishing",
+    "TrustedPublishingSpec",
     "Upstream",
     "UpstreamCacheSpec",
     "UpstreamIndexSpec",

@@ -12,6 +12,7 @@ from .access.external_auth import ExternalAuth
 from .access.ldap import LDAP
 from .access.network_policy import NetworkPolicy
 from .access.permissions import Permissions
+from .access.trusted_publishing import TrustedPublishing
 from .base.identity import READER, Identity
 from .base.objects import KubernetesObject, Manifest
 from .exposure.gateway_tls import GatewayTLS
@@ -50,6 +51,7 @@ class PyPIServer(Sockets):
         ldap: The container that asks a directory about other users, or None.
         external_auth: What the server knows of a service that judges credentials, or None.
         permissions: The rules of who may do what with which projects, or None.
+        trusted_publishing: The jobs that exchange their identity for a token, or None.
         service_account: The ServiceAccount, whose token is never mounted; None where one is there already.
         deployment: The Deployment of the pods that clients reach.
         writer: The StatefulSet of the pod that writes, where the others only read; else None.
@@ -103,6 +105,11 @@ class PyPIServer(Sockets):
         self.ldap = LDAP(self, "ldap", spec=spec.ldap, groups=groups) if spec.ldap else None
         self.external_auth = ExternalAuth(self, spec.external_auth) if spec.external_auth else None
         self.permissions = Permissions(self, "permissions", spec=spec.permissions) if spec.permissions else None
+        self.trusted_publishing = (
+            TrustedPublishing(self, "trusted-publishing", spec=spec.trusted_publishing)
+            if spec.trusted_publishing
+            else None
+        )
         self.service = Service(self, "service", spec=spec.service)
         self.gateway_tls = GatewayTLS(self, "gateway-tls", spec=spec.gateway_tls) if spec.gateway_tls else None
         self.ingress = Ingress(self, "ingress", spec=spec.ingress) if spec.ingress else None

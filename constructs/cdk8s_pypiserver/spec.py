@@ -11,6 +11,7 @@ from .access.external_auth import ExternalAuthSpec
 from .access.ldap import LDAPSpec
 from .access.network_policy import NetworkPolicySpec
 from .access.permissions import PermissionsSpec
+from .access.trusted_publishing import TrustedPublishingSpec
 from .base.fields import Form, UserId, quantity
 from .base.model import Spec
 from .base.problems import NO_VALUE, Problem
@@ -94,6 +95,8 @@ class PyPIServerSpec(Spec):
     """Users of a service that judges credentials (oauth2-proxy, Authelia, …) besides; None for none."""
     permissions: PermissionsSpec | None = None
     """Which projects are whose; None if whoever may publish may publish anything."""
+    trusted_publishing: TrustedPublishingSpec | None = None
+    """Jobs of CI that publish without a password; None for none."""
     service: RegistryServiceSpec = RegistryServiceSpec()
     """The Service."""
     ingress: RegistryIngressSpec | None = None

@@ -13,8 +13,9 @@ Right = Literal["read", "publish", "yank", "remove"]
 """What may be done with a project."""
 RIGHTS: tuple[Right, ...] = get_args(Right)
 Kind = Literal["user", "token"]
-Source = Literal["publishers", "readers", "directory", "tokens"]
-"""Who says so: a file of the Secret, the directory of users, or the registry for a token of its own."""
+Source = Literal["publishers", "readers", "directory", "tokens", "trusted"]
+"""Who says so: a file of the Secret, the directory of users, or the registry for a token of its own or one that it has
+made for a trusted publisher."""
 HEADER = "X-Who"
 """The header of a verdict, and of a request that the gateway passes on; a client's own never gets there."""
 

@@ -7,7 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from server.access.decisions import Decisions
+from server.access.exchange import Exchange
 from server.access.rights import rights
+from server.access.trusted import Publishers
 from server.audit.trail import trail
 from server.http.bottle import response
 from server.http.errors import unavailable
@@ -37,7 +39,7 @@ from server.volume.notice import Notice
 from server.volume.problems import Problems
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from server.index.listing import Change
     from server.pod.backing import Backing
@@ -163,6 +165,7 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
         Route("GET", "/-/ready", _ready(backing.unready, watch.problem, pages.problem), Needs.NOTHING),
         Route("GET", "/-/metrics", metrics.page, Needs.NOTHING),
         *backing.routes,
+        *_trusted(settings),
     )
     if public:
         routes += (Route("GET", "/-/upstream/<project>/<rest:path>", public.file, Needs.VOLUME),)
@@ -173,6 +176,15 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
     watch.start()
     metrics.start()
     return app
+
+
+def _trusted(settings: Settings) -> Iterator[Route]:
+    """Yield where trusted publishers exchange what they are, if there are any."""
+    if settings.trusted_publishers:
+        publishers = Publishers.from_file(settings.trusted_publishers)
+        exchange = Exchange(publishers, publishers.tokens(settings), trail(settings))
+        yield Route("GET", "/_/oidc/audience", exchange.audience, Needs.NOTHING)
+        yield Route("POST", "/_/oidc/mint-token", exchange.mint, Needs.NOTHING)
 
 
 def _storage(settings: Settings) -> Callable[..., Backing]:

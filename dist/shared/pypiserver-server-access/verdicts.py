@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from server.access.members import Members
     from server.access.token_lines import Token
     from server.access.tokens import Refusal
+    from server.access.trusted import TrustedTokens
+    from server.access.who import Source
     from server.audit.trail import Trail
 
 HEAD_BYTES = 16_384
@@ -64,13 +66,19 @@ class Verdicts:
     """
 
     def __init__(
-        self, credentials: Credentials, trail: Trail, members: Members | None = None, rights: Rights | None = None
+        self,
+        credentials: Credentials,
+        trail: Trail,
+        members: Members | None = None,
+        rights: Rights | None = None,
+        trusted: TrustedTokens | None = None,
     ) -> None:
         """Judge by `credentials`, and whom they do not name by `members`; tell `trail` who was refused.
 
-        Who may read what is said by `rights`.
+        Who may read what is said by `rights`; `trusted` knows the tokens of trusted publishers.
         """
         self._rights = rights or Rights()
+        self._trusted = trusted
         self._credentials = credentials
         self._members = members
         self._trail = trail
@@ -95,11 +103,14 @@ class Verdicts:
         return Verdict(status, Who(asked.user, asked.source) if status == HTTPStatus.NO_CONTENT else None)
 
     def _by_token(self, password: bytes, role: Role, *, by_project: bool) -> Verdict:
+        source: Source = "tokens"
         found = self._credentials.tokens.find(password)
+        if not found and self._trusted:
+            source, found = "trusted", self._trusted.find(password)
         if not found or found.refusal:
             return Verdict(HTTPStatus.UNAUTHORIZED, refusal=found and found.refusal)
         token = found.token
-        who = Who(token.name, "tokens", "token", scope=Scope(token.projects, frozenset(token.rights)))
+        who = Who(token.name, source, "token", scope=Scope(token.projects, frozenset(token.rights)))
         if not _allows(token, role, by_project=by_project):
             return Verdict(HTTPStatus.FORBIDDEN, who)
         self._credentials.tokens.use(token)
@@ -230,7 +241,9 @@ def _allows(token: Token, role: Role, *, by_project: bool) -> bool:
 
 def _right(who: Who) -> str:
     """By which right somebody may do something, for the audit trail."""
-    return f"token:{who.name}" if who.kind == "token" else who.source
+    if who.kind == "token":
+        return f"{'trusted' if who.source == 'trusted' else 'token'}:{who.name}"
+    return who.source
 
 
 class _Connection(asyncio.Protocol):

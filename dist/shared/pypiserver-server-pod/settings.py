@@ -51,6 +51,8 @@ class Settings:
     """How long the volume may take to answer before the server is not ready, in seconds."""
     log_level: str = "info"
     """Least severity of what is logged: `debug`, `info`, `warning` or `error`."""
+    trusted_publishers: Path | None = None
+    """The file that says which jobs may exchange their identity for a token; None for none."""
     permissions: Path | None = None
     """The file that says who may do what with which projects; None if the credentials alone decide."""
     audit: str = "none"
@@ -152,6 +154,7 @@ class Settings:
             initial_password=_choice(read, "INITIAL_PASSWORD", ("no", "yes")) == "yes",
             ready_timeout_seconds=_positive(read, "READY_TIMEOUT_SECONDS", cls.ready_timeout_seconds),
             log_level=_choice(read, "LOG_LEVEL", ("info", "debug", "warning", "error")),
+            trusted_publishers=Path(path) if (path := read.get("TRUSTED_PUBLISHERS")) else None,
             permissions=Path(path) if (path := read.get("PERMISSIONS")) else None,
             audit=_choice(read, "AUDIT", ("none", "log", "volume")),
             volume_wait_seconds=_positive(read, "VOLUME_WAIT_SECONDS", cls.volume_wait_seconds),

@@ -17,6 +17,7 @@ import pypiserver
 
 from server.access.credentials import Credentials
 from server.access.rights import PermissionsError, rights
+from server.access.trusted import Publishers, PublishersError
 from server.publish.methods import publisher
 from server.volume.durable import UnsuitableVolumeError
 from server.volume.marker import Marker, WrongVolumeError
@@ -51,7 +52,7 @@ def check(settings: Settings) -> None:
     _refuse_what_cannot_work(settings)
     try:
         _check_pypiserver()
-        rights(settings)
+        _check_files(settings)
         with _telling(settings):
             next(settings.packages_directory.iterdir(), None)
             if settings.publish_method != "store" and settings.writes:
@@ -61,8 +62,6 @@ def check(settings: Settings) -> None:
             _check_store(settings)
         elif not settings.writes:
             _wait_for_the_writer(settings)
-    except PermissionsError as error:
-        raise StartError(f"the permissions cannot be used: {error}") from error
     except UnsuitableVolumeError as error:
         raise StartError(str(error)) from error
     except WrongVolumeError as error:
@@ -83,6 +82,17 @@ def check(settings: Settings) -> None:
             " htpasswd -nB alice > publishers;"
             f" kubectl create secret generic {settings.credentials_secret} --from-file=publishers"
         )
+
+
+def _check_files(settings: Settings) -> None:
+    try:
+        rights(settings)
+        if settings.trusted_publishers:
+            Publishers.from_file(settings.trusted_publishers)
+    except PermissionsError as error:
+        raise StartError(f"the permissions cannot be used: {error}") from error
+    except PublishersError as error:
+        raise StartError(f"the trusted publishers cannot be used: {error}") from error
 
 
 def _check_store(settings: Settings) -> None:

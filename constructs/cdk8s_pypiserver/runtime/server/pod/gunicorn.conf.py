@@ -13,6 +13,7 @@ from server.access.directory import Directory  # noqa: E402
 from server.access.external import External  # noqa: E402
 from server.access.members import Members  # noqa: E402
 from server.access.rights import rights  # noqa: E402
+from server.access.trusted import Publishers  # noqa: E402
 from server.access.verdicts import Verdicts  # noqa: E402
 from server.audit.trail import trail  # noqa: E402
 from server.pod import start  # noqa: E402 - found through the line above
@@ -63,6 +64,9 @@ def post_worker_init(worker: object) -> None:
         directory = Directory(port, groups) if port else External.of(_settings, groups)
         directory.start()
         members = Members(directory, seconds=_settings.directory_seconds, guesses=_settings.directory_guesses)
-    Verdicts(credentials, trail(_settings), members, rights(_settings)).start(_settings.verdicts_port)
+    trusted = None
+    if _settings.trusted_publishers:
+        trusted = Publishers.from_file(_settings.trusted_publishers).tokens(_settings)
+    Verdicts(credentials, trail(_settings), members, rights(_settings), trusted).start(_settings.verdicts_port)
     if _settings.writers == "one" and _settings.writes:
         _lock.release_when(_settings.run_directory / "stopping")
