@@ -72,20 +72,26 @@ def _connection(load: Load, share: int, seconds: float) -> float:
     header = "Accept: */*\r\n" + (f"Authorization: {load.authorization}\r\n" if load.authorization else "")
     requests = [f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{header}\r\n".encode() for path in load.paths]
     answers = share
-    with socket.create_connection((host, port)) as connection:
-        begun = time.perf_counter()
-        while time.perf_counter() - begun < seconds:
-            connection.sendall(requests[answers % len(requests)])
-            _receive(connection)
-            answers += 1
-        return (answers - share) / (time.perf_counter() - begun)
+    connection = socket.create_connection((host, port))
+    begun = time.perf_counter()
+    while time.perf_counter() - begun < seconds:
+        connection.sendall(requests[answers % len(requests)])
+        # nginx closes a connection after a thousand requests.
+        if not _receive(connection):
+            connection.close()
+            connection = socket.create_connection((host, port))
+        answers += 1
+    connection.close()
+    return (answers - share) / (time.perf_counter() - begun)
 
 
-def _receive(connection: socket.socket) -> None:
-    """Read one answer to its end."""
-    received = connection.recv(65536)
+def _receive(connection: socket.socket) -> bool:
+    """Read one answer to its end, and return whether another request may follow."""
+    received = b""
     while b"\r\n\r\n" not in received:
-        received += connection.recv(65536)
+        if not (chunk := connection.recv(65536)):
+            raise LoadError("the connection was closed before an answer")
+        received += chunk
     head, _, body = received.partition(b"\r\n\r\n")
     if b" 200 " not in head[:13]:
         raise LoadError(head.partition(b"\r\n")[0].decode())
@@ -95,13 +101,14 @@ def _receive(connection: socket.socket) -> None:
             if not (chunk := connection.recv(65536)):
                 raise LoadError("the connection was closed within an answer")
             body += chunk
-        return
+        return fields.get(b"connection") != b"close"
     missing = int(fields[b"content-length"]) - len(body)
     while missing > 0:
         chunk = connection.recv(min(missing, 2**20))
         if not chunk:
             raise LoadError("the connection was closed within an answer")
         missing -= len(chunk)
+    return fields.get(b"connection") != b"close"
 
 
 def described() -> str:

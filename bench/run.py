@@ -17,6 +17,7 @@ from processes import prepare  # noqa: E402 - found through the line above
 prepare()
 
 import contention  # noqa: E402
+import deciding  # noqa: E402
 import growth  # noqa: E402
 import keeping  # noqa: E402
 import machine  # noqa: E402
@@ -33,6 +34,7 @@ BENCHMARKS = {
     "synth": synthesis.measure,
     "render": rendering.measure,
     "serve": serving.measure,
+    "decide": deciding.measure,
     "resolve": resolving.measure,
     "public": public.measure,
     "publish": contention.measure,

@@ -84,7 +84,7 @@ def measure(scale: Scale) -> Section:
     seconds = min(scale.seconds, SECONDS)
     with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as stack:
         directory = Path(temporary)
-        packages = _fill(directory / "packages")
+        packages = fill(directory / "packages")
         line = f"{READER[0]}:{bcrypt.hashpw(READER[1].encode(), bcrypt.gensalt(COST)).decode()}\n"
         passwords = directory / "htpasswd"
         passwords.write_text(line, "utf-8")
@@ -143,8 +143,9 @@ def _settle() -> None:
     wait_for(rest, "the servers to come to rest")
 
 
-def _fill(packages: Path) -> Path:
-    packages.mkdir()
+def fill(packages: Path) -> Path:
+    """Write the wheels."""
+    packages.mkdir(exist_ok=True)
     for each in WHEELS:
         name = each.rpartition("/")[2]
         (packages / name).write_bytes(name.encode() + bytes(WHEEL_BYTES - len(name)))

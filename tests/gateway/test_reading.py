@@ -30,6 +30,7 @@ SECRET = (
     "/simple/%61cme-tools/",
     "/packages/acme_tools-1.0-py3-none-any.whl",
     "/packages/acme_tools-1.0.tar.gz",
+    "/packages/acme_tools-1.0.tar.gz.asc",
     "/packages/acme%5Ftools-1.0.tar.gz",
     "/packages/acme_tools-1.0-py3-none-any.whl.metadata",
     "/packages/nested/Acme.Nested-1.0-py3-none-any.whl",
@@ -60,6 +61,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
         assert publish(found, make_wheel(directory, "bobs", "1.0"), BOB).ok
         (found.server.packages / "nested").mkdir()
         make_wheel(found.server.packages / "nested", "Acme.Nested", "1.0")
+        (found.server.packages / "acme_tools-1.0.tar.gz.asc").write_text("a signature")
         make_sdist(found.server.packages, "open_one", "1.0")
         wait_for(lambda: "open-one" in found.gateway.get("/simple/", *READER).text, "what was put there")
         yield found
@@ -132,7 +134,8 @@ def test_lists_are_made_for_whom_they_are(read: Registry, who: tuple[str, str], 
     files = re.findall(r">([^<>]+)</a>", read.gateway.get("/packages/", *who).text)
     names = {normalised(re.split(r"-1\.0", file.rpartition("/")[2])[0]) for file in files}
     assert sorted(names) == projects
-    assert len(files) == len(projects) + (who == ALICE)
+    # Of one of Alice's projects there are two packages and a signature.
+    assert len(files) == len(projects) + 2 * (who == ALICE)
     assert f"serving {len(files)} packages" in " ".join(read.gateway.get("/", *who).text.split())
     assert not list(read.server.pages.glob("index*"))
 

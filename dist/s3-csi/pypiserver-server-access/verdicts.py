@@ -12,6 +12,7 @@ import threading
 from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakValueDictionary
 
 from server.access.checks import BusyError, Checks, UnansweredError
 from server.access.refusals import refusal
@@ -84,6 +85,7 @@ class Verdicts:
         self._trail = trail
         self._checks = Checks()
         self._tasks = set[asyncio.Task[None]]()
+        self._asking: WeakValueDictionary[tuple[str, bytes], asyncio.Lock] = WeakValueDictionary()
 
     async def verdict(self, role: Role, header: str, address: str, *, by_project: bool = False) -> Verdict:
         """What an Authorization header allows a client at an address; `by_project` if somebody looks at that too."""
@@ -99,7 +101,12 @@ class Verdicts:
                 return Verdict(HTTPStatus.FAILED_DEPENDENCY)
             who = Who(asked.user, "directory", groups=groups) if status == HTTPStatus.NO_CONTENT else None
             return Verdict(status, who, seconds)
-        status = await self._by_file(asked, address)
+        if by_project and asked.user:
+            # Clients ask for many projects at once, and the gateway for each: their password is checked once.
+            async with self._asking.setdefault((asked.user, asked.password), asyncio.Lock()):
+                status = await self._by_file(asked, address)
+        else:
+            status = await self._by_file(asked, address)
         return Verdict(status, Who(asked.user, asked.source) if status == HTTPStatus.NO_CONTENT else None)
 
     def _by_token(self, password: bytes, role: Role, *, by_project: bool) -> Verdict:
