@@ -109,6 +109,14 @@ def test_what_the_catalogue_names_is_kept_with_its_hash(upkeep: Upkeep, place: P
     assert later.entries.keys() - made.entries.keys() - unlisted == {"late-1.0.tar.gz"}
 
 
+def test_a_store_that_is_one_account_copies_by_itself(upkeep: Upkeep, place: Place, tmp_path: Path) -> None:
+    log = tmp_path / "rclone-of-the-run.log"
+    said = {"RCLONE_LOG_FILE": str(log), "RCLONE_LOG_LEVEL": "INFO"}
+    done = upkeep.run("backup", RCLONE_SERVER_SIDE_ACROSS_CONFIGS="true", **said)
+    assert done.status == 0, done.said
+    assert log.read_text().count("Copied (server-side copy)") == len(manifests(place)[0].entries)
+
+
 def test_a_store_that_is_suddenly_emptier_stops_the_run(upkeep: Upkeep, place: Place, server: Server) -> None:
     assert upkeep.run("backup").status == 0
     before = content(place.bucket / "copies")
