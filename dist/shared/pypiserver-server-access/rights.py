@@ -26,6 +26,9 @@ GROUP, TOKEN = "@", "token:"
 """What a grantee that is no user begins with."""
 REMEMBERED = 100_000
 """Of how many projects it is remembered which rules are about them: some twenty megabytes."""
+LONGEST_PROJECT = 255
+"""Characters of a name: no file is of a project with a longer one (NAME_MAX), and what it takes to look for its rules
+grows with their square."""
 _FIELDS = {"groups": dict, "rules": list}
 _FIELDS_OF_A_GROUP = {"users": list, "directory": str}
 _FIELDS_OF_A_RULE = dict.fromkeys(["projects", "excluding", *RIGHTS], list)
@@ -86,7 +89,10 @@ class Rights:
         if path is None:
             return cls()
         try:
-            return cls(json.loads(path.read_text("utf-8")))
+            said = json.loads(path.read_text("utf-8"))
+            # None would be no permissions.
+            _check(said, _FIELDS, "the file")
+            return cls(said)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise PermissionsError(f"{path}: {error}") from error
 
@@ -106,7 +112,9 @@ class Rights:
         granted: dict[frozenset[int], bool] = {}
 
         def is_allowed(project: str) -> bool:
-            if within and not any(within.of(project)):
+            if is_open and not within:
+                return True
+            if len(project) > LONGEST_PROJECT or (within and not any(within.of(project))):
                 return False
             if is_open:
                 return True

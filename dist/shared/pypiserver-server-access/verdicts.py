@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 
 from server.access.checks import BusyError, Checks, UnansweredError
 from server.access.refusals import refusal
-from server.access.rights import Rights
+from server.access.rights import LONGEST_PROJECT, Rights
 from server.access.token_lines import USER as TOKEN_USER
 from server.access.who import HEADER, Scope, Who
 from server.index.names import name_and_version, normalised
@@ -41,6 +41,8 @@ READING = "/-/auth/reading"
 ROLES: dict[str, Role] = {"/-/auth/reader": "reader", READING: "reader", "/-/auth/publisher": "publisher"}
 LONGEST_FILENAME = 255
 """Characters of a file's name (NAME_MAX)."""
+LONGEST_PATH = 1024
+"""Characters of a file's path, as of an object's key: the gateway keeps a verdict with it in 4 KiB (nginx.conf)."""
 METRICS = "/metrics"
 KEPT_SECONDS = 30
 """How long the gateway goes by what allows something (verdict.conf), at most."""
@@ -195,7 +197,9 @@ class Verdicts:
     def _about(self, who: Who, headers: Mapping[str, str], verdict: Verdict) -> Verdict:
         """The verdict about what is read, of a client whose credentials allow reading."""
         if "x-project" in headers:
-            project = normalised(headers["x-project"])
+            # As it is written: that is what the gateway would keep.
+            written = headers["x-project"]
+            project = normalised(written) if len(written) <= LONGEST_PROJECT else ""
         elif "x-file" in headers:
             project = _project_of(headers["x-file"])
         else:
@@ -212,7 +216,8 @@ class Verdicts:
 def _project_of(path: str) -> str:
     """The normalised name of the project that a file is listed in; empty if there can be none."""
     filename = path.rpartition("/")[2]
-    guess = name_and_version(filename) if len(filename) <= LONGEST_FILENAME else None
+    is_too_long = len(filename) > LONGEST_FILENAME or len(path) > LONGEST_PATH
+    guess = None if is_too_long else name_and_version(filename)
     return normalised(guess[0]) if guess else ""
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from permissions import rule
 from server.access.matching import Matching
-from server.access.rights import PermissionsError, Rights
+from server.access.rights import LONGEST_PROJECT, PermissionsError, Rights
 from server.access.who import RIGHTS, Right, Scope, Who
 from server.index.patterns import Patterns
 
@@ -116,6 +116,17 @@ def test_a_token_may_no_more_than_its_scope(found: Rights) -> None:
     assert not found.allows(nothing, "publish", "acme-tools")
 
 
+def test_a_name_that_no_file_can_have_is_nobodys_and_costs_nothing() -> None:
+    found = rights(rule("*", read=["*"], yank=["*"]))
+    assert found.allows(ALICE, "read", "a" * LONGEST_PROJECT)
+    scope = Scope(("*",), frozenset[Right]({"read", "yank"}))
+    for who in (ALICE, BOT, Who("ci", "tokens", "token", scope=scope)):
+        for right in scope.rights:
+            assert not found.allows(who, right, "a" * (LONGEST_PROJECT + 1))
+            # One look at each end of each length would be of a terabyte.
+            assert not found.allows(who, right, "a" * 2**20)
+
+
 @pytest.mark.parametrize("pattern", ["*", "acme", "acme*", "acme-*", "*acme", "*acme*", "a*-*b", "*-tools", "a*e-*s"])
 def test_many_patterns_are_found_as_one_is(pattern: str) -> None:
     alone, among = Patterns([pattern]), Matching([(pattern, 1), ("other-*", 2), ("*other", 3), ("other", 4)])
@@ -147,6 +158,7 @@ def test_a_decision_does_not_grow_with_the_rules() -> None:
     ("permissions", "reason"),
     [
         ([], "the file is []; it must be a mapping"),
+        (None, "the file is None; it must be a mapping"),
         ({"groups": {}, "rules": [], "owner": 1}, "'owner' is no field of the file"),
         ({"groups": {}, "rules": {}}, "'rules' of the file is {}; it must be a list"),
         ({"groups": {"core": ["alice"]}, "rules": []}, "groups['core'] is ['alice']; it must be a mapping"),

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from permissions import rule
 from programs import htpasswd_line
 from server.access.credentials import Credentials
-from server.access.verdicts import Verdicts
+from server.access.rights import LONGEST_PROJECT, Rights
+from server.access.verdicts import LONGEST_PATH, READING, Verdicts
 from server.audit.trail import Trail
 
 if TYPE_CHECKING:
@@ -37,3 +39,43 @@ def test_who_asks_for_many_projects_at_once_has_the_password_checked_once(
 
     assert asyncio.run(ask()) == {status}
     assert checks == [password.encode()]
+
+
+@pytest.mark.parametrize(
+    ("name", "longest", "grows_by"),
+    [
+        ("X-Project", "a" * LONGEST_PROJECT, "a"),
+        ("X-Project", "demo".rjust(LONGEST_PROJECT, "-"), "-"),
+        ("X-File", "demo-1.0.zip".rjust(LONGEST_PATH, "/"), "/"),
+    ],
+)
+@pytest.mark.parametrize("rights", [Rights(), Rights({"groups": {}, "rules": [rule("*", read=["*"])]})])
+def test_nothing_is_kept_of_what_is_too_long_to_be_there(
+    tmp_path: Path, rights: Rights, name: str, longest: str, grows_by: str
+) -> None:
+    """The gateway keeps what allows something, by what was asked for, where there is room for so many short ones."""
+    (tmp_path / "readers").write_text(htpasswd_line("uma", "right"))
+    verdicts = Verdicts(Credentials(tmp_path), Trail(None), rights=rights)
+    credentials = base64.b64encode(b"uma:right").decode()
+
+    class Kept(asyncio.Transport):
+        def __init__(self) -> None:
+            super().__init__()
+            self.written = b""
+            self.closed = asyncio.Event()
+
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            self.written += bytes(data)
+
+        def close(self) -> None:
+            self.closed.set()
+
+    async def answer(value: str) -> bytes:
+        transport = Kept()
+        head = f"GET {READING} HTTP/1.1\r\nAuthorization: Basic {credentials}\r\n{name}: {value}"
+        verdicts.answer(head.encode(), transport)
+        await transport.closed.wait()
+        return transport.written.partition(b"\r\n")[0]
+
+    assert asyncio.run(answer(longest)) == b"HTTP/1.1 204 No Content"
+    assert asyncio.run(answer(grows_by + longest)) == b"HTTP/1.1 403 Forbidden"
