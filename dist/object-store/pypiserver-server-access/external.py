@@ -68,7 +68,8 @@ class External(Directory):
         super().__init__(0, groups)
         parts = urlsplit(url)
         self._place = parts.netloc
-        self._path = parts.path or "/"
+        # With its query, which may say who is let in at all.
+        self._path = parts._replace(scheme="", netloc="", path=parts.path or "/", fragment="").geturl()
         self._is_encrypted = parts.scheme == "https"
         self._certificates = certificates
         self._user_header = user_header

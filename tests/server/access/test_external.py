@@ -185,3 +185,9 @@ def test_a_service_that_is_away_lets_nobody_in() -> None:
         said(judge, "rita")
     judge.look()
     assert "pypiserver_directory_up 0" in text_of(judge.samples())
+
+
+def test_the_query_of_its_address_is_asked_too(service: Service) -> None:
+    service.url += "?allowed_groups=developers"
+    assert said(external(service), "rita") == 401
+    assert {each["path"] for each in service.received} == {"/oauth2/auth?allowed_groups=developers"}
