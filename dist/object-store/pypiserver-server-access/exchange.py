@@ -11,6 +11,7 @@ import base64
 import http.client
 import json
 import logging
+import threading
 import time
 from datetime import datetime, timezone
 from http import HTTPStatus
@@ -31,6 +32,8 @@ LONGEST = 16_384
 """Bytes of a request."""
 SECONDS = 10.0
 """How long the verifier may take."""
+AT_ONCE = 16
+"""How many requests may wait for it: the other threads of the server are there for whoever has credentials."""
 _YES = range(200, 300)
 _log = logging.getLogger("trusted")
 
@@ -46,6 +49,7 @@ class Exchange:
         self._tokens = tokens
         self._trail = trail
         self._clock = clock
+        self._places = threading.BoundedSemaphore(AT_ONCE)
 
     def audience(self) -> dict[str, str]:
         """Answer whom an identity has to be for."""
@@ -88,22 +92,34 @@ class Exchange:
             self._refuse(claims, f"iat {_moment(made)} has not come; the clock here says {_moment(now)}")
 
     def _verify(self, identity: str) -> None:
+        if not self._places.acquire(blocking=False):
+            raise unavailable("Too many identities are being verified")
+        try:
+            status = self._asked({"Authorization": f"Bearer {identity}"})
+            if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+                self._refuse({}, "The identity is not its issuer's: signature, issuer, audience or time")
+            if status not in _YES:
+                _log.error("the verifier of identities says %d", status)
+                raise unavailable("Nobody can verify identities now")
+            # Each time: it may have been told something else meanwhile.
+            if (status := self._asked({})) in _YES:
+                _log.error("the verifier says %d to whoever has no identity, so it cannot be believed", status)
+                raise unavailable("Nobody can verify identities now")
+        finally:
+            self._places.release()
+
+    def _asked(self, headers: dict[str, str]) -> int:
+        """The status of the verifier's answer."""
         parts = urlsplit(self._publishers.verifier)
         connection = http.client.HTTPConnection(parts.netloc, timeout=SECONDS)
         try:
-            headers = {"Authorization": f"Bearer {identity}", "Connection": "close"}
-            connection.request("GET", parts.path or "/", headers=headers)
-            status = connection.getresponse().status
+            connection.request("GET", parts.path or "/", headers={**headers, "Connection": "close"})
+            return connection.getresponse().status
         except (OSError, ValueError, http.client.HTTPException) as error:
             _log.error("the verifier of identities does not answer: %s", error)
             raise unavailable("Nobody can verify identities now") from error
         finally:
             connection.close()
-        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            self._refuse({}, "The identity is not its issuer's: signature, issuer, audience or time")
-        if status not in _YES:
-            _log.error("the verifier of identities says %d", status)
-            raise unavailable("Nobody can verify identities now")
 
     def _publisher(self, claims: dict[str, Any]) -> Publisher:
         found = next((each for each in self._publishers.issued_by(claims.get("iss")) if each.is_meant(claims)), None)
@@ -114,7 +130,7 @@ class Exchange:
         return self._refuse(claims, f"No trusted publisher of {claims.get('iss')!r} has {said}")
 
     def _refuse(self, claims: dict[str, Any], reason: str) -> NoReturn:
-        self._trail.refused("exchange", HTTPStatus.FORBIDDEN, reason, **_shown(claims))
+        self._trail.stranger_refused("exchange", HTTPStatus.FORBIDDEN, reason, **_shown(claims))
         raise HTTPError(HTTPStatus.FORBIDDEN, reason)
 
 

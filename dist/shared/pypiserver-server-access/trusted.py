@@ -11,11 +11,13 @@ import json
 import logging
 import re
 import time
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from server.access.followed import Followed
+from server.access.matching import Matching
 from server.access.token_lines import Token
 from server.access.tokens import Found
 
@@ -32,9 +34,8 @@ KEY = "signing-key"
 """The key of the Secret that has the key."""
 SHORTEST_KEY = 32
 """Characters of it."""
-_TOKEN = re.compile(
-    r"pypiserver-trusted_(?P<name>[a-z0-9][a-z0-9.-]*)_(?P<end>[0-9]{1,12})_(?P<signature>[0-9a-f]{64})"
-)
+_NAME = r"[a-z0-9][a-z0-9.-]*"
+_TOKEN = re.compile(rf"pypiserver-trusted_(?P<name>{_NAME})_(?P<end>[0-9]{{1,12}})_(?P<signature>[0-9a-f]{{64}})")
 _log = logging.getLogger("trusted")
 
 
@@ -76,15 +77,14 @@ class Publishers:
         """
         try:
             said = json.loads(path.read_text("utf-8"))
-            made = tuple(
-                Publisher(each["name"], each["issuer"], dict(each["claims"]), tuple(each["projects"]))
-                for each in said["publishers"]
-            )
-            if not all(each.claims and each.projects and each.issuer for each in made):
-                raise PublishersError(f"{path} cannot be used: a publisher has no issuer, no claims or no projects")
-            return cls(said["audience"], said["verifier"], made)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            made = tuple(_publisher(each, f"publishers[{at}]") for at, each in enumerate(said["publishers"]))
+            audience, verifier = (_text(said[field], field) for field in ("audience", "verifier"))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise PublishersError(f"{path} cannot be used: {error!r}") from error
+        # A token says of its publisher the name alone.
+        if twice := [name for name, number in Counter(each.name for each in made).items() if number > 1]:
+            raise PublishersError(f"{path} cannot be used: there are several publishers called {twice[0]}")
+        return cls(audience, verifier, made)
 
     def tokens(self, settings: Settings) -> TrustedTokens:
         """What makes and knows their tokens."""
@@ -135,6 +135,27 @@ class TrustedTokens:
             _log.warning("the token of the publisher %s is refused: its end %s is %d s away", publisher.name, end, left)
             return Found(token, "expired", 0.0)
         return Found(token, None, left)
+
+
+def _publisher(said: Mapping[str, Any], place: str) -> Publisher:
+    """Read a publisher; of a text in the place of a list each letter would be a project."""
+    name, issuer = (_text(said[field], f"{place}.{field}") for field in ("name", "issuer"))
+    if not re.fullmatch(_NAME, name):
+        raise ValueError(f"{place}.name is {name!r}; it must be lower-case letters, digits, - and .")
+    # What is null would be a claim that an identity has not.
+    claims = {claim: _text(value, f"{place}.claims.{claim}") for claim, value in said["claims"].items()}
+    projects = said["projects"]
+    if not claims or not projects or not isinstance(projects, list):
+        raise ValueError(f"{place} has no claims or no list of projects")
+    patterns = [_text(each, f"{place}.projects") for each in projects]
+    Matching((each, True) for each in patterns)
+    return Publisher(name, issuer, claims, tuple(patterns))
+
+
+def _text(value: object, place: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{place} is {value!r}; it must be a text")
+    return value
 
 
 def _plain(value: object) -> str | None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import base64
 import http.server
 import json
+import re
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import webtest
 
-from server.access.exchange import Exchange
+from programs import PATIENCE, wait_for
+from server.access.exchange import AT_ONCE, Exchange
 from server.access.trusted import LIFETIME_SECONDS, Publisher, Publishers, PublishersError, TrustedTokens
-from server.audit.trail import Trail
+from server.audit.chain import Chain
+from server.audit.trail import STRANGERS_A_SECOND, Trail
 from server.http.limits import Limits, Needs
 from server.http.routes import Route, application
 
@@ -32,13 +37,19 @@ class Verifier:
 
     def __init__(self) -> None:
         self.status = 202
+        self.to_nobody = 401
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         self.received: list[str] = []
         verifier = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                verifier.received.append(f"{self.path} {self.headers['Authorization']}")
-                self.send_response(verifier.status)
+                is_somebody = "Authorization" in self.headers
+                if is_somebody:
+                    verifier.received.append(f"{self.path} {self.headers['Authorization']}")
+                verifier.may_answer.wait(PATIENCE)
+                self.send_response(verifier.status if is_somebody else verifier.to_nobody)
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
@@ -53,6 +64,7 @@ class Verifier:
 def verifier() -> Iterator[Verifier]:
     made = Verifier()
     yield made
+    made.may_answer.set()
     made.server.shutdown()
     made.server.server_close()
 
@@ -143,6 +155,41 @@ def test_what_is_neither_yes_nor_no_is_no_token(app: webtest.TestApp, verifier: 
     assert "Nobody can verify identities now" in asked(app, identity(), 503).text
 
 
+@pytest.mark.parametrize("status", [200, 202])
+def test_a_verifier_that_says_yes_to_nobody_is_not_believed(
+    app: webtest.TestApp, verifier: Verifier, status: int
+) -> None:
+    verifier.to_nobody = status
+    assert "Nobody can verify identities now" in asked(app, identity(), 503).text
+
+
+def test_a_verifier_that_is_slow_keeps_few_threads(app: webtest.TestApp, verifier: Verifier) -> None:
+    verifier.may_answer.clear()
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        waiting = [threads.submit(asked, app, identity(), 200) for _ in range(AT_ONCE)]
+        wait_for(lambda: len(verifier.received) == AT_ONCE, "the questions")
+        assert "Too many identities are being verified" in asked(app, identity(), 503).text
+        verifier.may_answer.set()
+        assert all(each.result().json["success"] for each in waiting)
+    asked(app, identity(), 200)
+
+
+def test_what_anybody_can_have_refused_is_counted(
+    publishers: Publishers, tokens: TrustedTokens, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 7.0)
+    lines = list[str]()
+    exchange = Exchange(publishers, tokens, Trail(lines.append, Chain(tmp_path / "audit")), lambda: NOW)
+    route = Route("POST", "/mint", exchange.mint, Needs.NOTHING)
+    app = webtest.TestApp(application([route], Limits(8, 1, lambda: None)))
+    for _ in range(2 * STRANGERS_A_SECOND):
+        asked(app, identity(aud="pypi"), 403)
+    assert len(lines) == STRANGERS_A_SECOND
+    assert json.loads(lines[0])["issuer"] == ISSUER
+    # Nor does it fill the volume of the packages.
+    assert not (tmp_path / "audit").exists()
+
+
 def test_without_a_key_there_is_no_token(app: webtest.TestApp, key: Path, tokens: TrustedTokens) -> None:
     token = asked(app, identity(), 200).json["token"]
     for text in (KEY[:-1], ""):
@@ -184,4 +231,37 @@ def test_a_file_that_cannot_be_used(tmp_path: Path, text: str) -> None:
     path = tmp_path / "publishers.json"
     path.write_text(text)
     with pytest.raises(PublishersError, match="cannot be used"):
+        Publishers.from_file(path)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ([{"projects": "a-*"}], "no list of projects"),
+        ([{"projects": ["a b"]}], "'a b' is no pattern of names"),
+        ([{"projects": [1]}], "projects is 1; it must be a text"),
+        ([{"claims": {"a": None}}], "claims.a is None; it must be a text"),
+        ([{"claims": ["ab"]}], "'list' object has no attribute 'items'"),
+        ([{"issuer": None}], "issuer is None; it must be a text"),
+        ([{"name": "A"}], "name is 'A'; it must be lower-case"),
+        # The token of the one would be good for what the other may publish.
+        ([{}, {"claims": {"a": "c"}, "projects": ["*"]}], "several publishers called a"),
+    ],
+)
+def test_a_publisher_that_would_be_good_for_more(tmp_path: Path, wrong: list[dict[str, object]], says: str) -> None:
+    right = {"name": "a", "issuer": "i", "claims": {"a": "b"}, "projects": ["a-*"]}
+    said = {"audience": "a", "verifier": "b", "publishers": [{**right, **each} for each in wrong]}
+    path = tmp_path / "publishers.json"
+    path.write_text(json.dumps({**said, "publishers": [right]}))
+    assert Publishers.from_file(path).publishers[0].projects == ("a-*",)
+    path.write_text(json.dumps(said))
+    with pytest.raises(PublishersError, match=re.escape(says)):
+        Publishers.from_file(path)
+
+
+@pytest.mark.parametrize("field", ["audience", "verifier"])
+def test_whom_identities_are_for_and_who_verifies_them_is_said(tmp_path: Path, field: str) -> None:
+    path = tmp_path / "publishers.json"
+    path.write_text(json.dumps({"audience": "a", "verifier": "b", "publishers": [], field: None}))
+    with pytest.raises(PublishersError, match=f"cannot be used.*{field} is None; it must be a text"):
         Publishers.from_file(path)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 STANDARD_OUTPUT = 1
 """Its number (POSIX): no buffer of Python's is in between."""
-LOGINS_A_SECOND = 50
-"""How many refused logins have a line; the next line says how many had none."""
+STRANGERS_A_SECOND = 50
+"""How many refusals of what needs no credentials have a line; the next line says how many had none."""
 LONGEST_TEXT = 1000
 """How many characters of a text are written, of those that a client chooses."""
 
@@ -40,8 +40,9 @@ class Trail:
         """Give each line to `write`, and each record of a change to `chain` before; with neither do nothing."""
         self._write = write
         self._chain = chain
+        self._lock = threading.Lock()
         self._second = 0
-        self._logins = 0
+        self._strangers = 0
         self._left_out = 0
 
     def begun(self, event: str, **facts: Value) -> None:
@@ -70,32 +71,36 @@ class Trail:
     def login_refused(self, status: int, *, user: str | None, address: str, asked_for: str) -> None:
         """Write that credentials were not enough; the user only if the password was right.
 
-        It is on standard output alone, and at most LOGINS_A_SECOND: anybody can have thousands of these.
+        It is on standard output alone, and at most STRANGERS_A_SECOND: anybody can have thousands of these.
         """
-        second = int(time.monotonic())
-        if second != self._second:
-            self._second, self._logins = second, 0
-        self._logins += 1
+        self._of_a_stranger("login", {"status": status, "user": user, "address": address, "asked_for": asked_for})
+
+    def stranger_refused(self, event: str, status: int, reason: str, **facts: Value) -> None:
+        """Write that the current request was refused, which needs no credentials: where and as often as logins are.
+
+        What a stranger sends must neither fill the volume nor keep others from writing to it.
+        """
+        self._of_a_stranger(event, {**_sender(), **facts, "status": status, "reason": reason})
+
+    def _of_a_stranger(self, event: str, facts: dict[str, Value]) -> None:
         if not self._write:
             return
-        if self._logins > LOGINS_A_SECOND:
-            self._left_out += 1
-            return
-        facts: dict[str, Value] = {"status": status, "user": user, "address": address, "asked_for": asked_for}
-        if self._left_out:
-            facts["left_out"], self._left_out = self._left_out, 0
-        self._write(_line(_record("login", "refused", facts)))
+        with self._lock:
+            second = int(time.monotonic())
+            if second != self._second:
+                self._second, self._strangers = second, 0
+            self._strangers += 1
+            if self._strangers > STRANGERS_A_SECOND:
+                self._left_out += 1
+                return
+            if self._left_out:
+                facts["left_out"], self._left_out = self._left_out, 0
+        self._write(_line(_record(event, "refused", facts)))
 
     def _change(self, event: str, outcome: str, facts: Mapping[str, Value]) -> None:
         if not self._write:
             return
-        who = {
-            "user": (request.auth or ("anonymous",))[0],
-            "right": request.get_header("X-Right"),
-            "address": request.get_header("X-Forwarded-For"),
-            "request": request.get_header("X-Request-ID"),
-        }
-        record = _record(event, outcome, {**who, **facts})
+        record = _record(event, outcome, {**_sender(), **facts})
         if self._chain:
             record["chain"] = self._chain.add(record)
         self._write(_line(record))
@@ -109,6 +114,15 @@ def trail(settings: Settings) -> Trail:
     if settings.audit == "log":
         return Trail(_print)
     return Trail(_print, Chain(settings.packages_directory / DIRECTORY))
+
+
+def _sender() -> dict[str, Value]:
+    return {
+        "user": (request.auth or ("anonymous",))[0],
+        "right": request.get_header("X-Right"),
+        "address": request.get_header("X-Forwarded-For"),
+        "request": request.get_header("X-Request-ID"),
+    }
 
 
 def _record(event: str, outcome: str, facts: Mapping[str, Value]) -> dict[str, Value]:
