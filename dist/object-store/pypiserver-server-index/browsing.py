@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
+from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin
 
 from server.http.bottle import HTTPError, redirect, request, response
+from server.http.errors import unavailable
 from server.http.negotiation import JSON, wants_json
 from server.index import rendering
 from server.index.excerpt import Excerpt
@@ -16,12 +19,21 @@ from server.index.pages import INDEX
 from server.index.records import releases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from server.index.listing import Listing
     from server.index.pages import Pages
     from server.index.records import Records
     from server.upstream.public import Public
+
+
+AT_ONCE = 2
+"""How many lists are made at once of what a client may read: each takes as long as there are files, and its text once
+more of memory."""
+QUEUED = 16
+"""How many may be made or wait for that; the other threads of the server are there for what takes less."""
+PATIENCE_SECONDS = 10.0
+"""How long one waits."""
 
 
 class Browsing:
@@ -47,14 +59,16 @@ class Browsing:
         self._pages = pages
         self._keep = keep
         self._public = public
+        self._places = threading.BoundedSemaphore(AT_ONCE)
+        self._queue = threading.BoundedSemaphore(QUEUED)
 
     def index(self) -> str:
         """Answer with all projects."""
         begun = self._pages.moment
         as_json = _json_is_wanted()
-        excerpt = self._excerpt()
-        seen = excerpt or self._listing
-        text = rendering.index_json(seen) if as_json else rendering.index_html(seen)
+        with self._excerpt() as excerpt:
+            seen = excerpt or self._listing
+            text = rendering.index_json(seen) if as_json else rendering.index_html(seen)
         if not excerpt:
             self._pages.keep(INDEX, text, begun, _suffix(as_json=as_json))
         return _typed(text, as_json=as_json)
@@ -100,7 +114,8 @@ class Browsing:
 
     def packages(self) -> str:
         """Answer with all files."""
-        return rendering.packages_html(self._excerpt() or self._listing)
+        with self._excerpt() as excerpt:
+            return rendering.packages_html(excerpt or self._listing)
 
     def description(self, project: str) -> str:
         """Answer with pypiserver's own JSON of a project."""
@@ -119,13 +134,27 @@ class Browsing:
 
     def welcome(self) -> str:
         """Answer with what this is."""
-        excerpt = self._excerpt()
-        return rendering.welcome_html(request.url, excerpt.files() if excerpt else self._listing.totals().files)
+        with self._excerpt() as excerpt:
+            files = excerpt.files() if excerpt else self._listing.totals().files
+        return rendering.welcome_html(request.url, files)
 
-    def _excerpt(self) -> Excerpt | None:
-        """What of the listing the client may see; None if that is all."""
+    @contextmanager
+    def _excerpt(self) -> Iterator[Excerpt | None]:
+        """What of the listing the client may see, while something is made of it; None if that is all.
+
+        Raises:
+            HTTPError: 503, since too many want one.
+        """
         readable = self._readable()
-        return Excerpt(self._listing, readable) if readable else None
+        if not readable:
+            yield None
+            return
+        with ExitStack() as places:
+            for semaphore, seconds in ((self._queue, 0.0), (self._places, PATIENCE_SECONDS)):
+                if not semaphore.acquire(timeout=seconds):
+                    raise unavailable("Too many lists are being made")
+                places.callback(semaphore.release)
+            yield Excerpt(self._listing, readable)
 
 
 def directory(**_project: str) -> None:

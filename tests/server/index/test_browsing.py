@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path  # noqa: TC003
 from typing import TYPE_CHECKING
 
@@ -10,8 +12,11 @@ import webtest
 from pypi_simple import ProjectPage
 
 from gateway_programs import make_sdist, make_wheel
+from programs import PATIENCE, wait_for
+from server.http.bottle import HTTPError
 from server.http.negotiation import JSON
-from server.index import pages
+from server.index import browsing, pages
+from server.index.browsing import Browsing
 from server.index.listing import Listing
 from server.pod import application
 from server.volume.content import Stamp
@@ -270,3 +275,28 @@ def test_a_redirection_repeats_no_control_characters(app: webtest.TestApp) -> No
 def test_a_host_that_can_be_none_is_refused(app: webtest.TestApp) -> None:
     for name in ("Host", "X-Forwarded-Host"):
         assert app.get("/simple", headers={name: "a["}, status=400).text.startswith("Bad address: ")
+
+
+def test_lists_of_what_a_client_may_read_leave_threads_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browsing, "PATIENCE_SECONDS", PATIENCE)
+    listing, go_on, asked = Listing(), threading.Event(), list[str]()
+    listing.add("", "a-1.zip", STAMP)
+
+    def readable(project: str) -> bool:
+        asked.append(project)
+        return go_on.wait(PATIENCE)
+
+    pages_of = Browsing(listing, None, pages.Pages(tmp_path), lambda _: None, None, lambda: readable)  # type: ignore[arg-type]
+    with ThreadPoolExecutor(browsing.QUEUED + 1) as threads:
+        wanted = [threads.submit(pages_of.packages) for _ in range(browsing.QUEUED + 1)]
+        try:
+            (refused,), others = wait(wanted, PATIENCE, FIRST_COMPLETED)
+            with pytest.raises(HTTPError, match="Too many lists are being made"):
+                refused.result()
+            wait_for(lambda: len(asked) == browsing.AT_ONCE, "the lists")
+        finally:
+            go_on.set()
+        assert all("a-1.zip" in each.result() for each in others)
+    assert "a-1.zip" in pages_of.packages()
