@@ -49,16 +49,19 @@ class Actions:
         report: Callable[[str, str], None],
         public: Public | None = None,
         permit: Callable[[Right, str], None] = lambda *_: None,
+        permit_report: Callable[[], None] = lambda: None,
     ) -> None:
         """Change `packages` and `yanks`, unless there is a `problem` with the volume; remove only if it is allowed.
 
         What was done is acknowledged only after `verify` has made sure that it was done to the volume, by the one pod
         that may; and nothing is begun without.
-        `public` says which new names may be published; `permit` refuses what whoever asks has no right to; `trail` is
-        told who did what, and what was refused, and `report` of what a Job says of its own end.
+        `public` says which new names may be published; `permit` refuses what whoever asks has no right to, and
+        `permit_report` who is no Job; `trail` is told who did what, and what was refused, and `report` of what a Job
+        says of its own end.
         """
         self._reported = report
         self._permit = permit
+        self._permit_report = permit_report
         self._uploads = uploads
         self._packages = packages
         self._listing = listing
@@ -186,7 +189,7 @@ class Actions:
         _log.info("%r: unyank %s %s", user(), project, of)
 
     def _report(self, form: Mapping[str, str]) -> None:
-        # Whoever may publish anything may: it is for people, and nothing goes by it.
+        self._permit_report()
         self._reported(form.get("name", ""), form.get("report", ""))
 
     def _withdrawal(self) -> tuple[str, str, str]:

@@ -32,6 +32,17 @@ class Decisions:
         if not self._rights.allows(who, right, project):
             raise HTTPError(HTTPStatus.FORBIDDEN, f"{who or 'nobody'} has no right to {right} {project}")
 
+    @staticmethod
+    def check_scope(*rights: Right) -> None:
+        """Make sure that a token is good for one of some rights at all; of users that is not asked.
+
+        Raises:
+            HTTPError: 403.
+        """
+        who = asking()
+        if who and who.scope and who.scope.rights.isdisjoint(rights):
+            raise HTTPError(HTTPStatus.FORBIDDEN, f"{who} has no right to {' or '.join(rights)}")
+
     def readable(self) -> Callable[[str], bool] | None:
         """What tells which projects may be read, by their normalised names; None if whoever reads reads all."""
         return self._rights.allowed(asking(), "read") if self._rights.reads_by_project else None

@@ -135,6 +135,8 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
         report=upkeep.report,
         public=public,
         permit=decisions.check,
+        # Retention takes versions away; a token for publishing tells nothing of it.
+        permit_report=partial(decisions.check_scope, "yank", "remove"),
     )
     notice = Notice(settings.run_directory, backing.problem)
     metrics = Metrics(
