@@ -5,7 +5,7 @@ from cdk8s_pypiserver import KustomizeApp, LDAPSpec, NetworkPolicySpec, PyPIServ
 app = KustomizeApp()
 directory = LDAPSpec(
     servers=["dc1.corp.example.org", "dc2.corp.example.org"],
-    ca_config_map="company-ca",
+    ca_config_map="ldap-ca",
     base="dc=corp,dc=example,dc=org",
     user_attribute="sAMAccountName",
     user_filter="(&(objectClass=user)(!(userAccountControl:1.2.840.113556.1.4.803:=2)))",
