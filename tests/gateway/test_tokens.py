@@ -131,6 +131,15 @@ def test_who_reads(started: Registry, tmp_path: Path) -> None:
             assert started.gateway.get(path, *who).status_code == 403, path
 
 
+def test_a_token_of_as_many_projects_as_there_may_be(started: Registry) -> None:
+    last = "t" * (token_lines.LONGEST_PROJECTS - 2 * (token_lines.MOST_PROJECTS - 1) - 2)
+    projects = (*(["*"] + ["t"] * (token_lines.MOST_PROJECTS - 2)), f"{last}-*")
+    assert token_lines.read_projects(",".join(projects)) == projects
+    who = give(started.server, "n" * 63, *RIGHTS, projects=projects)
+    assert started.gateway.get("/simple/", *who).status_code == 200
+    assert act(started, "yank", who, "none").status_code == 404
+
+
 def test_a_token_is_that_of_the_one_user_alone(started: Registry) -> None:
     _, secret = give(started.server, "somebody", "read")
     assert started.gateway.get("/simple/", USER, secret).ok

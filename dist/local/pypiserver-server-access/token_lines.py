@@ -25,7 +25,9 @@ USER = "__token__"
 """The user whose password is a token, as on PyPI."""
 SECRET_BYTES = 24
 LONGEST_PROJECTS = 2000
-"""Characters of a token's projects: they are in a header of nginx's, which takes twice as many."""
+"""Characters of a token's projects: they are in a header of a verdict, and nginx takes 4 KiB of headers."""
+MOST_PROJECTS = 500
+"""How many they may be: there each takes two more."""
 NEVER = "never"
 MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 _NAME = r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?"
@@ -169,6 +171,8 @@ def read_projects(text: str) -> tuple[str, ...]:
         LineError: There are none, or what can be no name.
     """
     given = text.split(",")
+    if len(given) > MOST_PROJECTS:
+        raise LineError("projects", f"must be {MOST_PROJECTS} at most; patterns say more with fewer")
     if len(text) > LONGEST_PROJECTS:
         raise LineError("projects", f"must have {LONGEST_PROJECTS} characters at most; patterns say more with fewer")
     if not all(map(_PATTERN.fullmatch, given)):

@@ -52,6 +52,7 @@ def test_fields_stand_in_any_order() -> None:
         (LINE.replace("team-a-*,tool", ""), "projects must be names such as tool or team-a-*"),
         (LINE.replace("team-a-*", "team/a"), "(got 'team/a,tool')"),
         (LINE.replace("tool", "t" * 2000), "projects must have 2000 characters at most"),
+        (LINE.replace("tool", ",".join("t" * 500)), "projects must be 500 at most"),
         (LINE.replace(" expires=2027-01-31T00:00:00Z", ""), "expires must be given"),
         (
             LINE.replace("2027-01-31T00:00:00Z", "2027-01-31"),
