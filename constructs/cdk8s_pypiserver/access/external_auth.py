@@ -10,7 +10,7 @@ from cdk8s_pypiserver.base.model import Spec
 from cdk8s_pypiserver.base.peers import PRIVATE
 from cdk8s_pypiserver.base.places import place
 from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
-from cdk8s_pypiserver.upstream.addresses import IndexUrl
+from cdk8s_pypiserver.upstream.addresses import ServiceUrl
 
 if TYPE_CHECKING:
     from cdk8s_pypiserver.sockets import Sockets
@@ -35,7 +35,7 @@ class ExternalAuthSpec(Spec):
     for the day on which it is away.
     """
 
-    url: IndexUrl
+    url: ServiceUrl
     """What is asked with the Authorization header of the user, such as `http://oauth2-proxy.auth:4180/oauth2/auth`: 2xx
     with the two headers for a right password, 401, 403 or a redirect for a wrong one. Passwords go there as they are,
     unless it is https."""
@@ -47,7 +47,7 @@ class ExternalAuthSpec(Spec):
     Authelia. An answer without it lets nobody in."""
     groups_header: Header = "X-Auth-Request-Groups"
     """The header of its answer with the groups, with commas between them; `Remote-Groups` of Authelia."""
-    original_url: IndexUrl | None = None
+    original_url: ServiceUrl | None = None
     """Address of the registry, told as `X-Original-URL` to services that have rules by it, such as Authelia; None tells
     none."""
     readers: Sequence[ExternalGroup] = ()

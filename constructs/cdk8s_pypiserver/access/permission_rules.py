@@ -1,5 +1,6 @@
 """Who may do what with which projects, and what in many rules has no effect."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Literal, NamedTuple, get_args
@@ -18,6 +19,14 @@ GROUP = "@"
 Right = Literal["read", "publish", "yank", "remove"]
 RIGHTS: tuple[Right, ...] = get_args(Right)
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
+_LOWER_NAME = r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?"
+
+
+def _no_grantee(value: str) -> str | None:
+    token = value.removeprefix("token:")
+    if token != value and not re.fullmatch(_LOWER_NAME, token):
+        return "must have the name of a token after token:, which is of lower-case letters, digits, - and ."
+    return None
 
 
 def _no_user(value: str) -> str | None:
@@ -48,9 +57,10 @@ DirectoryGroup = Annotated[
 Grantee = Annotated[
     str,
     Form(
-        rf"\*|@{_NAME}|token:{_NAME}|[^@*:\s](?:[^:\x00-\x1f\x7f]*[^:\s])?",
+        rf"\*|@{_NAME}|token:{_LOWER_NAME}|[^@*:\s](?:[^:\x00-\x1f\x7f]*[^:\s])?",
         "must be the name of a user, @ and the name of a group, token: and the name of a token, or * for everybody",
         256,
+        _no_grantee,
     ),
 ]
 """Whom a rule names."""

@@ -12,7 +12,7 @@ from cdk8s_pypiserver.base.fields import Form, Peer, Port
 from cdk8s_pypiserver.base.model import Spec
 from cdk8s_pypiserver.base.peers import PUBLIC
 from cdk8s_pypiserver.base.problems import Problem
-from cdk8s_pypiserver.upstream.addresses import IndexUrl
+from cdk8s_pypiserver.upstream.addresses import IssuerUrl, ServiceUrl
 from cdk8s_pypiserver.upstream.patterns import AnyNamePattern
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class TrustedPublisherSpec(Spec):
 
     name: PublisherName
     """What it is called in the audit trail, and after `token:` in permissions."""
-    issuer: IndexUrl
+    issuer: IssuerUrl
     """The issuer of the identities (`iss`), such as `https://gitlab.example.org` or
     `https://token.actions.githubusercontent.com`."""
     claims: Annotated[Mapping[Claim, ClaimValue], Field(min_length=1)]
@@ -71,7 +71,7 @@ class TrustedPublishingSpec(Spec):
 
     audience: Audience
     """Whom identities have to be for (`aud`): this registry and no other service."""
-    verifier: IndexUrl = "http://127.0.0.1:4180/oauth2/auth"
+    verifier: ServiceUrl = "http://127.0.0.1:4180/oauth2/auth"
     """What says whether an identity is of an issuer, for the audience and not ended: 2xx to GET with it as Bearer, 401
     or 403 otherwise. By default oauth2-proxy in a container of the pod: it is spoken to in the clear."""
     publishers: Annotated[Sequence[TrustedPublisherSpec], Field(min_length=1)]

@@ -43,6 +43,12 @@ def _no_url(value: str) -> str | None:
     return _no_place(value)
 
 
+def _no_issuer(value: str) -> str | None:
+    if value.startswith("http://"):
+        return "must begin with https://: who is on the way could put keys of their own in the place of the issuer's"
+    return _no_url(value)
+
+
 def _no_file_host(value: str) -> str | None:
     if "://" in value or "/" in value:
         return "must be a host without scheme and path, such as files.example.org or files.example.org:8443"
@@ -69,6 +75,28 @@ IndexUrl = Annotated[
     ),
 ]
 """Address of an index: what stands before `<project>/`."""
+
+ServiceUrl = Annotated[
+    str,
+    Form(
+        rf"https?://{_HOST}(?:{_PORT})?{_PATH}",
+        "must be the address of a service, such as https://auth.example.org/verify",
+        500,
+        _no_url,
+    ),
+]
+"""Address of what is no index, such as a service that judges credentials."""
+
+IssuerUrl = Annotated[
+    str,
+    Form(
+        rf"https://{_HOST}(?:{_PORT})?{_PATH}",
+        "must be the address of an issuer, such as https://gitlab.example.org",
+        500,
+        _no_issuer,
+    ),
+]
+"""Address of an issuer of identities, as their `iss` has it."""
 
 FileHost = Annotated[
     str,

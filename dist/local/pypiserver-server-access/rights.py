@@ -7,10 +7,12 @@ Reading is a matter of the rules only if one of them names who reads; then whoev
 from __future__ import annotations
 
 import json
+import re
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from server.access.matching import Matching
+from server.access.token_lines import NAME
 from server.access.who import RIGHTS, Right
 from server.index.patterns import Patterns
 
@@ -61,14 +63,13 @@ class Rights:
         self._by_rules = permissions is not None
         said = {} if permissions is None else permissions
         _check(said, _FIELDS, "the file")
+        if self._by_rules and "rules" not in said:
+            raise PermissionsError("the file has no 'rules'")
         groups = said.get("groups", {})
         self._groups = _groups_of_users(groups)
         self.directory_groups = {name: group["directory"] for name, group in groups.items() if "directory" in group}
-        try:
-            self._rules = [_rule(rule, f"rules[{at}]", groups) for at, rule in enumerate(said.get("rules", ()))]
-            about = Matching((pattern, at) for at, rule in enumerate(self._rules) for pattern in rule.projects)
-        except ValueError as error:
-            raise PermissionsError(str(error)) from error
+        self._rules = [_rule(rule, f"rules[{at}]", groups) for at, rule in enumerate(said.get("rules", ()))]
+        about = Matching((pattern, at) for at, rule in enumerate(self._rules) for pattern in rule.projects)
         self.reads_by_project = any(rule.grants["read"] for rule in self._rules)
 
         def rules_about(project: str) -> frozenset[int]:
@@ -160,16 +161,36 @@ def _groups_of_users(groups: Mapping[str, Any]) -> dict[str, frozenset[str]]:
 
 def _rule(rule: Mapping[str, Any], place: str, groups: Mapping[str, Any]) -> _Rule:
     _check(rule, _FIELDS_OF_A_RULE, place)
+    for field in ("projects", "excluding"):
+        for at, pattern in enumerate(rule.get(field, ())):
+            _check_pattern(pattern, f"{place}.{field}[{at}]")
+    if not rule.get("projects"):
+        raise PermissionsError(f"{place} has no 'projects'")
     grants = {
         right: frozenset(_grantee(each, f"{place}.{right}", groups) for each in rule.get(right, ())) for right in RIGHTS
     }
-    return _Rule(tuple(rule.get("projects", ())), Patterns(rule.get("excluding", ())), grants)
+    if not any(grants.values()):
+        raise PermissionsError(f"{place} grants nobody anything")
+    return _Rule(tuple(rule["projects"]), Patterns(rule.get("excluding", ())), grants)
+
+
+def _check_pattern(written: str, place: str) -> None:
+    try:
+        Patterns.checked(written)
+    except ValueError as error:
+        raise PermissionsError(f"{place}: {error}") from error
 
 
 def _grantee(written: str, place: str, groups: Mapping[str, Any]) -> str:
-    if written == EVERYBODY or written.startswith(TOKEN):
+    if written == EVERYBODY:
+        return written
+    if written.startswith(TOKEN):
+        if not re.fullmatch(NAME, written.removeprefix(TOKEN)):
+            raise PermissionsError(f"{place} has {written!r}, and no token can have this name")
         return written
     if not written.startswith(GROUP):
+        if not written or ":" in written:
+            raise PermissionsError(f"{place} has {written!r}, and no user can have this name")
         return _user(written)
     if written.removeprefix(GROUP) not in groups:
         raise PermissionsError(f"{place} has {written!r}, and there is no group of this name")

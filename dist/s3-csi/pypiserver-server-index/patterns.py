@@ -35,6 +35,17 @@ class Patterns:
         """A name, or a pattern of names, as PEP 503 compares it."""
         return re.sub(r"[-_.]+", "-", text).lower()
 
+    @classmethod
+    def checked(cls, text: str) -> str:
+        """A pattern of names, as PEP 503 compares it.
+
+        Raises:
+            ValueError: It can be no name.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9._*-]+", text):
+            raise ValueError(f"{text!r} is no pattern of names")
+        return cls.normalised(text)
+
 
 class Rules:
     """Patterns, each perhaps with a specifier of versions (PEP 440): `django>=4,<5`."""
@@ -78,9 +89,7 @@ class Rules:
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
-    if not re.fullmatch(r"[A-Za-z0-9._*-]+", pattern):
-        raise ValueError(f"{pattern!r} is no pattern of names")
-    return re.compile(translate(Patterns.normalised(pattern)))
+    return re.compile(translate(Patterns.checked(pattern)))
 
 
 def _rule(text: str) -> tuple[re.Pattern[str], SpecifierSet | None]:

@@ -166,12 +166,23 @@ def test_a_decision_does_not_grow_with_the_rules() -> None:
             {"groups": {}, "rules": [rule("a", publish=["@core"])]},
             "rules[0].publish has '@core', and there is no group",
         ),
+        ({}, "the file has no 'rules'"),
+        ({"groups": {}}, "the file has no 'rules'"),
+        ({"rules": [rule("a", read=["*"]), rule(publish=["bob"])]}, "rules[1] has no 'projects'"),
+        ({"rules": [{"publish": ["bob"]}]}, "rules[0] has no 'projects'"),
+        ({"rules": [rule("a")]}, "rules[0] grants nobody anything"),
+        ({"rules": [rule("a", publish=[], excluding=["b"])]}, "rules[0] grants nobody anything"),
+        ({"rules": [rule("a", read=["token:"])]}, "rules[0].read has 'token:', and no token can have this name"),
+        ({"rules": [rule("a", yank=["token:Nope_X"])]}, "rules[0].yank has 'token:Nope_X', and no token can have"),
+        ({"rules": [rule("a", publish=[""])]}, "rules[0].publish has '', and no user can have this name"),
+        ({"rules": [rule("a", remove=["team:ci"])]}, "rules[0].remove has 'team:ci', and no user can have this name"),
         (
             {"groups": {}, "rules": [{"publish": "alice"}]},
             "'publish' of rules[0] is 'alice'; it must be a",
         ),
         ({"groups": {}, "rules": [rule("a", publish=[1])]}, "'publish' of rules[0] has what is no text: [1]"),  # type: ignore[list-item]
-        ({"groups": {}, "rules": [rule("a b")]}, "'a b' is no pattern of names"),
+        ({"rules": [rule("a", "a b", read=["*"])]}, "rules[0].projects[1]: 'a b' is no pattern of names"),
+        ({"rules": [rule("*", read=["*"], excluding=[""])]}, "rules[0].excluding[0]: '' is no pattern of names"),
     ],
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, permissions: object, reason: str) -> None:

@@ -29,9 +29,7 @@ class Matching(Generic[_Value]):
         self._heads: dict[str, list[tuple[re.Pattern[str], _Value]]] = defaultdict(list)
         self._tails: dict[str, list[tuple[re.Pattern[str], _Value]]] = defaultdict(list)
         for written, value in entries:
-            if not re.fullmatch(r"[A-Za-z0-9._*-]+", written):
-                raise ValueError(f"{written!r} is no pattern of names")
-            pattern = Patterns.normalised(written)
+            pattern = Patterns.checked(written)
             head, tail = pattern.partition("*")[0], pattern.rpartition("*")[2]
             if "*" not in pattern:
                 self._names[pattern].append(value)

@@ -30,8 +30,9 @@ MOST_PROJECTS = 500
 """How many they may be: there each takes two more."""
 NEVER = "never"
 MOMENT = "%Y-%m-%dT%H:%M:%SZ"
-_NAME = r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?"
-_TOKEN = re.compile(rf"pypiserver_({_NAME})_[0-9a-f]{{{2 * SECRET_BYTES}}}")
+NAME = r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?"
+"""What a token can be called; a trusted publisher too."""
+_TOKEN = re.compile(rf"pypiserver_({NAME})_[0-9a-f]{{{2 * SECRET_BYTES}}}")
 _PATTERN = re.compile(r"[A-Za-z0-9._*-]+")
 _FIELD = re.compile(r"(sha256|rights|projects|expires|not-before)=(.*)")
 
@@ -86,7 +87,7 @@ class Token:
             LineError: It is no token.
         """
         name, *words = line.split()
-        if not re.fullmatch(_NAME, name):
+        if not re.fullmatch(NAME, name):
             raise LineError("the name", "must be lower-case letters, digits, - and ., 63 at most")
         fields: dict[str, str] = {}
         for word in words:
