@@ -46,8 +46,18 @@ COMPOSITIONS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
     "shared": ("shared", ("ha", "ingress", "tls"), {**SECURED, "availability": AvailabilitySpec()}),
     "object-store": (
         "object-store",
-        ("ingress", "tls", "monitoring", "retention", "copy", "network-policy-object-store"),
-        {**SECURED, **COUNTED, "retention": RETENTION, "copying": COPYING, "network_policy": NetworkPolicySpec()},
+        (
+            *("ingress", "tls", "monitoring", "retention", "backup-object-store", "copy"),
+            "network-policy-object-store",
+        ),
+        {
+            **SECURED,
+            **COUNTED,
+            "retention": RETENTION,
+            "backup": BACKUP,
+            "copying": COPYING,
+            "network_policy": NetworkPolicySpec(),
+        },
     ),
     "s3-csi": (
         "s3-csi",

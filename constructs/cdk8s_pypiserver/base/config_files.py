@@ -25,12 +25,9 @@ def runtime_files(folder: str) -> Mapping[str, str]:
 
 @cache
 def command_files() -> Mapping[str, str]:
-    """Return the files of `python -m cdk8s_pypiserver copy`, and what its libraries are, by path in the package."""
-    copying = (path for path in (_PACKAGE / "moving").iterdir() if path.suffix in {".py", ".txt"})
-    # Of the other commands what the command line is made of.
-    rooms = ("images", "tokens", "users")
-    others = (_PACKAGE / room / name for room in rooms for name in ("__init__.py", "arguments.py"))
-    paths = [_PACKAGE / "__init__.py", _PACKAGE / "__main__.py", *sorted(copying), *others]
+    """Return the files of `python -m cdk8s_pypiserver.moving`, and what its libraries are, by path in the package."""
+    moving = (path for path in (_PACKAGE / "moving").iterdir() if path.suffix in {".py", ".txt"})
+    paths = [_PACKAGE / "__init__.py", *sorted(moving)]
     return {str(path.relative_to(_PACKAGE)): path.read_text("utf-8") for path in paths}
 
 

@@ -40,6 +40,6 @@ def add_to(commands: _SubParsersAction[ArgumentParser]) -> None:
 
 
 def _run(given: Namespace) -> int:
-    from .command import run  # noqa: PLC0415 - where packages are copied it is not there
+    from .command import run  # noqa: PLC0415 - the other commands do without
 
     return run(given)

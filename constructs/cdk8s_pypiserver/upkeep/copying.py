@@ -226,7 +226,7 @@ class CopyJob(Construct):
         spec = self.spec
         return {
             **self._of_the_image(COMPONENT),
-            "command": ["python", "-m", "cdk8s_pypiserver"],
+            "command": ["python", "-m", "cdk8s_pypiserver.moving"],
             "args": ["copy", "$(COPY_SOURCE)", "$(COPY_TARGET)", *self._options()],
             "env": self._environment(self._variables()),
             "volumeMounts": [

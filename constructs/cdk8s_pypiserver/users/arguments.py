@@ -57,6 +57,6 @@ def _add_entry(parser: ArgumentParser, action: str) -> None:
 
 
 def _run(given: Namespace) -> int:
-    from .command import run  # noqa: PLC0415 - where packages are copied it is not there
+    from .command import run  # noqa: PLC0415 - the other commands do without
 
     return run(given)

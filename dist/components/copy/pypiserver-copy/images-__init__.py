@@ -1,1 +1,0 @@
-"""Which images run: `python -m cdk8s_pypiserver images`."""

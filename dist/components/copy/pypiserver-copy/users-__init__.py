@@ -1,1 +1,0 @@
-"""Who may read and publish: `python -m cdk8s_pypiserver user`."""
