@@ -27,6 +27,7 @@ import base64
 import json
 import os
 import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -182,4 +183,24 @@ def keys() -> tuple[str, str]:
         pytest.skip("E2E_S3_KEYS names no keys of a store, and there is no Secret lab-s3/s3-credentials")
     data = json.loads(found.stdout)["data"]
     id_, secret = (base64.b64decode(data[f"AWS_{name}"]).decode() for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
+    _make_bucket(id_, secret)
     return id_, secret
+
+
+def _make_bucket(key: str, secret: str) -> None:
+    """Make the bucket of the store that was found in the cluster, unless it is there."""
+    forward = cluster.Forward("lab-s3", "service/s3", 9000)
+    store = {
+        "type": "s3",
+        "provider": "Other",
+        "region": "us-east-1",
+        "endpoint": f"http://127.0.0.1:{forward.port}",
+        "access_key_id": key,
+        "secret_access_key": secret,
+    }
+    environment = {f"RCLONE_CONFIG_STORE_{name.upper()}": value for name, value in store.items()}
+    try:
+        command = ["rclone", "mkdir", "--retries=10", "--retries-sleep=1s", "store:packages"]
+        subprocess.run(command, env={**os.environ, **environment}, check=True)
+    finally:
+        forward.close()

@@ -461,6 +461,8 @@ def test_rules_go_by_the_groups_of_the_directory(
     assert "grouped-demo" in registry.client(ALICE).get("simple/").text
     assert "grouped-demo" not in registry.client(BOB).get("simple/").text
     # Whoever leaves the group is noticed as late as any other change.
+    # A group must have somebody: mallory has no password that is tried here.
+    directory.membership("add", "mallory", "pypi-publishers")
     directory.membership("delete", "alice", "pypi-publishers")
     directory.membership("add", "alice", "pypi-readers")
     try:
@@ -474,3 +476,4 @@ def test_rules_go_by_the_groups_of_the_directory(
     finally:
         directory.membership("delete", "alice", "pypi-readers")
         directory.membership("add", "alice", "pypi-publishers")
+        directory.membership("delete", "mallory", "pypi-publishers")

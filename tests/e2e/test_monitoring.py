@@ -30,6 +30,8 @@ OF_OTHERS = (
     "pypiserver_backup_",
     "pypiserver_drill_",
     "pypiserver_directory_",
+    "pypiserver_retention_",
+    "pypiserver_token_",
 )
 RECONFIGURED = 150
 """Seconds until Prometheus has read what its operator wrote: the kubelet refreshes volumes every minute or so."""
@@ -181,7 +183,8 @@ def test_what_panels_and_rules_name_is_there(
         (name, frozenset(labels))
         for expression in expressions
         for name, labels in names_and_labels(expression)
-        # What nobody told, what is about other programs, and what this registry has not: a store, and backups.
+        # What nobody told, what is about other programs, and what this registry has not: a store, backups, users of a
+        # directory, retention, tokens.
         if not name.startswith(("certmanager_", "kube_", "pypiserver_expected_", *OF_OTHERS))
     }
     missing = set(used)
