@@ -257,7 +257,9 @@ def rule_files(tmp_path: Path) -> list[str]:
 
 
 def test_promtool_takes_the_rules(rule_files: list[str], tmp_path: Path) -> None:
-    for name, number in zip(rule_files, (37, 38), strict=True):
+    (group,) = rules(MonitoringSocket())
+    shipped = len(group["rules"])
+    for name, number in zip(rule_files, (shipped, shipped + 1), strict=True):
         assert f"SUCCESS: {number} rules found" in promtool("check", "rules", tmp_path / name)
 
 

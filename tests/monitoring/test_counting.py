@@ -164,6 +164,7 @@ def test_the_server_tells_about_its_files(registry: Monitored) -> None:
         "pypiserver_volume_answers": 1,
         "pypiserver_writes": 1,
         "pypiserver_volume_problems": 0,
+        "pypiserver_token_problems": 0,
     }
 
 
