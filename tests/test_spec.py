@@ -1025,6 +1025,24 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
         lambda: DIRECTORY.replace(bind_dn=None, bind_template="$1@example.org", bind_secret="other"),
         ["bind_secret ('other') must be left out without bind_dn: nobody binds with it"],
     ),
+    "more projects than a header holds": (
+        lambda: TRUSTED.publishers[0].replace(projects=[f"team-{number}-*" for number in range(501)]),
+        [
+            (
+                "projects (('team-0-*', 'team-1-*', 'team-2-*', 'team-3-*', 'team-4-*', "
+                "'team-5-*', ...)) must be 500 at most; patterns say more with fewer"
+            )
+        ],
+    ),
+    "longer projects than a header holds": (
+        lambda: TRUSTED.publishers[0].replace(projects=[f"team-{number}-*" for number in range(205)]),
+        [
+            (
+                "projects (('team-0-*', 'team-1-*', 'team-2-*', 'team-3-*', 'team-4-*', 'team-5-*', ...)) "
+                "must have 2000 characters at most; patterns say more with fewer"
+            )
+        ],
+    ),
     "a service whose certificate nobody knows": (
         lambda: EXTERNAL.replace(url="https://auth.example.org/"),
         ["ca_config_map must be given with https: no other certificate is trusted"],

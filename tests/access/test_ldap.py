@@ -26,7 +26,7 @@ from cdk8s_pypiserver.access.ldap import LONGEST_ANSWER_SECONDS
 from cdk8s_pypiserver.base.config_files import runtime_files
 from cdk8s_pypiserver.base.peers import NAME_SERVERS, PRIVATE
 from manifests import Manifest, by_kind, pod_of, synthesize
-from server.access.directory import ANSWER_SECONDS
+from server.access.judge import ANSWER_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path

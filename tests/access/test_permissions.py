@@ -9,8 +9,10 @@ import pytest
 
 from cases import CASES
 from cdk8s_pypiserver import PermissionGroupSpec, PermissionRuleSpec, PermissionsSpec, PyPIServerSpec, SpecError
-from cdk8s_pypiserver.access.permission_rules import RIGHTS
+from cdk8s_pypiserver.access import trusted_publishing
+from cdk8s_pypiserver.access.permission_rules import CALLED, RIGHTS
 from manifests import pod_of, synthesize
+from server.access import token_lines
 from server.access.rights import Rights
 from server.access.who import Who
 
@@ -32,6 +34,12 @@ def test_the_server_reads_what_is_written(case: str, tmp_path: Path) -> None:
     rights = Rights.from_file(path)
     assert rights.allows(Who("alice", "publishers"), "publish", "acme-tools")
     assert rights.allows(Who("dora", "publishers"), "publish", "acme-tools") == (case == "permissions")
+
+
+def test_the_server_takes_the_names_and_projects_that_the_spec_takes() -> None:
+    assert CALLED == token_lines.NAME
+    assert trusted_publishing.MOST_PROJECTS == token_lines.MOST_PROJECTS
+    assert trusted_publishing.LONGEST_PROJECTS == token_lines.LONGEST_PROJECTS
 
 
 def test_it_is_mounted_where_the_server_looks() -> None:

@@ -213,5 +213,7 @@ def is_audited(registry: Registry, churn: Churn) -> None:
         assert expected <= begun.keys()
         assert ended.keys() <= expected
         # One that was cut off after the change and before its line was acknowledged to nobody: the client asked again.
-        assert all(number == 1 for number in ended.values())
+        # A removal whose answer was lost is asked for again too, and the other pod may list the file for a moment yet.
+        most = 2 if event == "remove" else 1
+        assert all(number <= most for number in ended.values())
         assert len(ended) >= 0.8 * len(expected), event

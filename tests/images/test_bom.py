@@ -74,4 +74,4 @@ def test_without_the_library_the_extra_is_named(tmp_path: Path) -> None:
     (tmp_path / "cyclonedx.py").write_text("raise ModuleNotFoundError('none', name='cyclonedx')")
     refused = sbom(PYTHONPATH=str(tmp_path))
     assert refused.returncode == 2
-    assert refused.stderr == "images: error: there is no cyclonedx here: pip install 'cdk8s-pypiserver[sbom]'\n"
+    assert refused.stderr == "images: error: there is no cyclonedx here: install the extra 'sbom' of cdk8s-pypiserver\n"

@@ -107,4 +107,4 @@ def test_without_the_extra(tmp_path: Path) -> None:
     command = [sys.executable, "-c", code, "copy", INDEX, str(tmp_path / "carry")]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr == "copy: error: there is no pypi_simple here: pip install 'cdk8s-pypiserver[copy]'\n"
+    assert done.stderr == "copy: error: there is no pypi_simple here: install the extra 'copy' of cdk8s-pypiserver\n"

@@ -11,11 +11,11 @@ import pytest
 import requests
 
 from backup import manifest
-from backup.placing import VolumeTarget
 from backup.problems import RunError
 from backup.restoring import Restore
 from backup.source import Volume
 from backup.store import Store
+from backup.target import VolumeTarget
 from gateway_programs import make_wheel
 from programs import PATIENCE, Server, upload, wait_for
 from upkeep_programs import Upkeep, content, yank

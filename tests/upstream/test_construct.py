@@ -28,9 +28,9 @@ from cdk8s_pypiserver import (
 )
 from cdk8s_pypiserver.base.config_files import runtime_files
 from cdk8s_pypiserver.base.identity import ROLE
+from cdk8s_pypiserver.base.patterns import covers, normalised
 from cdk8s_pypiserver.base.places import place
 from cdk8s_pypiserver.pod.gateway import in_use
-from cdk8s_pypiserver.upstream.patterns import covers, normalised
 from manifests import Manifest, by_kind, pod_of, synthesize
 
 COMPANY = CASES["upstream-of-a-company"]

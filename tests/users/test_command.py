@@ -261,7 +261,7 @@ def test_without_bcrypt_the_extra_is_named(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )
     assert refused.returncode == 2
-    assert refused.stderr == "user: error: there is no bcrypt here: pip install 'cdk8s-pypiserver[user]'\n"
+    assert refused.stderr == "user: error: there is no bcrypt here: install the extra 'user' of cdk8s-pypiserver\n"
 
 
 def test_the_secret_has_the_files_as_they_are(tmp_path: Path) -> None:

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from cdk8s_pypiserver.base.addresses import ServiceUrl
 from cdk8s_pypiserver.base.fields import Form, Name, Peer, Port
 from cdk8s_pypiserver.base.model import Spec
 from cdk8s_pypiserver.base.peers import PRIVATE
 from cdk8s_pypiserver.base.places import place
 from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
-from cdk8s_pypiserver.upstream.addresses import ServiceUrl
 
 if TYPE_CHECKING:
     from cdk8s_pypiserver.sockets import Sockets

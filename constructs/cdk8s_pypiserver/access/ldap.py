@@ -33,7 +33,7 @@ BIND_DIRECTORY = "/etc/pypiserver/ldap-bind"
 BIND_VOLUME = "ldap-bind"
 SCRATCH_VOLUME = "ldap-tmp"
 LONGEST_ANSWER_SECONDS = 9
-"""How long the server waits for one (runtime/server/access/directory.py)."""
+"""How long the server waits for one (runtime/server/access/judge.py)."""
 _USUAL_PORTS = {"ldaps": 636, "starttls": 389, "none": 389}
 
 

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from cdk8s_pypiserver.base.fields import Form
 from cdk8s_pypiserver.base.model import Spec
+from cdk8s_pypiserver.base.patterns import AnyNamePattern, covers, normalised
 from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
-from cdk8s_pypiserver.upstream.patterns import AnyNamePattern, covers, normalised
 
 from .directory import no_text
 
@@ -19,12 +19,13 @@ GROUP = "@"
 Right = Literal["read", "publish", "yank", "remove"]
 RIGHTS: tuple[Right, ...] = get_args(Right)
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
-_LOWER_NAME = r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?"
+CALLED = r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?"
+"""What a token or a trusted publisher can be called, as the server reads it."""
 
 
 def _no_grantee(value: str) -> str | None:
     token = value.removeprefix("token:")
-    if token != value and not re.fullmatch(_LOWER_NAME, token):
+    if token != value and not re.fullmatch(CALLED, token):
         return "must have the name of a token after token:, which is of lower-case letters, digits, - and ."
     return None
 
@@ -57,7 +58,7 @@ DirectoryGroup = Annotated[
 Grantee = Annotated[
     str,
     Form(
-        rf"\*|@{_NAME}|token:{_LOWER_NAME}|[^@*:\s](?:[^:\x00-\x1f\x7f]*[^:\s])?",
+        rf"\*|@{_NAME}|token:{CALLED}|[^@*:\s](?:[^:\x00-\x1f\x7f]*[^:\s])?",
         "must be the name of a user, @ and the name of a group, token: and the name of a token, or * for everybody",
         256,
         _no_grantee,

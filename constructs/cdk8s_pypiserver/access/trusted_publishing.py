@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 from constructs import Construct
 from pydantic import Field
 
+from cdk8s_pypiserver.base.addresses import IssuerUrl, ServiceUrl
 from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
 from cdk8s_pypiserver.base.fields import Form, Peer, Port
 from cdk8s_pypiserver.base.model import Spec
+from cdk8s_pypiserver.base.patterns import AnyNamePattern
 from cdk8s_pypiserver.base.peers import PUBLIC
 from cdk8s_pypiserver.base.problems import Problem
-from cdk8s_pypiserver.upstream.addresses import IssuerUrl, ServiceUrl
-from cdk8s_pypiserver.upstream.patterns import AnyNamePattern
+
+from .permission_rules import CALLED
 
 if TYPE_CHECKING:
     from cdk8s_pypiserver.sockets import Sockets
@@ -23,6 +25,9 @@ FILE = "publishers.json"
 VOLUME = "trusted-publishing"
 OF_OTHERS = frozenset({"pypi", "testpypi", "sigstore"})
 """Audiences of other services: who gets such an identity could use it there."""
+MOST_PROJECTS, LONGEST_PROJECTS = 500, 2000
+"""How many patterns a publisher can have, and how many characters they can have with a comma between two: the server
+passes them on in a header."""
 
 
 def _no_audience(value: str) -> str | None:
@@ -33,7 +38,7 @@ def _no_audience(value: str) -> str | None:
 
 PublisherName = Annotated[
     str,
-    Form(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?", "must be lower-case letters, digits, - and .", 63),
+    Form(CALLED, "must be lower-case letters, digits, - and .", 63),
 ]
 """Name of a trusted publisher, which is in its tokens."""
 
@@ -60,7 +65,17 @@ class TrustedPublisherSpec(Spec):
     claims: Annotated[Mapping[Claim, ClaimValue], Field(min_length=1)]
     """Claims that an identity must have, all of them, with just these values; what they mean is the issuer's to say."""
     projects: Annotated[Sequence[AnyNamePattern], Field(min_length=1)]
-    """Names and patterns of projects that the jobs may publish."""
+    """Names and patterns of projects that the jobs may publish; 500 at most, with 2000 characters."""
+
+    def conflicts(self) -> Iterator[Problem]:
+        """Yield projects that the server could not pass on."""
+        yield from super().conflicts()
+        if len(self.projects) > MOST_PROJECTS:
+            yield self.problem("projects", f"must be {MOST_PROJECTS} at most; patterns say more with fewer")
+        elif len(",".join(self.projects)) > LONGEST_PROJECTS:
+            yield self.problem(
+                "projects", f"must have {LONGEST_PROJECTS} characters at most; patterns say more with fewer"
+            )
 
 
 class TrustedPublishingSpec(Spec):

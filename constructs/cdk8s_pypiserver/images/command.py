@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-EXTRA = "cdk8s-pypiserver[sbom]"
+EXTRA = "sbom"
 """What to install for the bill of materials."""
 
 
@@ -47,7 +47,7 @@ def _bill(sources: Sequence[str]) -> str:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("cdk8s_pypiserver"):
             raise
-        raise ImagesError(f"there is no {error.name} here: pip install '{EXTRA}'") from None
+        raise ImagesError(f"there is no {error.name} here: install the extra '{EXTRA}' of cdk8s-pypiserver") from None
     return bill_of_materials(_found(sources))
 
 

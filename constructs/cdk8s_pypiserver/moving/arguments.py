@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace, _SubParsersAction
 
-EXTRA = "cdk8s-pypiserver[copy]"
+EXTRA = "copy"
 """What to install for this command."""
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 _DESCRIPTION = """\
@@ -103,7 +103,9 @@ def _run(given: Namespace) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith(__package__ or ""):
             raise
-        sys.stderr.write(f"copy: error: there is no {error.name} here: pip install '{EXTRA}'\n")
+        sys.stderr.write(
+            f"copy: error: there is no {error.name} here: install the extra '{EXTRA}' of cdk8s-pypiserver\n"
+        )
         return 2
     return run(given)
 

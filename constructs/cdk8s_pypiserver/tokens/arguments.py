@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 _DESCRIPTION = "Make and list tokens: passwords of the user __token__, each good for some projects until some time."
 _EPILOG = """\
 The file has a line for each token, with its digest and not the token itself. It becomes the key `tokens` of the
-registry's Secret, which counts within a minute or two. The exit status is 0, 1 if a line of the file is none, 2 if the
+registry's Secret, which counts within 150 s. The exit status is 0, 1 if a line of the file is none, 2 if the
 command line is wrong; then nothing is written.
 """
 

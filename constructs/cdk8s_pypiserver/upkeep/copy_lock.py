@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
+from cdk8s_pypiserver.base.addresses import IndexUrl
 from cdk8s_pypiserver.base.fields import Form, Name
 from cdk8s_pypiserver.base.model import Spec
 from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
-from cdk8s_pypiserver.upstream.addresses import IndexUrl
 
 LockFile = Annotated[
     str,

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from cdk8s_pypiserver.access.network import Way
 from cdk8s_pypiserver.base import images, remote
+from cdk8s_pypiserver.base.addresses import IndexUrl
 from cdk8s_pypiserver.base.config_files import ConfigFiles, command_files
 from cdk8s_pypiserver.base.fields import Bytes, Form, Image, Name, Peer
 from cdk8s_pypiserver.base.identity import APPLICATION
@@ -22,7 +23,6 @@ from cdk8s_pypiserver.base.schedules import Schedule, TimeZone
 from cdk8s_pypiserver.pod.container import repeated
 from cdk8s_pypiserver.pod.gateway import HTTPS_PORT, PORT
 from cdk8s_pypiserver.pod.hardening import hardened, mount, requirements, scratch
-from cdk8s_pypiserver.upstream.addresses import IndexUrl
 
 from .backup import NEVER, Bandwidth
 from .copy_lock import CopyLockSpec

@@ -4,11 +4,11 @@ from typing import Annotated
 
 from pydantic import Field
 
+from cdk8s_pypiserver.base.addresses import IndexUrl
 from cdk8s_pypiserver.base.fields import Bytes, Host, Name
 from cdk8s_pypiserver.base.model import Resources, Spec
 from cdk8s_pypiserver.base.schedules import Schedule
 from cdk8s_pypiserver.monitoring.alerts import Age
-from cdk8s_pypiserver.upstream.addresses import IndexUrl
 
 
 class DrillSpec(Spec):

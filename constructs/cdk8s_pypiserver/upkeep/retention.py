@@ -12,6 +12,7 @@ from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
 from cdk8s_pypiserver.base.fields import Form, Host, Name
 from cdk8s_pypiserver.base.model import Resources, Spec
 from cdk8s_pypiserver.base.objects import Manifest
+from cdk8s_pypiserver.base.patterns import Requirement
 from cdk8s_pypiserver.base.peers import DNS_PORT, NAME_SERVERS
 from cdk8s_pypiserver.base.problems import Problem
 from cdk8s_pypiserver.base.schedules import Schedule, TimeZone
@@ -21,7 +22,6 @@ from cdk8s_pypiserver.monitoring.alerts import Age, age_seconds
 from cdk8s_pypiserver.pod.gateway import HTTPS_PORT, PORT
 from cdk8s_pypiserver.pod.hardening import hardened, mount, requirements, variables
 from cdk8s_pypiserver.pod.server import FILES_DIRECTORY as SERVER_DIRECTORY
-from cdk8s_pypiserver.upstream.patterns import Requirement
 
 from .cron_job import CronJob
 from .retention_rules import RetentionRuleSpec, without_effect

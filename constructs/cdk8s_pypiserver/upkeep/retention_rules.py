@@ -6,8 +6,8 @@ from typing import Annotated
 from pydantic import Field
 
 from cdk8s_pypiserver.base.model import Spec
+from cdk8s_pypiserver.base.patterns import NamePattern, covers, normalised
 from cdk8s_pypiserver.base.problems import Problem
-from cdk8s_pypiserver.upstream.patterns import NamePattern, covers, normalised
 
 MOST = 100_000
 """More are a slip of the pen."""

@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
+from cdk8s_pypiserver.base.addresses import FileHost, IndexUrl
 from cdk8s_pypiserver.base.fields import Form, Name
 from cdk8s_pypiserver.base.model import Spec
 from cdk8s_pypiserver.base.places import Place, place
 from cdk8s_pypiserver.base.problems import Problem
-
-from .addresses import FileHost, IndexUrl
 
 _IN_THE_CLEAR = "http://"
 _NAME = Form(

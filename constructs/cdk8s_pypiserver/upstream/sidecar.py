@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from constructs import Construct
 from pydantic import Field
 
+from cdk8s_pypiserver.base.addresses import ProxyUrl
 from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
 from cdk8s_pypiserver.base.fields import Peer, quantity
 from cdk8s_pypiserver.base.model import Resources
 from cdk8s_pypiserver.base.objects import Manifest
+from cdk8s_pypiserver.base.patterns import NamePattern, ProjectName, Requirement, covers, names_of, normalised
 from cdk8s_pypiserver.base.peers import PUBLIC
 from cdk8s_pypiserver.base.places import Place, place
 from cdk8s_pypiserver.base.problems import Problem
@@ -21,10 +23,8 @@ from cdk8s_pypiserver.pod.hardening import exec_probe, hardened, health, mount, 
 from cdk8s_pypiserver.pod.server import FILES_DIRECTORY as SERVER_DIRECTORY
 
 from . import cache, watching
-from .addresses import ProxyUrl
 from .cache import UpstreamCacheSpec
 from .indexes import UpstreamIndexSpec
-from .patterns import NamePattern, ProjectName, Requirement, covers, names_of, normalised
 
 if TYPE_CHECKING:
     from cdk8s_pypiserver.sockets import Sockets

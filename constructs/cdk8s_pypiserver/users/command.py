@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from pathlib import Path
 
-EXTRA = "cdk8s-pypiserver[user]"
+EXTRA = "user"
 """What to install for the actions that need a password."""
 
 
@@ -55,7 +55,7 @@ def _hashed(cost: int) -> str:
     try:
         import bcrypt  # noqa: PLC0415 - it may be missing
     except ModuleNotFoundError:
-        raise HtpasswdError(f"there is no bcrypt here: pip install '{EXTRA}'") from None
+        raise HtpasswdError(f"there is no bcrypt here: install the extra '{EXTRA}' of cdk8s-pypiserver") from None
     password = check_password(_password())
     return bcrypt.hashpw(password, bcrypt.gensalt(cost)).decode()
 

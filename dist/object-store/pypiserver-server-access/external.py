@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from server.access.directory import ANSWER_SECONDS, REST_SECONDS, Directory, DirectoryAwayError, UndecidedError
+from server.access.judge import ANSWER_SECONDS, DirectoryAwayError, Judge, UndecidedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,8 +35,8 @@ _NO = frozenset({*range(300, 400), HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN
 _log = logging.getLogger("external")
 
 
-class External(Directory):
-    """Says what a user may do; any number of threads may ask."""
+class External(Judge):
+    """The service that is asked."""
 
     away = "the service that judges credentials does not answer as it should: %s"
     back = "the service that judges credentials answers again"
@@ -65,7 +65,7 @@ class External(Directory):
             certificates: A file of certificates.
             groups: What it calls the groups of the permissions, by their names there.
         """
-        super().__init__(0, groups)
+        super().__init__(groups)
         parts = urlsplit(url)
         self._place = parts.netloc
         # With its query, which may say who is let in at all.
@@ -157,7 +157,7 @@ class External(Directory):
             groups = frozenset(each.strip() for each in _text(answer.getheader(self._groups_header, "")).split(","))
             status = answer.status
         except (OSError, ValueError, http.client.HTTPException) as error:
-            self._resting_until = time.monotonic() + REST_SECONDS
+            self._rest()
             raise DirectoryAwayError(str(error) or type(error).__name__) from error
         finally:
             connection.close()

@@ -61,9 +61,9 @@ def post_worker_init(worker: object) -> None:
     members = None
     if _settings.directory_port or _settings.external_auth_url:
         groups, port = rights(_settings).directory_groups, _settings.directory_port
-        directory = Directory(port, groups) if port else External.of(_settings, groups)
-        directory.start()
-        members = Members(directory, seconds=_settings.directory_seconds, guesses=_settings.directory_guesses)
+        judge = Directory(port, groups) if port else External.of(_settings, groups)
+        judge.start()
+        members = Members(judge, seconds=_settings.directory_seconds, guesses=_settings.directory_guesses)
     trusted = None
     if _settings.trusted_publishers:
         trusted = Publishers.from_file(_settings.trusted_publishers).tokens(_settings)

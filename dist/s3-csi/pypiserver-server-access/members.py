@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from server.access.credentials import Role
-    from server.access.directory import Directory
+    from server.access.judge import Judge
 
 AT_ONCE = 8
 """How many questions the directory gets at the same time."""
@@ -66,9 +66,9 @@ class _Answer(NamedTuple):
 class Members:
     """The members of the groups that may read or publish; to be used from one event loop."""
 
-    def __init__(self, directory: Directory, *, seconds: float, guesses: int) -> None:
-        """Ask `directory`; an answer counts for `seconds`, and `guesses` wrong passwords of a user reach it."""
-        self._directory = directory
+    def __init__(self, judge: Judge, *, seconds: float, guesses: int) -> None:
+        """Ask `judge`; an answer counts for `seconds`, and `guesses` wrong passwords of a user reach it."""
+        self._judge = judge
         self._time_to_live = seconds
         self._most_guesses = guesses
         self._checks = Checks(at_once=AT_ONCE, guess_seconds=GUESS_SECONDS)
@@ -100,7 +100,7 @@ class Members:
 
     def samples(self) -> Iterator[Sample]:
         """What is counted."""
-        yield from self._directory.samples()
+        yield from self._judge.samples()
         text = "Passwords that the directory was not asked about, since too many of their user were wrong."
         yield Sample("pypiserver_directory_kept_back_total", text, self._kept_back, "counter")
 
@@ -123,8 +123,8 @@ class Members:
         def check() -> bool:
             # The answer may be as old as this: what changes from now on may not be in it.
             end = time.monotonic() + self._time_to_live
-            said = self._directory.ask(role, user, password)
-            groups = self._directory.groups_of(user, password) if said == HTTPStatus.NO_CONTENT else frozenset[str]()
+            said = self._judge.ask(role, user, password)
+            groups = self._judge.groups_of(user, password) if said == HTTPStatus.NO_CONTENT else frozenset[str]()
             answers.append(_Answer(said, groups, end))
             # Also if nobody waits for it any more: it was tried.
             loop.call_soon_threadsafe(self._note, role, name, who, answers[0])

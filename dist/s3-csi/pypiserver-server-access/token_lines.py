@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .who import RIGHTS, Right
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 USER = "__token__"
 """The user whose password is a token, as on PyPI."""
@@ -171,12 +171,21 @@ def read_projects(text: str) -> tuple[str, ...]:
     Raises:
         LineError: There are none, or what can be no name.
     """
-    given = text.split(",")
+    return checked_projects(text.split(","))
+
+
+def checked_projects(given: Sequence[str]) -> tuple[str, ...]:
+    """Patterns that a token can have.
+
+    Raises:
+        LineError: There are none, too many, or what can be no name.
+    """
+    text = ",".join(given)
     if len(given) > MOST_PROJECTS:
         raise LineError("projects", f"must be {MOST_PROJECTS} at most; patterns say more with fewer")
     if len(text) > LONGEST_PROJECTS:
         raise LineError("projects", f"must have {LONGEST_PROJECTS} characters at most; patterns say more with fewer")
-    if not all(map(_PATTERN.fullmatch, given)):
+    if not given or not all(map(_PATTERN.fullmatch, given)):
         raise LineError("projects", "must be names such as tool or team-a-*, with commas and no spaces between", text)
     return tuple(given)
 

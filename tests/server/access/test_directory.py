@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from programs import free_port, htpasswd_line
-from server.access import directory as module
+from server.access import judge as module
 from server.access import members as members_module
 from server.access.checks import BusyError, UnansweredError
 from server.access.credentials import Credentials
-from server.access.directory import Directory, DirectoryAwayError
+from server.access.directory import Directory
+from server.access.judge import DirectoryAwayError
 from server.access.members import Members
 from server.access.verdicts import Verdicts
 from server.access.who import Who

@@ -238,12 +238,18 @@ def test_a_file_that_cannot_be_used(tmp_path: Path, text: str) -> None:
     ("wrong", "says"),
     [
         ([{"projects": "a-*"}], "no list of projects"),
-        ([{"projects": ["a b"]}], "'a b' is no pattern of names"),
+        ([{"projects": ["a b"]}], "projects must be names such as tool or team-a-*"),
+        ([{"projects": ["a"] * 501}], "projects must be 500 at most"),
+        (
+            [{"projects": [f"{'a' * 99}{each}-*" for each in range(10, 30)]}],
+            "projects must have 2000 characters at most",
+        ),
         ([{"projects": [1]}], "projects is 1; it must be a text"),
         ([{"claims": {"a": None}}], "claims.a is None; it must be a text"),
         ([{"claims": ["ab"]}], "'list' object has no attribute 'items'"),
         ([{"issuer": None}], "issuer is None; it must be a text"),
         ([{"name": "A"}], "name is 'A'; it must be lower-case"),
+        ([{"name": "a" * 64}], "it must be lower-case letters, digits, - and ., 63 at most"),
         # The token of the one would be good for what the other may publish.
         ([{}, {"claims": {"a": "c"}, "projects": ["*"]}], "several publishers called a"),
     ],

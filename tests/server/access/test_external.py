@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from server.access.directory import DirectoryAwayError, UndecidedError
 from server.access.external import External
+from server.access.judge import DirectoryAwayError, UndecidedError
 from server.pod.samples import text_of
 
 if TYPE_CHECKING:

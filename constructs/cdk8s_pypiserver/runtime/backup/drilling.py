@@ -13,10 +13,10 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 from backup.comparing import Index, compare
-from backup.placing import VolumeTarget
 from backup.problems import RunError
 from backup.restoring import Restore
 from backup.source import Volume
+from backup.target import VolumeTarget
 from server.index import findings
 
 if TYPE_CHECKING:

@@ -17,22 +17,22 @@ from backup.comparing import Index
 from backup.drilling import Drill
 from backup.keeping import Backup, Rules
 from backup.manifest import MOMENT
-from backup.placing import VolumeTarget
 from backup.problems import RunError, reason_of
 from backup.restoring import Restore
 from backup.settings import Settings
 from backup.source import Volume
 from backup.status import DirectoryNotes, Outcome, tell
 from backup.store import Store
+from backup.target import VolumeTarget
 from server.http.errors import AwayError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Literal
 
-    from backup.placing import Target
     from backup.source import Source
     from backup.status import Notes
+    from backup.target import Target
 
 TERMINATION_LOG = Path("/dev/termination-log")
 """Where the kubelet reads why a container ended (its default terminationMessagePath)."""
@@ -57,9 +57,9 @@ def place_of(settings: Settings) -> Iterator[Place]:
         yield Place(Volume(root), DirectoryNotes(settings.backup_status), partial(VolumeTarget, root))
         return
     # The server's room for stores is there only where the packages are in one.
-    from backup.stored import stored  # noqa: PLC0415
+    from backup.bucket_place import bucket_place  # noqa: PLC0415
 
-    with stored(settings) as (source, notes, target):
+    with bucket_place(settings) as (source, notes, target):
         yield Place(source, notes, target)
 
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Literal
 
-    from backup.placing import Target
     from backup.source import Source
     from backup.store import Store
+    from backup.target import Target
 
 _SHOWN = 20
 

@@ -17,8 +17,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from server.access.followed import Followed
-from server.access.matching import Matching
-from server.access.token_lines import Token
+from server.access.token_lines import NAME, Token, checked_projects
 from server.access.tokens import Found
 
 if TYPE_CHECKING:
@@ -34,8 +33,7 @@ KEY = "signing-key"
 """The key of the Secret that has the key."""
 SHORTEST_KEY = 32
 """Characters of it."""
-_NAME = r"[a-z0-9][a-z0-9.-]*"
-_TOKEN = re.compile(rf"pypiserver-trusted_(?P<name>{_NAME})_(?P<end>[0-9]{{1,12}})_(?P<signature>[0-9a-f]{{64}})")
+_TOKEN = re.compile(rf"pypiserver-trusted_(?P<name>{NAME})_(?P<end>[0-9]{{1,12}})_(?P<signature>[0-9a-f]{{64}})")
 _log = logging.getLogger("trusted")
 
 
@@ -140,16 +138,16 @@ class TrustedTokens:
 def _publisher(said: Mapping[str, Any], place: str) -> Publisher:
     """Read a publisher; of a text in the place of a list each letter would be a project."""
     name, issuer = (_text(said[field], f"{place}.{field}") for field in ("name", "issuer"))
-    if not re.fullmatch(_NAME, name):
-        raise ValueError(f"{place}.name is {name!r}; it must be lower-case letters, digits, - and .")
+    if not re.fullmatch(NAME, name):
+        raise ValueError(f"{place}.name is {name!r}; it must be lower-case letters, digits, - and ., 63 at most")
     # What is null would be a claim that an identity has not.
     claims = {claim: _text(value, f"{place}.claims.{claim}") for claim, value in said["claims"].items()}
     projects = said["projects"]
     if not claims or not projects or not isinstance(projects, list):
         raise ValueError(f"{place} has no claims or no list of projects")
-    patterns = [_text(each, f"{place}.projects") for each in projects]
-    Matching((each, True) for each in patterns)
-    return Publisher(name, issuer, claims, tuple(patterns))
+    # They are in a header of a verdict too.
+    patterns = checked_projects([_text(each, f"{place}.projects") for each in projects])
+    return Publisher(name, issuer, claims, patterns)
 
 
 def _text(value: object, place: str) -> str:

@@ -55,7 +55,7 @@ class _Came(NamedTuple):
 
 
 class BucketTarget:
-    """See backup.placing.Target."""
+    """See backup.target.Target."""
 
     def __init__(self, remote: Remote, kept: Remote, cache: Path) -> None:
         """Copy from `kept`, where the backups are, to `remote`, the registry's place.

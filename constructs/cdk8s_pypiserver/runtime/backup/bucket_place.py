@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backup.bucket import Bucket
+from backup.bucket_target import BucketTarget
 from backup.control import control
-from backup.storing import BucketTarget
 from server.store.notes import StoredNotes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from backup.placing import Target
     from backup.settings import Settings
     from backup.store import Store
+    from backup.target import Target
 
 
 @contextmanager
-def stored(settings: Settings) -> Iterator[tuple[Bucket, StoredNotes, Callable[[Store], Target]]]:
+def bucket_place(settings: Settings) -> Iterator[tuple[Bucket, StoredNotes, Callable[[Store], Target]]]:
     """The registry's place to read, where the server reads how runs end, and what brings files back.
 
     Raises:
