@@ -6,11 +6,11 @@ Reading is a matter of the rules only if one of them names who reads; then whoev
 
 from __future__ import annotations
 
-import json
 import re
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from server.access import json_file
 from server.access.matching import Matching
 from server.access.token_lines import NAME
 from server.access.who import RIGHTS, Right
@@ -90,7 +90,7 @@ class Rights:
         if path is None:
             return cls()
         try:
-            said = json.loads(path.read_text("utf-8"))
+            said = json_file.read(path)
             # None would be no permissions.
             _check(said, _FIELDS, "the file")
             return cls(said)

@@ -7,7 +7,6 @@ What it is good for is looked up when it is used, so a publisher that is taken a
 from __future__ import annotations
 
 import hmac
-import json
 import logging
 import re
 import time
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from server.access import json_file
 from server.access.followed import Followed
 from server.access.token_lines import NAME, Token, checked_projects
 from server.access.tokens import Found
@@ -74,7 +74,7 @@ class Publishers:
             PublishersError: It cannot be read, or says what cannot be.
         """
         try:
-            said = json.loads(path.read_text("utf-8"))
+            said = json_file.read(path)
             made = tuple(_publisher(each, f"publishers[{at}]") for at, each in enumerate(said["publishers"]))
             audience, verifier = (_text(said[field], field) for field in ("audience", "verifier"))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

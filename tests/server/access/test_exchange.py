@@ -223,6 +223,7 @@ def test_a_publisher_that_is_taken_out_is_refused(publishers: Publishers, key: P
         '{"audience": "a", "verifier": "b"}',
         '{"audience": "a", "verifier": "b", "publishers": [{"name": "a"}]}',
         '{"audience":"a","verifier":"b","publishers":[{"name":"a","issuer":"i","claims":{},"projects":["*"]}]}',
+        '{"audience":"a","verifier":"b","publishers":[],"publishers":[]}',
         '{"audience":"a","verifier":"b","publishers":[{"name":"a","issuer":"","claims":{"a":"b"},"projects":["*"]}]}',
         '{"audience":"a","verifier":"b","publishers":[{"name":"a","issuer":"i","claims":{"a":"b"},"projects":[]}]}',
     ],

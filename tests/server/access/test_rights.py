@@ -193,6 +193,14 @@ def test_what_cannot_be_is_refused(tmp_path: Path, permissions: object, reason: 
     assert str(refused.value).startswith(f"{path}: {reason}")
 
 
+def test_what_is_said_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "permissions.json"
+    path.write_text('{"rules": [{"projects": ["a"], "publish": ["alice"], "publish": ["bob"]}]}')
+    with pytest.raises(PermissionsError) as refused:
+        Rights.from_file(path)
+    assert str(refused.value) == f"{path}: the key 'publish' is there twice"
+
+
 @pytest.mark.parametrize("text", [None, "", "{"])
 def test_no_file_is_not_no_permissions(tmp_path: Path, text: str | None) -> None:
     path = tmp_path / "permissions.json"
