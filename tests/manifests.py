@@ -41,7 +41,7 @@ def render(folder: Path) -> list[Manifest]:
     """Return what Kustomize makes of a folder."""
     done = run_kustomize(folder)
     assert done.returncode == 0, done.stderr
-    return list(yaml.safe_load_all(done.stdout))
+    return list(yaml.load_all(done.stdout, yaml.CSafeLoader))
 
 
 def too_large(manifests: Sequence[Manifest]) -> list[str]:

@@ -1,7 +1,9 @@
 """Charts and components: what Kustomize composes equals what the constructs make."""
 
 import json
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from cdk8s_pypiserver import (
     RegistryIngressSpec,
 )
 from cdk8s_pypiserver.kustomize.patches import patch_between
-from manifests import DIST, by_kind, compose, kustomization, objects, pod_of, render, synthesize, too_large
+from manifests import DIST, Manifest, by_kind, compose, kustomization, objects, pod_of, render, synthesize, too_large
 
 CONCERNS: dict[str, dict[str, Any]] = {
     "ingress": {"ingress": RegistryIngressSpec(host=HOST)},
@@ -169,6 +171,13 @@ def test_chart_equals_the_construct(chart: str, tmp_path: Path) -> None:
     assert too_large(rendered) == []
 
 
+@cache
+def _without(chart: str, *components: str) -> list[Manifest]:
+    """What most components are compared with."""
+    with TemporaryDirectory() as directory:
+        return compose(Path(directory) / "plain", chart, *components)
+
+
 def test_every_patch_for_workloads_meets_one(tmp_path: Path) -> None:
     """Kustomize says nothing of a patch whose target matches nothing."""
     patched = {path.parent for path in (DIST / "components").rglob("patch.Deployment.*")}
@@ -177,12 +186,9 @@ def test_every_patch_for_workloads_meets_one(tmp_path: Path) -> None:
         chart = {"ha": "shared", "network-policy-readers": "s3-csi"}.get(component.name, "local")
         if "object-store" in component.name:
             chart = "object-store"
-        with_component, without = (
-            by_kind(compose(tmp_path / f"{component.name}-{len(names)}", chart, *needed, *names), "Deployment")
-            for needed in [NEEDS.get(component.name, [])]
-            for names in ([component.name], [])
-        )
-        assert with_component != without
+        needed = NEEDS.get(component.name, [])
+        with_component = compose(tmp_path / component.name, chart, *needed, component.name)
+        assert by_kind(with_component, "Deployment") != by_kind(_without(chart, *needed), "Deployment")
 
 
 @pytest.mark.parametrize("chart", READERS)
@@ -198,9 +204,8 @@ def test_what_changes_in_readers_changes_in_the_writer(chart: str, tmp_path: Pat
     # Of what is kept elsewhere, and of a volume.
     other = {"backup", "backup-gateway-tls"} if chart == "object-store" else {"backup-object-store"}
     for name in patched - other:
-        made = [
-            compose(tmp_path / f"{name}-{len(listed)}", chart, *NEEDS.get(name, []), *listed) for listed in ([], [name])
-        ]
+        needed = NEEDS.get(name, [])
+        made = [_without(chart, *needed), compose(tmp_path / name, chart, *needed, name)]
         changes = []
         for kind in ("Deployment", "StatefulSet"):
             before, after = ({"kind": kind, **by_kind(rendered, kind)["spec"]["template"]} for rendered in made)

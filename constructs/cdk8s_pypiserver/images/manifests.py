@@ -30,7 +30,7 @@ def images_of(sources: Iterable[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for source in sources:
         try:
-            documents = list(yaml.safe_load_all(_text(source)))
+            documents = list(yaml.load_all(_text(source), yaml.CSafeLoader))
         except yaml.YAMLError as error:
             raise ImagesError(f"{source} is no YAML: {error}") from error
         for document in documents:
