@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gateway_programs import multipart
-from server.access.who import RIGHTS
+from server.access.rights import GRANTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ ALICE, BOB, READER = ("alice", "alices"), ("bob", "bobs"), ("reader", "reader-pa
 
 def rule(*projects: str, **grants: list[str]) -> dict[str, Any]:
     """A rule as the file of the permissions has it."""
-    assert grants.keys() <= {"excluding", *RIGHTS}
+    assert grants.keys() <= {"excluding", *GRANTS}
     return {"projects": list(projects), **grants}
 
 

@@ -384,6 +384,7 @@ OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
     (PermissionRuleSpec, "excluding"): (RULED, ["acme-data"]),
     (PermissionRuleSpec, "read"): (RULED, ["bob"]),
     (PermissionRuleSpec, "publish"): (RULED, ["@core", "bob"]),
+    (PermissionRuleSpec, "create"): (RULED, ["*"]),
     (PermissionRuleSpec, "yank"): (RULED, ["token:ci"]),
     (PermissionRuleSpec, "remove"): (RULED, ["*"]),
     (RetentionRuleSpec, "projects"): (RETAINED, ["acme-*", "tools"]),
@@ -788,6 +789,7 @@ WRONG_VALUES: dict[tuple[type[Spec], str], tuple[Any, str]] = {
     (PermissionRuleSpec, "excluding"): (["-acme"], "must be a name of a project or a pattern such as acme-* or *"),
     (PermissionRuleSpec, "read"): (["a\nb"], "must be the name of a user, @ and the name of a group"),
     (PermissionRuleSpec, "publish"): (["team:ci"], "must be the name of a user, @ and the name of a group"),
+    (PermissionRuleSpec, "create"): (["*x"], "must be the name of a user, @ and the name of a group"),
     (PermissionRuleSpec, "yank"): (["@"], "must be the name of a user, @ and the name of a group"),
     (PermissionRuleSpec, "remove"): ([""], "must not be empty"),
     (RetentionRuleSpec, "projects"): (["*"], "must not match every name: leave it out, or say which"),
@@ -1132,7 +1134,7 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
     ),
     "rules that say nothing": (
         lambda: PermissionRuleSpec(projects=["acme-*"]),
-        ["read must name somebody, unless publish, yank, remove does"],
+        ["read must name somebody, unless publish, yank, remove, create does"],
     ),
     "rules about nothing": (
         lambda: PermissionRuleSpec(projects=["acme-*", "tools"], excluding=["Acme_*"], read=["bob"]),
@@ -1169,6 +1171,25 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
             "rules[3].projects[0] ('acme-*') has no effect: rules[2] (acme-*) grants as much",
             "rules[5].projects[0] ('*-a-x') has no effect: rules[4] (*-x) grants as much",
             "rules[8].projects[0] ('d-*') has no effect: rules[6] (*) grants as much",
+        ],
+    ),
+    "names that everybody publishes anyway": (
+        lambda: PermissionRuleSpec(projects=["acme-*"], publish=["*"], create=["bob"]),
+        ["create (['bob']) has no effect with publish (*)"],
+    ),
+    "names that are left to nobody, as others have them": (
+        lambda: PermissionsSpec(
+            rules=[
+                PermissionRuleSpec(projects=["acme-*", "Acme_Tools-*"], create=["bob"]),
+                PermissionRuleSpec(projects=["acme-*"], publish=["carol"]),
+                PermissionRuleSpec(projects=["data-*", "b-*"], create=["bob"]),
+                PermissionRuleSpec(projects=["*"], excluding=["acme-*", "b-*"], publish=["carol"], create=["*"]),
+                PermissionRuleSpec(projects=["data-x"], publish=["carol"]),
+            ],
+        ),
+        [
+            "rules[0].projects[1] ('Acme_Tools-*') has no effect: rules[0] (acme-*) grants as much",
+            "rules[0].create (['bob']) has no effect: rules[1] (acme-*) has publish",
         ],
     ),
     "a right to remove what the server does not remove": (

@@ -24,7 +24,9 @@ PERMISSIONS = PermissionsSpec(
             remove=["alice"],
         ),
         PermissionRuleSpec(projects=["acme-data-*", "forecasts"], publish=["@data"], yank=["@data"]),
-        PermissionRuleSpec(projects=["*"], excluding=["acme-data-*", "forecasts"], read=["*"]),
+        PermissionRuleSpec(
+            projects=["*"], excluding=["acme-data-*", "forecasts"], read=["*"], create=["@platform", "@data"]
+        ),
     ],
 )
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """A registry with three projects, a signature and a withdrawn version."""
+    """A registry with three projects, of which somebody owns one, a signature and a withdrawn version."""
     built = tmp_path / "built"
     built.mkdir()
     with Server(tmp_path / "registry", {"ALLOW_REMOVAL": "yes"}) as server:
@@ -26,6 +26,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
             upload(server.url, path.name, path.read_bytes()).raise_for_status()
         (server.packages / "third-3.0.tar.gz.asc").write_text("a signature")
         yank(server, "acme", "1.3", "broken")
+        (server.packages / ".pypiserver/owners").mkdir()
+        (server.packages / ".pypiserver/owners/acme").write_text('{"owner": "alice"}\n')
         yield server
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from programs import Server
 
 PACKAGES = 11
-RECORDS = 2
+RECORDS = 3
 
 
 def manifests(store: Path) -> list[Manifest]:
@@ -45,7 +45,8 @@ def test_everything_of_value_is_kept_with_its_hash(upkeep: Upkeep, server: Serve
     assert done.status == 0, done.said
     (made,) = manifests(store)
     kept = content(server.packages)
-    assert {".pypiserver/volume", ".pypiserver/yanked/acme@1.3", "third-3.0.tar.gz.asc"} <= set(kept)
+    records = {".pypiserver/volume", ".pypiserver/yanked/acme@1.3", ".pypiserver/owners/acme"}
+    assert {*records, "third-3.0.tar.gz.asc"} <= set(kept)
     assert {path: entry.sha256 for path, entry in made.entries.items()} == {
         path: hashlib.sha256(data).hexdigest() for path, data in kept.items()
     }

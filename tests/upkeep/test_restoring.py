@@ -55,7 +55,7 @@ def _onto(root: Path, store: Path) -> Restore:
 def test_first_it_tells_what_it_would_do(empty: Upkeep) -> None:
     done = empty.run("restore")
     assert done.status == 0
-    assert "to be restored: 13 files" in done.said
+    assert "to be restored: 14 files" in done.said
     assert "nothing was restored (RESTORE_DRY_RUN=yes)" in done.said
     assert list(empty.packages.iterdir()) == []
 
@@ -141,8 +141,8 @@ def test_as_of_a_date(upkeep: Upkeep, server: Server, store: Path, empty: Upkeep
         if moment == "2026-05":
             assert "must be a date or a time such as" in said
         else:
-            assert "backup of 20260102T030405Z: 13 files" in said
-    assert "14 files" in empty.run("restore", RESTORE_AS_OF="2099-01-01").said
+            assert "backup of 20260102T030405Z: 14 files" in said
+    assert "15 files" in empty.run("restore", RESTORE_AS_OF="2099-01-01").said
     assert empty.restore(RESTORE_AS_OF="2026-01-02").status == 0
     assert not (empty.packages / "newer-1.0-py3-none-any.whl").exists()
 

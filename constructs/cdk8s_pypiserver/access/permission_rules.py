@@ -18,6 +18,8 @@ EVERYBODY = "*"
 GROUP = "@"
 Right = Literal["read", "publish", "yank", "remove"]
 RIGHTS: tuple[Right, ...] = get_args(Right)
+CREATE = "create"
+GRANTS = (*RIGHTS, CREATE)
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 CALLED = r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?"
 """What a token or a trusted publisher can be called, as the server reads it."""
@@ -106,6 +108,9 @@ class PermissionRuleSpec(Spec):
     names anybody here whoever may read reads every project."""
     publish: Sequence[Grantee] = ()
     """Who may publish files, also the first one of a project."""
+    create: Sequence[Grantee] = ()
+    """Who may publish the first file of a project; whoever does owns it: may publish, yank and remove there from then
+    on. It counts for projects that no other rule has `publish` for."""
     yank: Sequence[Grantee] = ()
     """Who may yank versions and bring them back."""
     remove: Sequence[Grantee] = ()
@@ -114,34 +119,36 @@ class PermissionRuleSpec(Spec):
     @property
     def grants(self) -> Mapping[str, frozenset[str]]:
         """Whom the rule names for each right."""
-        return {right: frozenset(getattr(self, right)) for right in RIGHTS}
+        return {grant: frozenset(getattr(self, grant)) for grant in GRANTS}
 
     @property
     def written(self) -> Mapping[str, Sequence[str]]:
         """The rule as the server reads it."""
-        named = {right: list(getattr(self, right)) for right in RIGHTS}
+        named = {grant: list(getattr(self, grant)) for grant in GRANTS}
         excluding = {"excluding": list(self.excluding)} if self.excluding else {}
-        return {"projects": list(self.projects), **excluding, **{right: who for right, who in named.items() if who}}
+        return {"projects": list(self.projects), **excluding, **{grant: who for grant, who in named.items() if who}}
 
     def conflicts(self) -> Iterator[Problem]:
         """Yield a rule that grants nothing or is about nothing, and grantees that are meant already."""
         yield from super().conflicts()
         if not any(self.grants.values()):
-            yield Problem(("read",), NO_VALUE, f"must name somebody, unless {', '.join(RIGHTS[1:])} does")
+            yield Problem(("read",), NO_VALUE, f"must name somebody, unless {', '.join(GRANTS[1:])} does")
+        if self.create and EVERYBODY in self.publish:
+            yield Problem((CREATE,), list(self.create), f"has no effect with publish ({EVERYBODY})")
         excluded = [normalised(each) for each in self.excluding]
         for number, pattern in enumerate(self.projects):
             if out := next((each for each in excluded if covers(each, normalised(pattern))), None):
                 yield Problem(("projects", number), pattern, f"has no effect with excluding ({out})")
-        for right in RIGHTS:
-            yield from _named_twice(right, getattr(self, right))
+        for grant in GRANTS:
+            yield from _named_twice(grant, getattr(self, grant))
 
 
-def _named_twice(right: str, named: Sequence[str]) -> Iterator[Problem]:
+def _named_twice(grant: str, named: Sequence[str]) -> Iterator[Problem]:
     for number, who in enumerate(named):
         if who in named[:number]:
-            yield Problem((right, number), who, "is there twice")
+            yield Problem((grant, number), who, "is there twice")
         elif who != EVERYBODY and EVERYBODY in named:
-            yield Problem((right, number), who, f"must be left out with {EVERYBODY}, which is everybody")
+            yield Problem((grant, number), who, f"must be left out with {EVERYBODY}, which is everybody")
 
 
 def unknown_groups(rules: Sequence[PermissionRuleSpec], groups: Sequence[PermissionGroupSpec]) -> Iterator[Problem]:
@@ -150,10 +157,10 @@ def unknown_groups(rules: Sequence[PermissionRuleSpec], groups: Sequence[Permiss
     named = {who for rule in rules for grantees in rule.grants.values() for who in grantees if who.startswith(GROUP)}
     there = f"there are {', '.join(known)}" if known else "there are none"
     for number, rule in enumerate(rules):
-        for right in RIGHTS:
-            for index, who in enumerate(getattr(rule, right)):
+        for grant in GRANTS:
+            for index, who in enumerate(getattr(rule, grant)):
                 if who.startswith(GROUP) and who.removeprefix(GROUP) not in known:
-                    yield Problem(("rules", number, right, index), who, f"is no group of these permissions: {there}")
+                    yield Problem(("rules", number, grant, index), who, f"is no group of these permissions: {there}")
     for number, group in enumerate(groups):
         path = ("groups", number, "name")
         if group.name in known[:number]:
@@ -177,16 +184,38 @@ class _Place(NamedTuple):
             return self[:2] < other[:2]
         if not self.excluding <= other.excluding:
             return False
-        return all(who <= self.grants[right] or EVERYBODY in self.grants[right] for right, who in other.grants.items())
+        if self.grants[CREATE] and other.grants["publish"]:
+            # It takes from the first that it leaves these names to anybody.
+            return False
+        return all(who <= self.grants[grant] or EVERYBODY in self.grants[grant] for grant, who in other.grants.items())
+
+    def gives_away(self, other: "_Place") -> bool:
+        return self.number != other.number and self.excluding <= other.excluding and covers(self.pattern, other.pattern)
 
 
-def without_effect(rules: Sequence[PermissionRuleSpec]) -> Iterator[Problem]:
-    """Yield patterns of projects about which another rule says as much."""
-    places = [
+def _places(rules: Sequence[PermissionRuleSpec]) -> list[_Place]:
+    return [
         _Place(number, index, normalised(pattern), frozenset(map(normalised, rule.excluding)), rule.grants)
         for number, rule in enumerate(rules)
         for index, pattern in enumerate(rule.projects)
     ]
+
+
+def given_away(rules: Sequence[PermissionRuleSpec]) -> Iterator[Problem]:
+    """Yield those who may create projects of which others say who publishes every one."""
+    places = _places(rules)
+    publishing = [place for place in places if place.grants["publish"]]
+    for number, rule in enumerate(rules):
+        own = [place for place in places if place.number == number and rule.create]
+        others = [next((each for each in publishing if each.gives_away(place)), None) for place in own]
+        if all(others) and (other := next(iter(others), None)):
+            reason = f"has no effect: rules[{other.number}] ({other.pattern}) has publish"
+            yield Problem(("rules", number, CREATE), list(rule.create), reason)
+
+
+def without_effect(rules: Sequence[PermissionRuleSpec]) -> Iterator[Problem]:
+    """Yield patterns of projects about which another rule says as much."""
+    places = _places(rules)
     # Whatever covers a pattern begins like it: so thousands are not compared each with each.
     beginning = defaultdict(list)
     for place in places:

@@ -11,7 +11,7 @@ from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
 from cdk8s_pypiserver.base.model import Spec
 from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
 
-from .permission_rules import PermissionGroupSpec, PermissionRuleSpec, unknown_groups, without_effect
+from .permission_rules import PermissionGroupSpec, PermissionRuleSpec, given_away, unknown_groups, without_effect
 
 if TYPE_CHECKING:
     from cdk8s_pypiserver.sockets import Sockets
@@ -59,6 +59,7 @@ class PermissionsSpec(Spec):
         yield from super().conflicts()
         yield from unknown_groups(self.rules, self.groups)
         yield from without_effect(self.rules)
+        yield from given_away(self.rules)
         if (number := len(self.directory_groups)) > MOST_DIRECTORY_GROUPS:
             reason = f"must be fewer of a directory: {number}, and each login asks for at most {MOST_DIRECTORY_GROUPS}"
             yield Problem(("groups",), NO_VALUE, reason)

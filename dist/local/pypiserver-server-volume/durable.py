@@ -54,6 +54,18 @@ def sync(file: BinaryIO) -> Stamp:
     return Stamp(status.st_size, status.st_mtime_ns)
 
 
+def create_file(path: Path, content: bytes) -> None:
+    """Make a small file with a durable content; its name is made durable by `sync_directory`.
+
+    Raises:
+        FileExistsError: There is one.
+        OSError: It cannot be written; there may be half of it.
+    """
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
+        file.write(content)
+        sync(file)
+
+
 def sync_directory(directory: Path) -> None:
     """Make the names in a directory durable."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

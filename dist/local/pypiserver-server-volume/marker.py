@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from server.volume.content import content, from_disk
-from server.volume.durable import UNFINISHED, make_directory, sync, sync_directory
+from server.volume.durable import UNFINISHED, create_file, make_directory, sync_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,7 +126,7 @@ class Marker:
         # Another pod may be first.
         with suppress(FileExistsError):
             if self._in_place:
-                _write(self._path, identity)
+                create_file(self._path, identity)
             else:
                 self._link(identity)
         return content(self._path, _LONGEST).strip()
@@ -135,16 +135,10 @@ class Marker:
         temporary = self._root / UNFINISHED / uuid.uuid4().hex
         make_directory(temporary.parent)
         try:
-            _write(temporary, identity)
+            create_file(temporary, identity)
             os.link(temporary, self._path)
         finally:
             with suppress(OSError):
                 temporary.unlink()
         for directory in (self._path.parent, self._root):
             sync_directory(directory)
-
-
-def _write(path: Path, content_: bytes) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
-        file.write(content_)
-        sync(file)

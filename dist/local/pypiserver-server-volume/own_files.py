@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from server.volume.content import Stamp, content
-from server.volume.durable import UNFINISHED, make_directory, sync_directory
+from server.volume.durable import UNFINISHED, create_file, make_directory, sync_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +23,14 @@ class Files(Protocol):
         """Create or replace a file; if it is to be durable, it survives a loss of power when this returns.
 
         Raises:
+            OSError: It was not taken.
+        """
+
+    def create(self, name: str, content: bytes) -> None:
+        """Make a file, which survives a loss of power when this returns; of several that are at it one alone does.
+
+        Raises:
+            FileExistsError: There is one of this name, which lasts as well; nothing of it is changed.
             OSError: It was not taken.
         """
 
@@ -109,9 +117,30 @@ class OwnFiles:
                 raise
             # In a bucket the file's own fsync brings its name too.
             if durable and not self._in_place:
-                # The directories may be new, made by whatever was not to be durable.
-                for directory in (self.path, self.path.parent, self._root):
-                    sync_directory(directory)
+                self._sync()
+
+    def create(self, name: str, content: bytes) -> None:
+        """See Files: link(2) and O_EXCL fail if there is one, also for other pods."""
+        self._refuse_readers()
+        final = self.path / name
+        with self._lock:
+            make_directory(self.path)
+            if self._in_place:
+                _create_in_place(final, content)
+                return
+            temporary = self._unfinished / uuid.uuid4().hex
+            make_directory(temporary.parent)
+            try:
+                create_file(temporary, content)
+                _link(temporary, final)
+            except FileExistsError:
+                # Whoever has made it may not have come as far as this.
+                self._sync()
+                raise
+            finally:
+                with suppress(OSError):
+                    temporary.unlink()
+            self._sync()
 
     def remove(self, name: str) -> None:
         """See Files."""
@@ -154,9 +183,34 @@ class OwnFiles:
         except FileNotFoundError:
             return 0
 
+    def _sync(self) -> None:
+        # The directories may be new, made by whatever was not to be durable.
+        for directory in (self.path, self.path.parent, self._root):
+            sync_directory(directory)
+
     def _refuse_readers(self) -> None:
         if not self._writes:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self.path))
+
+
+def _create_in_place(path: Path, content: bytes) -> None:
+    try:
+        create_file(path, content)
+    except FileExistsError:
+        raise
+    except OSError:
+        with suppress(OSError):
+            path.unlink()
+        raise
+
+
+def _link(temporary: Path, final: Path) -> None:
+    try:
+        os.link(temporary, final)
+    except FileExistsError:
+        # NFS may repeat a request whose answer was lost; then it was this link (open(2), O_EXCL).
+        if temporary.stat().st_nlink != 2:  # noqa: PLR2004 - the hidden name and the final one
+            raise
 
 
 def _write(path: Path, content: bytes, *, durable: bool) -> None:

@@ -6,7 +6,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from server.index import archives, provenance, reserved, yanks
+from server.index import archives, owners, provenance, reserved, yanks
 from server.index.metadata import core_of
 from server.index.names import name_and_version
 from server.store import catalogue as catalogues
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from server.store.unfinished import Unfinished
     from server.volume.problems import Problems
 
-SHOWN = {yanks.DIRECTORY: True, provenance.DIRECTORY: False, reserved.DIRECTORY: False}
+SHOWN = {yanks.DIRECTORY: True, provenance.DIRECTORY: False, reserved.DIRECTORY: False, owners.DIRECTORY: True}
 """The directories of records, and whether the catalogue has what is in them."""
 MOST_LOST = 10
 """So many files may be gone at once whatever there was; of more, half."""
@@ -204,8 +204,12 @@ class Survey:
                 except AbsentError:
                     continue
                 except StoreError as error:
-                    # Its name says the main thing.
                     self._problems.add(CONTENTS, f"{_OWN}{directory}/{name}", why(error))
+                    # Of a withdrawn version the name says the main thing; whose a project is the next look reads.
+                    if directory == owners.DIRECTORY:
+                        continue
+                else:
+                    self._problems.remove(CONTENTS, f"{_OWN}{directory}/{name}")
             self._catalogue.commit(Record(directory, name, content))
 
     def _lose_records(self, directory: str, names: Iterable[str]) -> None:

@@ -2,13 +2,16 @@
 
 What no rule grants is refused. Without permissions everybody may do with every project what the credentials allow.
 Reading is a matter of the rules only if one of them names who reads; then whoever may change a project reads it too.
+
+A rule may leave names to whoever publishes them first (`create`): such a name is its owner's from then on, who may do
+everything with it. That counts as long as no other rule says who publishes it.
 """
 
 from __future__ import annotations
 
 import re
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 from server.access import json_file
 from server.access.matching import Matching
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from server.access.who import Who
     from server.pod.settings import Settings
 
+Grant: TypeAlias = Literal[Right, "create"]
+"""What a rule may grant: a right, or to be the first who publishes a project and own it from then on."""
+GRANTS: tuple[Grant, ...] = get_args(Grant)
 EVERYBODY = "*"
 GROUP, TOKEN = "@", "token:"
 """What a grantee that is no user begins with."""
@@ -33,7 +39,7 @@ LONGEST_PROJECT = 255
 grows with their square."""
 _FIELDS = {"groups": dict, "rules": list}
 _FIELDS_OF_A_GROUP = {"users": list, "directory": str}
-_FIELDS_OF_A_RULE = dict.fromkeys(["projects", "excluding", *RIGHTS], list)
+_FIELDS_OF_A_RULE = dict.fromkeys(["projects", "excluding", *GRANTS], list)
 
 
 class PermissionsError(ValueError):
@@ -43,7 +49,7 @@ class PermissionsError(ValueError):
 class _Rule(NamedTuple):
     projects: tuple[str, ...]
     excluding: Patterns
-    grants: Mapping[Right, frozenset[str]]
+    grants: Mapping[Grant, frozenset[str]]
 
 
 class Rights:
@@ -51,6 +57,8 @@ class Rights:
 
     Attributes:
         reads_by_project: Whether the rules say who reads what.
+        leaves_names: Whether rules leave names to whoever publishes them first.
+        owner: What tells whose a name is, without waiting for anything, to say who reads; None if it is not known.
         directory_groups: What the directory calls the groups whose members it knows, by their names in the rules.
     """
 
@@ -71,6 +79,8 @@ class Rights:
         self._rules = [_rule(rule, f"rules[{at}]", groups) for at, rule in enumerate(said.get("rules", ()))]
         about = Matching((pattern, at) for at, rule in enumerate(self._rules) for pattern in rule.projects)
         self.reads_by_project = any(rule.grants["read"] for rule in self._rules)
+        self.leaves_names = any(rule.grants["create"] for rule in self._rules)
+        self.owner: Callable[[str], str | None] = _unowned
 
         def rules_about(project: str) -> frozenset[int]:
             return frozenset(at for at in about.of(project) if project not in self._rules[at].excluding)
@@ -97,17 +107,29 @@ class Rights:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise PermissionsError(f"{path}: {error}") from error
 
-    def allows(self, who: Who | None, right: Right, project: str) -> bool:
-        """Whether somebody may do something with a project of this normalised name; None is whom no verdict names."""
-        return self.allowed(who, right)(project)
+    def allows(
+        self, who: Who | None, right: Grant, project: str, owner: Callable[[str], str | None] | None = None
+    ) -> bool:
+        """Whether somebody may do something with a project of this normalised name; None is whom no verdict names.
 
-    def allowed(self, who: Who | None, right: Right) -> Callable[[str], bool]:
-        """What tells of one normalised name after another whether somebody may do something with it."""
+        What an owner may counts only if `owner` tells whose a name is.
+        """
+        return self._allowed(who, right, owner or _unowned)(project)
+
+    def readable(self, who: Who | None) -> Callable[[str], bool]:
+        """What tells of one normalised name after another whether somebody may read it."""
+        return self._allowed(who, "read", self.owner)
+
+    def leaves(self, project: str) -> bool:
+        """Whether a normalised name is left to whoever publishes it first."""
+        return len(project) <= LONGEST_PROJECT and bool(self._grants(self._rules_about(project))["create"])
+
+    def _allowed(self, who: Who | None, right: Grant, owner: Callable[[str], str | None]) -> Callable[[str], bool]:
         is_open = not self._by_rules or (right == "read" and not self.reads_by_project)
         if who is None:
             return lambda _: is_open
-        called, scope = self._called(who), who.scope
-        if scope and right not in scope.rights:
+        called, own, scope = self._called(who), grantee(who), who.scope
+        if scope and ("publish" if right == "create" else right) not in scope.rights:
             return lambda _: False
         within = self._scopes(scope.projects) if scope else None
         granted: dict[frozenset[int], bool] = {}
@@ -122,7 +144,9 @@ class Rights:
             rules = self._rules_about(project)
             if rules not in granted:
                 granted[rules] = not self._grants(rules)[right].isdisjoint(called)
-            return granted[rules]
+            if granted[rules] or right == "create" or not self._grants(rules)["create"]:
+                return granted[rules]
+            return bool(own) and owner(project) == own
 
         return is_allowed
 
@@ -133,10 +157,14 @@ class Rights:
         directory = (f"{GROUP}{group}" for group in who.groups)
         return frozenset({EVERYBODY, _user(who.name), *directory}) | self._groups.get(who.name, frozenset())
 
-    def _added_up(self, rules: frozenset[int]) -> Mapping[Right, frozenset[str]]:
+    def _added_up(self, rules: frozenset[int]) -> Mapping[Grant, frozenset[str]]:
         found = [self._rules[at].grants for at in rules]
-        grants = {right: frozenset[str]().union(*(each[right] for each in found)) for right in RIGHTS}
-        return {**grants, "read": frozenset[str]().union(*grants.values())}
+        # Another rule that says who publishes gives the name to them.
+        given = [each for each in found if each["publish"]]
+        create = (each["create"] for each in found if all(other is each for other in given))
+        rights = [frozenset[str]().union(*(each[right] for each in found)) for right in RIGHTS]
+        grants: dict[Grant, frozenset[str]] = dict(zip(RIGHTS, rights, strict=True))
+        return {**grants, "read": frozenset[str]().union(*rights), "create": frozenset[str]().union(*create)}
 
 
 @cache
@@ -147,6 +175,15 @@ def rights(settings: Settings) -> Rights:
         PermissionsError: The permissions cannot be used.
     """
     return Rights.from_file(settings.permissions)
+
+
+def grantee(who: Who) -> str:
+    """Who that is, as rules name one alone: no user is called like a token (RFC 7617, 2: no name has a colon)."""
+    return f"{TOKEN}{who.name}" if who.kind == "token" else who.name
+
+
+def _unowned(_: str) -> None:
+    """Tell nothing of owners."""
 
 
 def _groups_of_users(groups: Mapping[str, Any]) -> dict[str, frozenset[str]]:
@@ -167,7 +204,7 @@ def _rule(rule: Mapping[str, Any], place: str, groups: Mapping[str, Any]) -> _Ru
     if not rule.get("projects"):
         raise PermissionsError(f"{place} has no 'projects'")
     grants = {
-        right: frozenset(_grantee(each, f"{place}.{right}", groups) for each in rule.get(right, ())) for right in RIGHTS
+        grant: frozenset(_grantee(each, f"{place}.{grant}", groups) for each in rule.get(grant, ())) for grant in GRANTS
     }
     if not any(grants.values()):
         raise PermissionsError(f"{place} grants nobody anything")

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 STANDARD_OUTPUT = 1
 """Its number (POSIX): no buffer of Python's is in between."""
+AS = "pypiserver.as"
+"""The key of the environment that says by what the current request may do what it does, if by no rule alone."""
 STRANGERS_A_SECOND = 50
 """How many refusals of what needs no credentials have a line; the next line says how many had none."""
 LONGEST_TEXT = 1000
@@ -120,6 +122,7 @@ def _sender() -> dict[str, Value]:
     return {
         "user": (request.auth or ("anonymous",))[0],
         "right": request.get_header("X-Right"),
+        "as": request.environ.get(AS),
         "address": request.get_header("X-Forwarded-For"),
         "request": request.get_header("X-Request-ID"),
     }

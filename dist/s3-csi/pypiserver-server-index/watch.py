@@ -10,8 +10,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from server.index import owners, yanks
 from server.index.names import name_and_version
-from server.index.yanks import DIRECTORY
 from server.volume.content import SETTLED_NS, Stamp
 from server.volume.marker import WrongVolumeError
 from server.volume.problems import CONTENTS, why
@@ -30,7 +30,7 @@ _GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
 _NEVER_A_FILE = frozenset({errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ENXIO})
 """The errors of entries that will not come back as the files that were there."""
 _OWN = ".pypiserver"
-_PLACES = frozenset({_OWN, f"{_OWN}/{DIRECTORY}", CONTENTS})
+_PLACES = frozenset({_OWN, f"{_OWN}/{yanks.DIRECTORY}", f"{_OWN}/{owners.DIRECTORY}", CONTENTS})
 """The places of problems that are no directories of packages."""
 _log = logging.getLogger("watch")
 

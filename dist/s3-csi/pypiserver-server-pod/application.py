@@ -15,12 +15,14 @@ from server.http.bottle import response
 from server.http.errors import unavailable
 from server.http.limits import Limits, Needs
 from server.http.routes import Route, application
-from server.index import browsing, provenance, reserved, yanks
+from server.index import browsing, owners, provenance, reserved, yanks
 from server.index.browsing import Browsing
 from server.index.digests import Digests
 from server.index.downloads import Downloads
 from server.index.listing import Listing
+from server.index.owners import Owners
 from server.index.pages import Pages
+from server.index.presence import Presence
 from server.index.provenance import Provenance
 from server.index.records import Records
 from server.index.reserved import Reserved
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
     from server.index.listing import Change
     from server.pod.backing import Backing
+    from server.upstream.public import Public
 
 
 def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle has no types
@@ -79,25 +82,19 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
     kept_names = Reserved(
         backing.files(reserved.DIRECTORY), listing, shared=many or settings.readers, writes=settings.writes
     )
-    watch = backing.watching((withdrawn, attested, *((kept_names,) if has_public else ())))
+    rules, owned = rights(settings), Owners(backing.files(owners.DIRECTORY), problems)
+    rules.owner = owned.known
+    # Who reads is told by what is known; before a change the record is read.
+    shows_owned = rules.leaves_names and rules.reads_by_project
+    watch = backing.watching(
+        (withdrawn, attested, *((kept_names,) if has_public else ()), *((owned,) if shows_owned else ()))
+    )
     watch.rescan()
     digests = Digests(root, backing.problem, listing.know, backing.recall, problems)
     records = Records(digests, backing.insides, withdrawn, attested, backing.problem)
-    public = None
-    if settings.upstream_configuration:
-        from server.upstream.configuration import Configuration  # noqa: PLC0415
-        from server.upstream.public import Public  # noqa: PLC0415
-
-        public = Public(
-            Configuration.from_file(settings.upstream_configuration),
-            listing=listing,
-            reserved=kept_names,
-            pages=pages,
-            problems=problems,
-            problem=lambda: backing.problem() or watch.problem(),
-            port=settings.upstream_port,
-        )
-    decisions = Decisions(rights(settings))
+    presence = Presence(listing, problems, lambda: backing.problem() or watch.problem())
+    public = _public(settings, listing=listing, reserved=kept_names, pages=pages, presence=presence)
+    decisions = Decisions(rules, owned, presence.is_new)
     pages_of = Browsing(listing, records, pages, backing.remember, public, decisions.readable)
     downloads = Downloads(
         root,
@@ -107,7 +104,6 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
         digests=digests,
         problem=backing.problem,
     )
-    names = {"first": kept_names.begin, "last": kept_names.reserve} if has_public else {}
     packages = Packages(
         backing.publisher,
         listing,
@@ -117,7 +113,8 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
         trail(settings),
         # Another pod may have published it: then it is read for the trail, and for nothing else.
         digests.of if settings.audit != "none" else lambda entry: entry.digest,
-        **names,
+        first=_each(decisions.begin, *((kept_names.begin,) if has_public else ())),
+        last=_each(decisions.end, *((kept_names.reserve,) if has_public else ())),
         found=pages.keep_new_metadata,
         remember=backing.remember,
         tell=backing.tell,
@@ -178,6 +175,36 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
     watch.start()
     metrics.start()
     return app
+
+
+def _public(
+    settings: Settings, *, listing: Listing, reserved: Reserved, pages: Pages, presence: Presence
+) -> Public | None:
+    """Return the public side of the index, if there is one."""
+    if not settings.upstream_configuration:
+        return None
+    # Elsewhere the room is not there.
+    from server.upstream.configuration import Configuration  # noqa: PLC0415
+    from server.upstream.public import Public  # noqa: PLC0415
+
+    return Public(
+        Configuration.from_file(settings.upstream_configuration),
+        listing=listing,
+        reserved=reserved,
+        pages=pages,
+        presence=presence,
+        port=settings.upstream_port,
+    )
+
+
+def _each(*acts: Callable[[str], None]) -> Callable[[str], None]:
+    """Return what does one after the other."""
+
+    def act(project: str) -> None:
+        for each in acts:
+            each(project)
+
+    return act
 
 
 def _trusted(settings: Settings) -> Iterator[Route]:

@@ -13,6 +13,7 @@ from server.access.who import RIGHTS, Right, Scope, Who
 from server.index.patterns import Patterns
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 ALICE, BOB = Who("alice", "publishers"), Who("bob", "directory")
@@ -65,8 +66,8 @@ def test_many_names_are_told_apart_as_one_is() -> None:
         rule("acme-*", read=["bob"]), rule("*-tools", read=["alice"]), rule("data", publish=["@core"]), core=["bob"]
     )
     for who in (ALICE, BOB, BOT, None):
-        allowed = found.allowed(who, "read")
-        assert [allowed(name) for name in NAMES] == [found.allows(who, "read", name) for name in NAMES]
+        readable = found.readable(who)
+        assert [readable(name) for name in NAMES] == [found.allows(who, "read", name) for name in NAMES]
 
 
 def test_rules_that_match_add_up() -> None:
@@ -75,6 +76,75 @@ def test_rules_that_match_add_up() -> None:
     assert found.allows(BOB, "publish", "acme-tools")
     assert found.allows(ALICE, "yank", "acme-tools")
     assert not found.allows(BOB, "publish", "acme-data")
+
+
+def owned_by(owner: str | None) -> Callable[[str], str | None]:
+    return lambda _: owner
+
+
+def test_what_is_left_to_whoever_comes_first() -> None:
+    found = rights(
+        rule("*", create=["@core", "token:ci"], publish=["carol"]),
+        rule("acme-*", publish=["dora"]),
+        rule("zz-*", read=["dora"], yank=["dora"]),
+        rule("acme-own", create=["bob"], publish=["bob"]),
+        core=["alice"],
+    )
+    assert found.leaves_names
+    assert not rights(rule("*", publish=["alice"])).leaves_names
+    assert [name for name in [*NAMES, "acme-own"] if not found.leaves(name)] == [
+        name for name in [*NAMES, "acme-own"] if name.startswith("acme-")
+    ]
+    assert found.allows(ALICE, "create", "zz-tools")
+    assert found.allows(BOT, "create", "data")
+    assert not found.allows(BOB, "create", "data")
+    # It is no right to what is there.
+    for right in ("publish", "yank", "remove"):
+        assert not found.allows(ALICE, right, "data")
+    # Another rule says who publishes it.
+    assert not found.allows(ALICE, "create", "acme-tools")
+    assert not found.allows(BOB, "create", "acme-own")
+    assert not found.leaves("a" * (LONGEST_PROJECT + 1))
+    assert not found.allows(ALICE, "create", "a" * (LONGEST_PROJECT + 1))
+    assert not found.allows(None, "create", "data")
+
+
+def test_what_an_owner_may() -> None:
+    found = rights(rule("*", create=["alice"], read=["nobody"]), rule("acme-*", publish=["dora"], read=["*"]))
+    for right in RIGHTS:
+        assert found.allows(BOB, right, "data", owned_by("bob"))
+        assert found.allows(BOT, right, "data", owned_by("token:ci"))
+        for other in (None, "", "bo", "Bob", "*", "@core", "token:ci"):
+            assert not found.allows(BOB, right, "data", owned_by(other))
+        assert not found.allows(None, right, "data", owned_by("bob"))
+        assert not found.allows(Who("", "directory"), right, "data", owned_by(""))
+        assert not found.allows(BOT, right, "data", owned_by("ci"))
+        # A rule that says who publishes counts, and no owner besides.
+        assert not found.allows(BOB, right, "acme-tools", owned_by("bob")) or right == "read"
+    # To own one name is to create no other.
+    assert not found.allows(BOB, "create", "data", owned_by("bob"))
+    assert not rights(rule("*", yank=["alice"])).allows(BOB, "publish", "data", owned_by("bob"))
+
+
+def test_a_token_that_owns_may_no_more_than_its_scope() -> None:
+    found = rights(rule("*", create=["*"]))
+    who = Who("ci", "tokens", "token", scope=Scope(("acme-*",), frozenset[Right]({"publish"})))
+    mine = owned_by("token:ci")
+    assert found.allows(who, "publish", "acme-tools", mine)
+    assert found.allows(who, "create", "acme-tools")
+    assert not found.allows(who, "publish", "demo", mine)
+    assert not found.allows(who, "create", "demo")
+    assert not found.allows(who, "yank", "acme-tools", mine)
+    reader = Who("ci", "tokens", "token", scope=Scope(("*",), frozenset[Right]({"read"})))
+    assert not found.allows(reader, "create", "acme-tools")
+
+
+def test_who_reads_what_they_own() -> None:
+    found = rights(rule("*", create=["*"]), rule("open", read=["*"]))
+    assert not found.readable(ALICE)("demo")
+    found.owner = {"demo": "alice", "other": ""}.get
+    assert [name for name in ("demo", "open", "other", "none") if found.readable(ALICE)(name)] == ["demo", "open"]
+    assert [name for name in ("demo", "open", "other", "none") if found.readable(BOB)(name)] == ["open"]
 
 
 @pytest.mark.parametrize("written", ["Acme_Tools", "acme.tools", "ACME-*", "acme--tools"])
@@ -174,6 +244,7 @@ def test_a_decision_does_not_grow_with_the_rules() -> None:
         ({"rules": [rule("a", publish=[], excluding=["b"])]}, "rules[0] grants nobody anything"),
         ({"rules": [rule("a", read=["token:"])]}, "rules[0].read has 'token:', and no token can have this name"),
         ({"rules": [rule("a", yank=["token:Nope_X"])]}, "rules[0].yank has 'token:Nope_X', and no token can have"),
+        ({"rules": [rule("a", create=["token:"])]}, "rules[0].create has 'token:', and no token can have this name"),
         ({"rules": [rule("a", publish=[""])]}, "rules[0].publish has '', and no user can have this name"),
         ({"rules": [rule("a", remove=["team:ci"])]}, "rules[0].remove has 'team:ci', and no user can have this name"),
         (

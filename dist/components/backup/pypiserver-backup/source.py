@@ -1,8 +1,9 @@
 """Where packages are: what of it is worth keeping, and what the package volume has in it.
 
 Everything that others see is a record: the packages and their signatures, withdrawn versions, provenance, names that
-have become private, and the volume's identity. What the server has found out by reading files (`facts-1`) is a memory,
-which it fills again; claims, unfinished uploads and the lock are of the moment; a first password is a secret.
+have become private or somebody's, and the volume's identity. What the server has found out by reading files (`facts-1`)
+is a memory, which it fills again; claims, unfinished uploads and the lock are of the moment; a first password is a
+secret.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from urllib.parse import quote
 
 from backup.manifest import IDENTITY, OWN
 from backup.problems import RunError
-from server.index import findings, provenance, reserved, yanks
+from server.index import findings, owners, provenance, reserved, yanks
 from server.index.names import name_and_version, normalised
 from server.publish.direct import Direct
 from server.volume.content import CHUNK, content
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from backup.manifest import Entry
     from backup.store import Store
 
-RECORDS = (yanks.DIRECTORY, provenance.DIRECTORY, reserved.DIRECTORY)
+RECORDS = (yanks.DIRECTORY, provenance.DIRECTORY, reserved.DIRECTORY, owners.DIRECTORY)
 """The directories of `.pypiserver` that are kept, beside the volume's identity."""
 _LONGEST_IDENTITY = 100
 _READERS = 2

@@ -13,17 +13,16 @@ from typing import TYPE_CHECKING, Any
 from server.http.bottle import HTTPError, response
 from server.http.errors import unavailable
 from server.index.listing import Change
-from server.index.names import name_and_version, normalised
 from server.upstream import rendering
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from server.index.listing import Listing
     from server.index.pages import Pages
+    from server.index.presence import Presence
     from server.index.reserved import Reserved
     from server.upstream.configuration import Configuration
-    from server.volume.problems import Problems
 
 PATIENCE_SECONDS = 14.0
 """How long the program beside may take: less than pip waits (15 s)."""
@@ -50,21 +49,18 @@ class Public:
         listing: Listing,
         reserved: Reserved,
         pages: Pages,
-        problems: Problems,
-        problem: Callable[[], str | None],
+        presence: Presence,
         port: int,
     ) -> None:
         """Ask the program that listens at `port` of loopback.
 
-        Pages are kept in `pages`; names are told apart by `configuration`, `listing` and `reserved`, unless there is a
-        `problem`. `problems` are those of single entries of the volume.
+        Pages are kept in `pages`; names are told apart by `configuration`, `listing`, `presence` and `reserved`.
         """
         self._configuration = configuration
         self._listing = listing
         self._reserved = reserved
         self._pages = pages
-        self._problems = problems
-        self._problem = problem
+        self._presence = presence
         self._port = port
         self._places = threading.BoundedSemaphore(MOST_ASKING)
         self._queue = threading.BoundedSemaphore(MOST_QUEUED)
@@ -82,10 +78,10 @@ class Public:
             name in self._configuration.private_names or name in self._reserved or self._listing.of_project(name)
         ):
             return True
-        if problem := self._unknown():
+        if problem := self._presence.unknown():
             raise unavailable(problem)
         try:
-            return not is_merged and (name in self._left_out() or self._reserved.is_by_another(name))
+            return not is_merged and (name in self._presence.left_out() or self._reserved.is_by_another(name))
         except OSError as error:
             raise unavailable(f"The package volume fails: {error.strerror or error}") from error
 
@@ -172,7 +168,7 @@ class Public:
 
     def look(self) -> None:
         """Drop the pages whose time is over, or all while nobody can tell whose names they are."""
-        now, unknown = time.monotonic(), self._unknown()
+        now, unknown = time.monotonic(), self._presence.unknown()
         with self._lock:
             ended = [name for name, end in self._ends.items() if end <= now or unknown]
             for name in ended:
@@ -184,18 +180,6 @@ class Public:
         while True:
             time.sleep(LOOK_SECONDS)
             self.look()
-
-    def _unknown(self) -> str | None:
-        """Why nobody can tell which names are the registry's own, None if that is known."""
-        if problem := self._problem():
-            return problem
-        directory = self._problems.unlisted()
-        return f"{directory} on the package volume cannot be listed" if directory else None
-
-    def _left_out(self) -> set[str]:
-        """The projects of files that are on the volume and cannot be read."""
-        guesses = (name_and_version(path.rpartition("/")[2]) for path in self._problems.paths())
-        return {normalised(guess[0]) for guess in guesses if guess}
 
     def _asked(self, path: str) -> tuple[int, bytes, http.client.HTTPMessage]:
         with self._place():

@@ -204,7 +204,7 @@ class Verdicts:
             project = _project_of(headers["x-file"])
         else:
             return verdict
-        return verdict if project and self._rights.allows(who, "read", project) else Verdict(HTTPStatus.NOT_FOUND, who)
+        return verdict if project and self._rights.readable(who)(project) else Verdict(HTTPStatus.NOT_FOUND, who)
 
     def _metrics(self) -> bytes:
         samples = (*self._credentials.tokens.samples(), *(self._members.samples() if self._members else ()))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from server.store.problems import AbsentError
+from server.publish.claims import exists
+from server.store.problems import AbsentError, PresentError
 from server.store.rows import Record
 from server.volume.content import Stamp
 
@@ -36,6 +37,16 @@ class StoredFiles:
         del durable
         self._remote.write(self._path(name), content)
         self._catalogue.commit(Record(self._name, name, self.summary(content)))
+
+    def create(self, name: str, content: bytes) -> None:
+        """See Files: of two servers the catalogue takes the record of one."""
+        self._refuse(name)
+        self._catalogue.check_writer()
+        found = self._found_instead(self._path(name), content)
+        record = Record(self._name, name, self.summary(content if found is None else found))
+        self._catalogue.commit(record, check=lambda: self._refuse(name))
+        if found is not None:
+            raise exists(name)
 
     def remove(self, name: str) -> None:
         """See Files."""
@@ -76,6 +87,22 @@ class StoredFiles:
     def summary(self, content: bytes) -> str:
         """What the catalogue has of such a file."""
         return content[:LONGEST_SHOWN].decode("utf-8", "replace") if self._shown else ""
+
+    def _found_instead(self, path: str, content: bytes) -> bytes | None:
+        """What is in an object that is there already: of an attempt that was cut off, or put there by hand."""
+        # A store that does not know conditional creation would replace it.
+        if self._remote.find(path) is None:
+            try:
+                self._remote.write(path, content, new=True)
+            except PresentError:
+                pass
+            else:
+                return None
+        return self._remote.read(path, LONGEST_SHOWN)
+
+    def _refuse(self, name: str) -> None:
+        if self.has(name):
+            raise exists(name)
 
     def _path(self, name: str) -> str:
         return f".pypiserver/{self._name}/{name}"

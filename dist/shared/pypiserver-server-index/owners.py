@@ -1,0 +1,120 @@
+"""Whose the names are that the permissions leave to whoever publishes them first.
+
+A record is made once, before the first file is there, and never changed: it outlives all files of its project.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from server.http.errors import AwayError
+from server.index.names import PROJECT
+from server.volume.content import SETTLED_NS
+from server.volume.problems import Problems, why
+
+if TYPE_CHECKING:
+    from server.volume.own_files import Files
+
+DIRECTORY = "owners"
+"""The name of the hidden directory."""
+NOBODY = ""
+"""Whose a name is that was published without an owner, and has no file any more."""
+LARGEST = 2**16
+_PROJECT = re.compile(PROJECT)
+
+
+class Owners:
+    """One file a normalised name: JSON that says who the owner is, as a rule of the permissions would name them."""
+
+    def __init__(self, files: Files, problems: Problems | None = None) -> None:
+        """Keep records in `files`; `problems` is told of those that cannot be read."""
+        self._files = files
+        self._problems = problems or Problems()
+        self._lock = threading.Lock()
+        self._known: dict[str, str] = {}
+        self._time: int | None = None
+
+    def known(self, project: str) -> str | None:
+        """The owner of a name as this process has seen it last; None if it has seen none. It touches no volume."""
+        return self._known.get(project)
+
+    def of(self, project: str) -> str | None:
+        """The owner of a name, NOBODY, or None if there is no record of it.
+
+        Raises:
+            OSError: That cannot be told.
+        """
+        # A client may ask for what is no name, such as a path.
+        if not _PROJECT.fullmatch(project):
+            return None
+        try:
+            return _owner(self._files.content(project, LARGEST), project)
+        except FileNotFoundError:
+            return None
+
+    def take(self, project: str, owner: str) -> bool:
+        """Make a name an owner's, or nobody's; when this returns, that survives a loss of power.
+
+        Returns:
+            Whether it is so now: False if there was a record already, of whomever.
+
+        Raises:
+            OSError: The volume did not take it.
+        """
+        if not _PROJECT.fullmatch(project):
+            raise OSError(errno.EINVAL, f"{project!a} is no name")
+        with self._lock:
+            try:
+                self._files.create(project, f"{json.dumps({'owner': owner})}\n".encode())
+            except FileExistsError:
+                return False
+            self._known[project] = owner
+        return True
+
+    def rescan(self) -> None:
+        """See which records there are, and read those that are new.
+
+        Raises:
+            OSError: The volume cannot be read; what was seen last stays.
+        """
+        with self._lock:
+            begun = time.time_ns()
+            changed = self._files.changed()
+            problems: dict[str, str] = {}
+            found = {name: self._found(name, problems) for name in self._files.names() if _PROJECT.fullmatch(name)}
+            self._known = {name: owner for name, owner in found.items() if owner is not None}
+            self._problems.replace(f".pypiserver/{DIRECTORY}", problems)
+            self._time = changed if begun - changed > SETTLED_NS else None
+
+    def look(self) -> None:
+        """See which records there are, if their directory has changed.
+
+        Raises:
+            OSError: The volume cannot be read.
+        """
+        if self._time is None or self._files.changed() != self._time:
+            self.rescan()
+
+    def _found(self, name: str, problems: dict[str, str]) -> str | None:
+        if name in self._known:
+            return self._known[name]
+        try:
+            return self.of(name)
+        except OSError as error:
+            problems[f".pypiserver/{DIRECTORY}/{name}"] = why(error)
+            return None
+
+
+def _owner(content: bytes, project: str) -> str:
+    try:
+        match json.loads(content):
+            case {"owner": str(owner)}:
+                return owner
+    except ValueError:
+        pass
+    raise AwayError(errno.EBADMSG, f"Nobody can tell whose {project} is: its record in .pypiserver/{DIRECTORY} is none")
