@@ -39,8 +39,9 @@ $(PROGRAMS): $(READY) tests/debian.py
 	touch $@
 
 # What verifies identities for trusted publishing, by the checksums of Go's modules; tests that need it say if there is no Go.
+# Without the C library of this machine, so that it runs in the image of a pod too.
 $(VERIFIER): $(READY)
-	! command -v go >/dev/null || GOBIN=$(CURDIR)/$(BIN) go install github.com/oauth2-proxy/oauth2-proxy/v7@v7.15.3
+	! command -v go >/dev/null || CGO_ENABLED=0 GOBIN=$(CURDIR)/$(BIN) go install github.com/oauth2-proxy/oauth2-proxy/v7@v7.15.3
 
 synth: $(READY)  ## write dist/ and print which files changed; SHOW_DIFFERENCE=yes prints the lines
 	JSII_NODE=$(NODE_OF_VENV) $(BIN)/python -O app.py
@@ -93,7 +94,7 @@ fuzz: $(PROGRAMS)  ## hostile input and kills, at length; FUZZ_SEED repeats a ru
 	FUZZ_INPUTS=$(FUZZ_INPUTS) MODEL_EXAMPLES=$(MODEL_EXAMPLES) KILL_SECONDS=$(KILL_SECONDS) FUZZ_SEED=$(FUZZ_SEED) \
 	  $(BIN)/pytest -n auto -rP --log-level=INFO tests/fire
 
-e2e: $(READY)  ## the tests that need the cluster which KUBECONFIG names
+e2e: $(READY) $(VERIFIER)  ## the tests that need the cluster which KUBECONFIG names
 	JSII_NODE=$(NODE_OF_VENV) $(BIN)/pytest -n 2 --dist loadfile -m 'e2e and not alone' tests/e2e
 	JSII_NODE=$(NODE_OF_VENV) $(BIN)/pytest -m 'e2e and alone' tests/e2e
 

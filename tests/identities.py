@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import http.server
 import json
+import os
 import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -18,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from programs import PATIENCE, free_port, installed, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 AUDIENCE = "pypi.example.org"
@@ -107,13 +109,20 @@ class Issuer:
 @contextmanager
 def verifying(directory: Path, *issuers: Issuer) -> Iterator[str]:
     """Start oauth2-proxy for these issuers; gives the address at which it answers."""
+    known = [f"--extra-jwt-issuers={issuer.url}={AUDIENCE}" for issuer in issuers]
+    with verifier(directory, [*ARGUMENTS, *known]) as url:
+        yield url
+
+
+@contextmanager
+def verifier(directory: Path, arguments: Sequence[str]) -> Iterator[str]:
+    """Start oauth2-proxy with these arguments but its address; gives the address at which it answers."""
     program = installed("oauth2-proxy")
     assert program
     port = free_port()
-    known = [f"--extra-jwt-issuers={issuer.url}={AUDIENCE}" for issuer in issuers]
     with (directory / "oauth2-proxy.log").open("ab") as log:
         process = subprocess.Popen(
-            [program, f"--http-address=127.0.0.1:{port}", *ARGUMENTS, *known], stdout=log, stderr=subprocess.STDOUT
+            [program, f"--http-address=127.0.0.1:{port}", *arguments], stdout=log, stderr=subprocess.STDOUT
         )
     url = f"http://127.0.0.1:{port}/oauth2/auth"
 
@@ -129,3 +138,18 @@ def verifying(directory: Path, *issuers: Issuer) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(PATIENCE)
+
+
+def in_a_job(directory: Path, variables: Mapping[str, str], *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a module of Python as a job of CI with these variables does, and return what has become of it."""
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=directory,
+        check=False,
+        env={"PATH": os.environ["PATH"], "HOME": str(directory), "UV_NO_CONFIG": "1", "CI": "true", **variables},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+    )

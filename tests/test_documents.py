@@ -11,9 +11,9 @@ from documents import DOCUMENTS, blocks
 from manifests import OVERLAYS, ROOT, by_kind, relative, render
 
 # `make` runs before these tests and `make test` runs them; the cluster blocks run in tests/e2e/test_documents.py,
-# test_operation.py, test_adopting.py, test_copying.py, test_kills.py, test_retention.py, test_rotation.py and
-# test_tokens.py, those about moving in tests/moving/test_document.py, those about credentials in
-# tests/users/test_command.py, those about images in tests/images/test_document.py.
+# test_operation.py, test_adopting.py, test_copying.py, test_kills.py, test_retention.py, test_rotation.py,
+# test_tokens.py and test_trusted_publishing.py, those about moving in tests/moving/test_document.py, those about
+# credentials in tests/users/test_command.py, those about images in tests/images/test_document.py.
 RUN_KINDS = {
     "bash adopting",
     "bash audit",
@@ -28,6 +28,7 @@ RUN_KINDS = {
     "bash packages",
     "bash retention",
     "bash rotation",
+    "bash service-accounts",
     "bash tokens",
     "bash url",
     "text refusal",

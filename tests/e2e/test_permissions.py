@@ -20,7 +20,8 @@ def test_each_publishes_and_reads_what_is_theirs(deploy: Callable[..., Registry]
     publisher, reader = cluster.PUBLISHER, cluster.READER
     rules = [
         {"projects": ["owned-*"], "publish": [publisher.user]},
-        {"projects": ["*"], "excluding": ["owned-*"], "read": ["*"]},
+        {"projects": ["left-*"], "create": ["*"]},
+        {"projects": ["*"], "excluding": ["owned-*", "left-*"], "read": ["*"]},
     ]
     file = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "pypiserver-permissions"}}
     text = json.dumps({"rules": rules})
@@ -40,3 +41,11 @@ def test_each_publishes_and_reads_what_is_theirs(deploy: Callable[..., Registry]
     assert "owned-demo" in registry.client(publisher).get("simple/").text
     assert "owned-demo" not in registry.client(reader).get("simple/").text
     assert registry.client(publisher).pip_install([owned], sample_directory / "target").returncode == 0
+    # What is left to whoever comes first is theirs.
+    for version in ("1.0", "2.0"):
+        left = samples.make(sample_directory, "left-demo", version)
+        published = registry.client(publisher).twine([left.path])
+        assert published.returncode == 0, published.stdout
+    assert json.loads(registry.exec("cat /data/packages/.pypiserver/owners/left-demo")) == {"owner": publisher.user}
+    assert registry.client(publisher).get("simple/left-demo/").status_code == 200
+    assert registry.client(reader).get("simple/left-demo/").status_code == 404

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import shutil
-import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,13 +15,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from certificates import Authority, put
 from gateway_programs import Registry, Setup, make_wheel, multipart, registry, twine_upload
-from identities import AUDIENCE, Issuer, verifying
+from identities import AUDIENCE, Issuer, in_a_job, verifying
 from programs import installed, wait_for
 from server.access.token_lines import USER
 from server.access.trusted import LIFETIME_SECONDS, Publishers, TrustedTokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     from requests import Response
@@ -108,20 +105,6 @@ def test_a_job_publishes_its_projects_and_no_other(shared: World, tmp_path: Path
     assert token not in shared.registry.server.log
 
 
-def run(directory: Path, environment: Mapping[str, str], *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=directory,
-        check=False,
-        env={"PATH": os.environ["PATH"], "HOME": str(directory), "UV_NO_CONFIG": "1", "CI": "true", **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=60,
-    )
-
-
 def test_uv_does_it_all_in_a_job_of_gitlab(tmp_path: Path) -> None:
     """It asks over HTTPS alone."""
     authority = Authority(tmp_path)
@@ -134,13 +117,15 @@ def test_uv_does_it_all_in_a_job_of_gitlab(tmp_path: Path) -> None:
         }
         url = f"{made.registry.gateway.https_url}/"
         command = ("uv", "publish", "--no-cache", "--trusted-publishing", "always", "--publish-url", url)
-        done = run(tmp_path, job, *command, str(wheel))
+        done = in_a_job(tmp_path, job, *command, str(wheel))
         assert done.returncode == 0, done.stdout
         assert (made.registry.server.packages / wheel.name).exists()
-        refused = run(tmp_path, job, *command, str(other))
+        refused = in_a_job(tmp_path, job, *command, str(other))
         assert refused.returncode != 0
         assert "has no right to publish other-uv" in refused.stdout
-        nobody = run(tmp_path, {**job, "PYPI_EXAMPLE_ORG_ID_TOKEN": made.stranger.identity(JOB)}, *command, str(other))
+        nobody = in_a_job(
+            tmp_path, {**job, "PYPI_EXAMPLE_ORG_ID_TOKEN": made.stranger.identity(JOB)}, *command, str(other)
+        )
         assert nobody.returncode != 0
         assert "is no issuer of a trusted publisher" in nobody.stdout
 
