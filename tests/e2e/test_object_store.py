@@ -3,60 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import uuid
 from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e import cluster, samples
+from e2e import cluster, objects, samples
 from e2e.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from e2e.cluster import Object, Registry
+    from e2e.cluster import Registry
 
-OVERLAY = cluster.OVERLAYS / "object-store"
-POLICY = cluster.ROOT / "dist/components/network-policy-object-store"
-SECRET = f"{cluster.NAME}-s3"
-FETCHES, RCLONE = "store", "rclone"
-"""The containers."""
 LISTED_SECONDS = 10
 
 
 @pytest.fixture(scope="module")
 def registry(deploy: Callable[..., Registry], keys: tuple[str, str]) -> Registry:
-    made = deploy("object-store", OVERLAY, _of_the_site(), components=[POLICY], accounts=True, settled=False)
-    named = zip(("access_key_id", "secret_access_key"), keys, strict=True)
-    literals = [f"--from-literal={name}={key}" for name, key in named]
+    patches = objects.Place.new().patches()
+    made = deploy("object-store", objects.OVERLAY, patches, components=[objects.POLICY], accounts=True, settled=False)
     # A registry without its keys does not start, and does when they are there.
     assert made.ready_pods() == []
-    made.kubectl("create", "secret", "generic", SECRET, *literals)
-    made.wait_until_settled(300)
+    objects.give_keys(made, keys)
     return made
-
-
-def _of_the_site() -> list[cluster.Patch]:
-    """The store, a folder of this run's own, and the way to it; nobody comes through the Ingress here."""
-    endpoint = os.environ.get("E2E_S3_ENDPOINT", "http://s3.lab-s3.svc.cluster.local:9000")
-    bucket = os.environ.get("E2E_S3_BUCKET", "packages")
-    place = f"store:{bucket}/e2e-{uuid.uuid4().hex[:8]}"
-    rclone: Object = {"name": RCLONE, "env": [{"name": "RCLONE_CONFIG_STORE_ENDPOINT", "value": endpoint}]}
-    readers = [{"name": name, "env": [{"name": "STORE_PATH", "value": place}]} for name in (cluster.SERVER, FETCHES)]
-    workload = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": cluster.NAME},
-        "spec": {"template": {"spec": {"containers": readers, "initContainers": [rclone]}}},
-    }
-    way = [{"op": "add", "path": "/spec/egress/-", "value": {"to": [{"namespaceSelector": {}}]}}]
-    return [
-        cluster.Patch(cluster.WORKLOADS, workload),
-        cluster.Patch("NetworkPolicy", way, cluster.NAME),
-        cluster.exposure("pypi.e2e.example", "none", "none"),
-    ]
 
 
 def test_what_clients_do(registry: Registry, sample_directory: Path, tmp_path: Path) -> None:
@@ -87,7 +57,7 @@ def test_pods_keep_nothing(registry: Registry, sample_directory: Path) -> None:
 
 
 def test_rclone_that_dies_is_started_anew(registry: Registry, sample_directory: Path) -> None:
-    registry.attempt("kill 1", container=RCLONE)
+    registry.attempt("kill 1", container=objects.RCLONE)
     sample = samples.make(sample_directory, "after-rclone")
     publisher = registry.client(cluster.PUBLISHER)
 
