@@ -77,8 +77,10 @@ def _packages(directory: Path) -> Path:
 
 
 def _emptied(directory: Path) -> None:
+    """The volume of an empty registry, which is there before anything is restored (docs/backup.md)."""
     shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir()
+    (directory / ".pypiserver").mkdir(parents=True)
+    (directory / ".pypiserver/volume").write_text("another\n")
 
 
 def _timed(act: Callable[[], None]) -> float:

@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -396,3 +398,9 @@ class TestBucket:
         assert content(restored) == content(server.packages)
         assert wrong.status == 1
         assert "has no backup of any time" in wrong.said
+
+
+def test_no_run_reads_what_it_does_not_need(upkeep: Upkeep) -> None:
+    """It takes as long as all the rest of a start."""
+    command = [sys.executable, "-c", "import sys, backup.main; print('passlib.utils' in sys.modules)"]
+    assert subprocess.run(command, check=True, env=upkeep.environment, capture_output=True).stdout == b"False\n"

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from backup import lean  # noqa: F401 - before anything that imports pypiserver
 from backup.comparing import Index
 from backup.drilling import Drill
 from backup.keeping import Backup, Rules
