@@ -63,6 +63,23 @@ def test_a_record_that_the_catalogue_does_not_know_counts(place: Place, rules: s
     assert (place.folder / ".pypiserver/owners/demo").read_bytes() == content
 
 
+def test_the_owner_sees_it_at_every_pod(place: Place, tmp_path: Path) -> None:
+    path = tmp_path / "permissions.json"
+    path.write_text(json.dumps({"rules": [rule("*", create=["alice", "bob"]), rule("open", read=["*"])]}))
+    writer = place.start("writer", PERMISSIONS=str(path))
+    reader = place.server("reader", ROLE="reader", PERMISSIONS=str(path)).start()
+
+    def lists(server: Server, user: str) -> bool:
+        headers = {HEADER: Who(user, "publishers").written}
+        return ">demo<" in requests.get(f"{server.url}/simple/", headers=headers, timeout=PATIENCE).text
+
+    assert publish(writer, "alice", "1.0") == "200 OK"
+    assert lists(writer, "alice")
+    wait_for(lambda: lists(reader, "alice"), "the reader")
+    assert not lists(writer, "bob")
+    assert not lists(reader, "bob")
+
+
 def test_while_the_store_is_away_nobody_gets_a_name(place: Place, rules: str) -> None:
     server = place.start(PERMISSIONS=rules)
     place.way.be("refused")

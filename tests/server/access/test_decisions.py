@@ -14,7 +14,8 @@ import webtest
 
 from permissions import rule
 from server.access.who import HEADER, RIGHTS, Right, Scope, Who
-from server.pod import application
+from server.pod import application, start
+from server.publish import uploads
 from server.publish.hashed import HashedDraft
 
 if TYPE_CHECKING:
@@ -101,6 +102,28 @@ def test_whoever_publishes_first_owns(site: Site) -> None:
         assert site.act("bob", action, name="DEMO.tools") == f"403 bob has no right to {right} demo-tools"
         assert site.act("alice", action, name="DEMO.tools") == OK
     assert site.files == ["demo.tools-2.0.zip"]
+
+
+def test_whose_a_name_is_counts_before_a_byte_of_a_file_is_kept(
+    site: Site, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (site.root / "old-1.0.zip").write_bytes(b"content")
+    later = Site(settings)
+    assert later.publish("alice", "demo-1.0.zip") == OK
+    assert later.act("alice", "remove_pkg", name="demo") == OK
+    monkeypatch.setattr(uploads, "HashedDraft", lambda *_: pytest.fail("a file is kept"))
+    for name in ("demo", "old"):
+        assert later.publish("bob", f"{name}-2.0.zip") == f"403 bob has no right to publish {name}"
+
+
+def test_a_bucket_that_is_mounted_knows_owners_too(settings: Settings, quiet: None) -> None:  # noqa: ARG001
+    bucket = dataclasses.replace(settings, publish_method="direct")
+    start.become_writer(bucket)
+    site = Site(bucket)
+    assert site.publish("alice", "demo-1.0.zip") == OK
+    assert site.publish("bob", "demo-2.0.zip") == "403 bob has no right to publish demo"
+    assert site.act("alice", "yank", name="demo") == OK
+    assert site.owners == {"demo": "alice"}
 
 
 def test_who_may_create_none_owns_none(site: Site) -> None:
