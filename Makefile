@@ -79,12 +79,12 @@ lint: $(READY)
 
 test: unit processes  ## everything that needs no cluster
 
-unit: lint $(PROGRAMS)  ## what takes no more than minutes
-	JSII_NODE=$(NODE_OF_VENV) $(BIN)/pytest -n auto -m 'not e2e and not clients' $(PROCESSES:%=--ignore=%)
-
-processes: $(PROGRAMS) $(VERIFIER)  ## the programs of the pod with real clients; the server also on the Python of its image
-	$(BIN)/pytest -n auto -m 'not clients' $(PROCESSES)
+unit: lint $(PROGRAMS)  ## what takes no more than minutes; the server by itself on the Python of its image
+	JSII_NODE=$(NODE_OF_VENV) $(BIN)/pytest -n auto -m 'not e2e and not clients' $(PROCESSES:%=--ignore=%) --ignore=tests/server
 	JSII_NODE=$(NODE_OF_VENV) $(PYTHON_OF_IMAGE)/bin/python -m pytest -n auto tests/server
+
+processes: $(PROGRAMS) $(VERIFIER)  ## the programs of the pod with real clients; the server on the Python of the tools
+	$(BIN)/pytest -n auto -m 'not clients' $(PROCESSES)
 
 clients: $(PROGRAMS)  ## the clients of public packages besides pip and uv: pip-tools, poetry, pdm, pipx
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[clients]'
