@@ -89,14 +89,15 @@ def _copied(registry: Registry, pattern: str) -> str:
     return registry.exec(f"ls {here}/{pattern} 2>/dev/null || true", pod="deployment/store", container="store")
 
 
-def _pod_of(registry: Registry, job: str) -> str:
-    """The pod of a Job, as soon as its program runs."""
+def _pod_of(registry: Registry, job: str, said: str) -> str:
+    """The pod of a Job, as soon as its log has this."""
 
-    def running() -> str:
+    def begun() -> str:
         pods = registry.get("pods", "--selector", f"job-name={job}", "--field-selector=status.phase=Running")["items"]
-        return str(pods[0]["metadata"]["name"]) if pods else ""
+        name = str(pods[0]["metadata"]["name"]) if pods else ""
+        return name if name and said in registry.logs(f"pod/{name}", "upkeep") else ""
 
-    return eventually(running, f"a pod of {job}", 120, 0.5)
+    return eventually(begun, f"{said!r} of {job}", 120, 0.2)
 
 
 def _kill(registry: Registry, pod: str) -> None:
@@ -106,10 +107,9 @@ def _kill(registry: Registry, pod: str) -> None:
 def test_a_backup_whose_pod_is_killed_is_made_by_the_next(registry: Registry, first: list[Sample]) -> None:
     _lists(registry, first)
     upkeep.begin(registry, "backup", "backup-killed", SLOWLY, attempts=2)
-    pod = _pod_of(registry, "backup-killed")
     eventually(lambda: _copied(registry, "files/*.whl"), "the first copy", 120, 0.2)
     assert _copied(registry, "manifests/*") == ""
-    _kill(registry, pod)
+    _kill(registry, _pod_of(registry, "backup-killed", ""))
     assert f"{len(first)} packages" in upkeep.ended(registry, "backup-killed")
     upkeep.tells(registry, "backup", "")
     assert f"pypiserver_backup_packages {len(first)}\n" in upkeep.metrics(registry)
@@ -122,7 +122,7 @@ def test_a_backup_whose_store_goes_away_is_told_and_the_next_goes_on(
     later = samples.make(sample_directory, "e2e-later", size=LARGE)
     _publish(registry, [later])
     upkeep.begin(registry, "backup", "backup-away", {**SLOWLY, **ONCE})
-    _pod_of(registry, "backup-away")
+    _pod_of(registry, "backup-away", "[backup] since ")
     upkeep.away(registry)
     assert upkeep.ended(registry, "backup-away", "failed")
     upkeep.tells(registry, "backup", "away")
@@ -145,7 +145,7 @@ def test_a_restore_as_of_a_moment_is_gone_on_with(registry: Registry, first: lis
     _lists(registry, [], gone)
     variables = {**SLOWLY, "RESTORE_AS_OF": moment, "RESTORE_DRY_RUN": "no"}
     upkeep.begin(registry, "restore", "restore-killed", variables, attempts=2)
-    _kill(registry, _pod_of(registry, "restore-killed"))
+    _kill(registry, _pod_of(registry, "restore-killed", f"to be restored: {len(gone)} files"))
     assert re.search(r"restored [12] files", upkeep.ended(registry, "restore-killed"))
     _lists(registry, first)
     done = registry.client(cluster.READER).pip_install(first, tmp_path / "restored")
@@ -159,9 +159,7 @@ def test_a_restore_whose_store_goes_away_is_told_and_the_next_goes_on(
     _remove(registry, first[-1])
     _lists(registry, [], first[-1:])
     upkeep.begin(registry, "restore", "restore-away", {**SLOWLY, "RESTORE_DRY_RUN": "no"})
-    pod = _pod_of(registry, "restore-away")
-    told = "to be restored: 1 files"
-    eventually(lambda: told in registry.logs(f"pod/{pod}", "upkeep"), "the beginning", 120, 0.2)
+    _pod_of(registry, "restore-away", "to be restored: 1 files")
     upkeep.away(registry)
     assert upkeep.ended(registry, "restore-away", "failed")
     _lists(registry, [], first[-1:])

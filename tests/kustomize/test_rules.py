@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from manifests import DIST, kustomization, run_kustomize
+from manifests import DIST, OVERLAYS, kustomization, run_kustomize
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +54,35 @@ def test_what_cannot_work_does_not_render(
     assert done.returncode != 0
     assert done.stdout == ""
     assert reason in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        ("ingress", "gateway-tls", "either-component-gateway-tls-or-component-ingress"),
+        ("gateway-tls", "ingress", "either-component-gateway-tls-or-component-ingress"),
+        ("gateway-tls", "backup", "either-component-backup-or-component-gateway-tls"),
+        ("network-policy", "upstream", "either-component-upstream-or-component-network-policy"),
+    ],
+)
+@pytest.mark.parametrize("names", [{}, {"namespace": "team", "namePrefix": "team-"}], ids=["plain", "named"])
+def test_what_cannot_work_does_not_render_in_two_layers_either(
+    first: str, second: str, reason: str, names: dict[str, str], tmp_path: Path
+) -> None:
+    components = [DIST / "components" / name for name in (first, second)]
+    base = kustomization(tmp_path / "below", resources=[DIST / "local"], components=components[:1], **names)
+    assert run_kustomize(base).returncode == 0
+    done = run_kustomize(kustomization(tmp_path / "overlay", resources=[base], components=components[1:]))
+    assert done.returncode != 0
+    assert reason in done.stderr
+
+
+@pytest.mark.parametrize("overlay", ["ha", "hetzner-s3", "object-store"])
+def test_an_overlay_with_an_ingress_has_no_https_at_the_pod(overlay: str, tmp_path: Path) -> None:
+    folder = kustomization(
+        tmp_path / "overlay", resources=[OVERLAYS / overlay], components=[DIST / "components/gateway-tls"]
+    )
+    assert "either-component-gateway-tls-or-component-ingress" in run_kustomize(folder).stderr
 
 
 @pytest.mark.parametrize("component", sorted(path.name for path in (DIST / "components").iterdir()))

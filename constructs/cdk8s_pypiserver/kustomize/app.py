@@ -121,14 +121,15 @@ class KustomizeApp(cdk8s.App):
             names = Names(rendering.manifests, having, added)
             documents = chart_documents(name, rendering, names=names, rules=self._rules_of(chart, charts))
             _add(texts, in_folder(name, documents))
-        asked, offered = self._rules(charts)
+        asked, offered, refused = self._rules(charts)
         for concern, each in self._components.items():
             documents = component_documents(
                 concern,
                 before[concern],
                 rendered[each.having],
                 asked=asked[concern],
-                offered=offered[concern],
+                offered=[*offered[concern], *refused[concern]],
+                refused=refused[concern],
                 writers=_writers(rendered[chart] for chart in (charts if each.charts is None else each.charts)),
             )
             _add(texts, in_folder(f"{COMPONENTS}/{concern}", documents))
@@ -151,10 +152,13 @@ class KustomizeApp(cdk8s.App):
             if each.charts is not None and chart in each.charts
         ]
 
-    def _rules(self, names: Mapping[cdk8s.Chart, str]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-        """Return the rules that each component asks for, and those that it brings."""
+    def _rules(
+        self, names: Mapping[cdk8s.Chart, str]
+    ) -> tuple[dict[str, list[str]], dict[str, list[str]], dict[str, list[str]]]:
+        """Return the rules that each component asks for, those that it brings, and those that it alone may bring."""
         asked: defaultdict[str, list[str]] = defaultdict(list)
         offered: defaultdict[str, list[str]] = defaultdict(list)
+        refused: defaultdict[str, list[str]] = defaultdict(list)
         made_by = {each.having: concern for concern, each in self._components.items()}
         for concern, each in self._components.items():
             if each.charts is not None:
@@ -165,9 +169,9 @@ class KustomizeApp(cdk8s.App):
                 offered[first].append(rule)
             for other in each.never_with:
                 rule = f"either-component-{concern}-or-component-{other}"
-                offered[concern].append(rule)
-                offered[other].append(rule)
-        return asked, offered
+                refused[concern].append(rule)
+                refused[other].append(rule)
+        return asked, offered, refused
 
     def _print(self, folder: Folder) -> None:
         if not folder.changes:

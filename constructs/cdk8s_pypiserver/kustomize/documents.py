@@ -15,7 +15,10 @@ STAND_INS = "stand-ins.yaml"
 REFERENCES = "name-references.yaml"
 RULE = "Rule"
 """Kind of the objects that say what goes with what. A component that asks for one that is not there does not render,
-nor do two that both bring the same one; Kustomize's error names the object, and that name says what is wrong."""
+nor do two that both bring the same one, whichever layer each is in; Kustomize's error has the object's name, which says
+what is wrong."""
+BROUGHT_BY = "cdk8s-pypiserver/component"
+"""Annotation of a rule: the component that brings it."""
 
 Documents = dict[str, Manifest | Sequence[Manifest] | str]
 """Files by name: an object, several, or a text as it is."""
@@ -71,6 +74,7 @@ def component_documents(  # noqa: PLR0913
     *,
     asked: Iterable[str] = (),
     offered: Iterable[str] = (),
+    refused: Iterable[str] = (),
     writers: Sequence[Manifest] = (),
 ) -> Documents:
     """Return the files of a component's folder.
@@ -82,7 +86,8 @@ def component_documents(  # noqa: PLR0913
         without: A chart without the concern, if it changes anything in one.
         having: The same with it.
         asked: Rules that must be there already.
-        offered: Rules that are there from now on, and must not be before.
+        offered: Rules that are there from now on.
+        refused: Those of them that no other component may have brought.
         writers: The StatefulSets of the charts that it goes with.
 
     Raises:
@@ -94,7 +99,11 @@ def component_documents(  # noqa: PLR0913
         raise ValueError(f"component {concern} must not take objects away (took {sorted(gone)})")
     resources: Documents = {}
     patches: Documents = {f"patch.{_file_name(RULE, rule)}": stand_in(RULE, rule) for rule in sorted(asked)}
-    targets: dict[str, Manifest] = {}
+    # In one layer two objects of one name are an error, but a layer below may have given its own a namespace.
+    refusals = {f"patch.not.{_file_name(RULE, rule)}": rule for rule in sorted(refused)}
+    patches |= {file: f"{HEADER}- op: remove\n  path: /{rule}\n" for file, rule in refusals.items()}
+    others = f"{BROUGHT_BY}!={concern}"
+    targets = {file: {"kind": RULE, "name": rule, "annotationSelector": others} for file, rule in refusals.items()}
     for manifest in having.manifests:
         kind, name = _identity(manifest)
         file, earlier = _file_name(kind, name), before.get((kind, name))
@@ -115,13 +124,19 @@ def component_documents(  # noqa: PLR0913
                         }
                         # In the other charts there is none, which is no error only where it is looked for.
                         targets[file] = {"kind": writer["kind"], "name": writer["metadata"]["name"]}
-    if rules := [stand_in(RULE, rule) for rule in sorted(offered)]:
+    if rules := [_brought(rule, concern) for rule in sorted(offered)]:
         resources[STAND_INS] = rules
     changed, generators = _changed_files(concern, without, having)
     kustomization = _kustomization(
         "Component", resources=resources, patches=patches, generators=generators, targets=targets
     )
     return resources | patches | _contents(changed) | {KUSTOMIZATION: kustomization}
+
+
+def _brought(rule: str, concern: str) -> Manifest:
+    made = stand_in(RULE, rule)
+    made["metadata"]["annotations"][BROUGHT_BY] = concern
+    return made
 
 
 def added_objects(without: Rendering | None, having: Rendering) -> list[Manifest]:
