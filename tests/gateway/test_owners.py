@@ -135,6 +135,7 @@ def test_the_owner_yanks_and_removes_at_any_pod(world: World, tmp_path: Path) ->
         assert act(second, action, ALICE, name="Demo") == 200
         assert world.trail(audit=action.removesuffix("_pkg"), outcome="done", user="alice", **{"as": "owner"})
     assert not world.files
+    wait_for(lambda: first.gateway.get("/simple/demo/", *ALICE).status_code == 404, "the other pod")
     # What was somebody's is nobody else's.
     for pod in world.pods:
         assert publish(pod, wheel, BOB).reason == "bob has no right to publish demo"
