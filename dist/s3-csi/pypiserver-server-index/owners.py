@@ -56,6 +56,11 @@ class Owners:
             return _owner(self._files.content(project, LARGEST), project)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            # Of an upload it would mean that there is no room for it.
+            if error.errno == errno.EFBIG:
+                raise _unreadable(project) from error
+            raise
 
     def take(self, project: str, owner: str) -> bool:
         """Make a name an owner's, or nobody's; when this returns, that survives a loss of power.
@@ -115,6 +120,11 @@ def _owner(content: bytes, project: str) -> str:
         match json.loads(content):
             case {"owner": str(owner)}:
                 return owner
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
-    raise AwayError(errno.EBADMSG, f"Nobody can tell whose {project} is: its record in .pypiserver/{DIRECTORY} is none")
+    raise _unreadable(project)
+
+
+def _unreadable(project: str) -> AwayError:
+    text = f"Nobody can tell whose {project} is: its record in .pypiserver/{DIRECTORY} is none"
+    return AwayError(errno.EBADMSG, text)

@@ -135,6 +135,7 @@ def _directory(path: Path) -> None:
         lambda path: _replaced(path, b'{"owner": null}'),
         lambda path: _replaced(path, b'["alice"]'),
         lambda path: _replaced(path, b"\xff"),
+        lambda path: _replaced(path, b"[" * LARGEST),
         lambda path: _replaced(path, b'{"owner": "alice"}' + b" " * LARGEST),
     ],
 )
