@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from server.access.rights import grantee
 from server.access.who import HEADER, Who
 from server.audit.trail import AS
 from server.http.bottle import HTTPError, request
+from server.index.names import PROJECT
 from server.index.owners import NOBODY
 
 if TYPE_CHECKING:
@@ -64,12 +66,13 @@ class Decisions:
             raise _refused(who, "publish", project)
 
     def end(self, project: str) -> None:
-        """Keep a name whose last file is about to be removed from being anybody's who publishes it then.
+        """Keep a name, perhaps the last file of which is about to be removed, from being anybody's who publishes then.
 
         Raises:
             OSError: The volume does not take that.
         """
-        if self._rights.leaves_names:
+        # What somebody has put there may be called as nothing that is published can be.
+        if self._rights.leaves_names and re.fullmatch(PROJECT, project):
             self._owners.take(project, NOBODY)
 
     @staticmethod

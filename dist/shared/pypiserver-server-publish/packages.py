@@ -37,7 +37,7 @@ class Packages:
         trail: Trail,
         digest: Callable[[Entry], str | None],
         first: Callable[[str], None] = lambda _: None,
-        last: Callable[[str], None] = lambda _: None,
+        fewer: Callable[[str], None] = lambda _: None,
         found: Callable[[Entry, bytes, Stamp], None] = lambda *_: None,
         remember: Callable[[str], None] = lambda _: None,
         tell: Callable[[str, Entry | None], None] = lambda *_: None,
@@ -45,8 +45,8 @@ class Packages:
         """Remove files through `publisher`.
 
         `stale` is told what changes before the change is acknowledged, and `trail` before it is made, too, with
-        the `digest` of what is removed; `first` in which project a file is about to be published, and `last` whose last
-        file is about to be removed. `found` is given the METADATA of wheels that were published, and `remember` told of
+        the `digest` of what is removed; `first` in which project a file is about to be published, and `fewer` of which
+        one is about to be removed. `found` is given the METADATA of wheels that were published, and `remember` told of
         which project more is known now. `tell` has other pods look at a path.
         """
         self._publisher = publisher
@@ -57,7 +57,7 @@ class Packages:
         self._digest = digest
         self._stale = stale
         self._first = first
-        self._last = last
+        self._fewer = fewer
         self._found = found
         self._remember = remember
         self._tell = tell
@@ -110,8 +110,8 @@ class Packages:
         """
         facts = {"file": entry.path, "sha256": _hexadecimal(self._digest(entry)), "size": entry.stamp.size}
         self._trail.begun("remove", **facts)
-        if len(self._listing.of_project(entry.project)) == 1:
-            self._last(entry.project)
+        # Whether it is the last of its project nobody knows: another pod, or thread, may be removing the others.
+        self._fewer(entry.project)
         try:
             self._publisher.remove(entry.path)
         except UnsettledError:

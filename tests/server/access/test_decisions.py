@@ -14,6 +14,7 @@ import webtest
 
 from permissions import rule
 from server.access.who import HEADER, RIGHTS, Right, Scope, Who
+from server.index.owners import LARGEST
 from server.pod import application, start
 from server.publish import uploads
 from server.publish.hashed import HashedDraft
@@ -169,6 +170,27 @@ def test_names_that_had_files_before_are_left_to_nobody(site: Site, settings: Se
     assert later.publish("carol", "demo-3.0.zip") == OK
 
 
+def test_a_name_is_left_to_nobody_whichever_pods_remove_its_files(settings: Settings, quiet: None) -> None:  # noqa: ARG001
+    for version in ("1.0", "2.0"):
+        (settings.packages_directory / f"demo-{version}.zip").write_bytes(b"content")
+    permissions = {"rules": [rule("*", create=["bob"], remove=["carol"])]}
+    # Each of them lists the file that the other removes.
+    pods = [Site(settings, permissions) for _ in range(2)]
+    for version, pod in zip(("1.0", "2.0"), pods, strict=True):
+        assert pod.act("carol", "remove_pkg", name="demo", version=version) == OK
+    later = Site(settings, permissions)
+    assert not later.files
+    assert later.publish("bob", "demo-3.0.zip") == "403 bob has no right to publish demo"
+
+
+def test_what_nobody_can_publish_can_be_removed(settings: Settings, quiet: None) -> None:  # noqa: ARG001
+    (settings.packages_directory / "_demo-1.0.zip").write_bytes(b"content")
+    site = Site(settings, {"rules": [rule("*", create=["bob"], remove=["carol"])]})
+    assert site.act("carol", "remove_pkg", name="_demo") == OK
+    assert not site.files
+    assert not site.owners
+
+
 def test_whom_the_rule_names_may_besides_and_own_what_they_begin(settings: Settings, quiet: None) -> None:  # noqa: ARG001
     site = Site(settings, {"rules": [rule("*", create=["*"], publish=["carol"], yank=["dora"])]})
     assert site.publish("alice", "demo-1.0.zip") == OK
@@ -197,7 +219,7 @@ def test_without_the_grant_owners_own_nothing(site: Site, settings: Settings) ->
     assert other.act("alice", "remove_pkg", name="demo") == "403 alice has no right to remove demo"
 
 
-@pytest.mark.parametrize("content", [b"", b'{"owner": "bob"', b'{"owner": null}'])
+@pytest.mark.parametrize("content", [b"", b'{"owner": "bob"', b'{"owner": null}', b"[" * LARGEST, b" " * (LARGEST + 1)])
 def test_while_nobody_can_tell_whose_it_is_nobody_may(site: Site, content: bytes) -> None:
     site.directory.mkdir(parents=True)
     (site.directory / "demo").write_bytes(content)

@@ -114,7 +114,7 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
         # Another pod may have published it: then it is read for the trail, and for nothing else.
         digests.of if settings.audit != "none" else lambda entry: entry.digest,
         first=_each(decisions.begin, *((kept_names.begin,) if has_public else ())),
-        last=_each(decisions.end, *((kept_names.reserve,) if has_public else ())),
+        fewer=_each(decisions.end, *((kept_names.reserve,) if has_public else ())),
         found=pages.keep_new_metadata,
         remember=backing.remember,
         tell=backing.tell,
