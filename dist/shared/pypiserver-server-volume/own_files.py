@@ -155,7 +155,8 @@ class OwnFiles:
     def names(self) -> frozenset[str]:
         """See Files."""
         try:
-            return frozenset(path.name for path in self.path.iterdir())
+            # Of a hundred thousand the paths would take as long again.
+            return frozenset(os.listdir(self.path))  # noqa: PTH208
         except FileNotFoundError:
             return frozenset()
 

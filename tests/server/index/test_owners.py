@@ -177,3 +177,39 @@ def test_what_other_pods_took_is_known_after_a_look(tmp_path: Path) -> None:
     record(tmp_path).unlink()
     second.look()
     assert second.known("demo") is None
+
+
+def test_what_somebody_has_changed_is_known_after_a_rescan(tmp_path: Path) -> None:
+    taken, read = owners(tmp_path), owners(tmp_path)
+    assert taken.take("demo", "alice")
+    assert taken.take("gone", "alice")
+    read.rescan()
+    record(tmp_path).write_text(json.dumps({"owner": "robert"}))
+    record(tmp_path, "gone").write_text("nobody's")
+    for each in (taken, read):
+        each.rescan()
+        assert each.known("demo") == "robert"
+        assert each.known("gone") is None
+
+
+def test_a_name_that_is_taken_while_others_are_read_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = owners(tmp_path)
+    assert owners(tmp_path).take("other", "bob")
+    real = OwnFiles.names
+
+    def names(files: OwnFiles) -> frozenset[str]:
+        listed = real(files)
+        # Nobody who publishes waits.
+        with ThreadPoolExecutor(1) as thread:
+            assert thread.submit(found.take, "demo", "alice").result()
+        return listed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(OwnFiles, "names", names)
+        found.rescan()
+    for _ in range(2):
+        assert {name: found.known(name) for name in ("demo", "other")} == {"demo": "alice", "other": "bob"}
+        found.rescan()
+    record(tmp_path).unlink()
+    found.rescan()
+    assert found.known("demo") is None
