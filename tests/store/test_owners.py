@@ -12,6 +12,7 @@ import urllib3
 from permissions import rule
 from programs import PATIENCE, wait_for
 from server.access.who import HEADER, Who
+from server.index.presence import UNKNOWN
 from store_samples import files, wheel
 
 if TYPE_CHECKING:
@@ -32,8 +33,16 @@ def publish(server: Server, user: str, version: str, name: str = "demo") -> str:
     """Publish a wheel, and return the status line."""
     body, kind = urllib3.encode_multipart_formdata([(":action", "file_upload"), ("content", wheel(name, version))])
     headers = {"Content-Type": kind, HEADER: Who(user, "publishers").written}
-    answer = requests.post(server.url, data=body, headers=headers, timeout=PATIENCE)
-    return f"{answer.status_code} {answer.reason}"
+    status = ""
+
+    def is_answered() -> bool:
+        nonlocal status
+        answer = requests.post(server.url, data=body, headers=headers, timeout=PATIENCE)
+        status = f"{answer.status_code} {answer.reason}"
+        return status != f"503 {UNKNOWN}"
+
+    wait_for(is_answered, "the first look at the bucket")
+    return status
 
 
 def owner(place: Place, name: str = "demo") -> object:
@@ -51,6 +60,17 @@ def test_a_name_is_its_first_publishers(place: Place, rules: str) -> None:
     assert publish(second, "bob", "2.0") == "403 bob has no right to publish demo"
     assert publish(second, "alice", "2.0") == "200 OK"
     assert files(second.url, "demo").keys() == {wheel("demo", each)[0] for each in ("1.0", "2.0")}
+
+
+def test_a_name_that_has_files_in_a_bucket_is_not_new_before_they_are_read(place: Place, rules: str) -> None:
+    names = [f"demo{number}" for number in range(30)]
+    for name in names:
+        place.hand.write(*wheel(name, "1.0"))
+    server = place.start(PERMISSIONS=rules)
+    assert {publish(server, "bob", "2.0", name) for name in reversed(names)} == {
+        f"403 bob has no right to publish {name}" for name in names
+    }
+    assert publish(server, "bob", "1.0", "other") == "200 OK"
 
 
 @pytest.mark.parametrize("content", [b'{"owner": "bob"}', b'{"own'])

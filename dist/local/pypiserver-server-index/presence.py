@@ -13,15 +13,28 @@ if TYPE_CHECKING:
     from server.index.listing import Listing
     from server.volume.problems import Problems
 
+UNKNOWN = "Nobody has looked yet which projects there are"
+"""Why no name is new just after a start."""
+
 
 class Presence:
     """Tells new names from those that have files, also files that cannot be read."""
 
-    def __init__(self, listing: Listing, problems: Problems, problem: Callable[[], str | None]) -> None:
-        """Go by `listing`, unless there is a `problem`; `problems` are those of single entries of the volume."""
+    def __init__(
+        self,
+        listing: Listing,
+        problems: Problems,
+        problem: Callable[[], str | None],
+        unread: Callable[[], frozenset[str] | None] = frozenset,
+    ) -> None:
+        """Go by `listing`, unless there is a `problem`; `problems` are those of single entries of the volume.
+
+        `unread` tells the projects of files that are not listed yet, None if nobody has looked for any.
+        """
         self._listing = listing
         self._problems = problems
         self._problem = problem
+        self._unread = unread
 
     def unknown(self) -> str | None:
         """Why nobody can tell which names have files, None if that is known."""
@@ -31,9 +44,9 @@ class Presence:
         return f"{directory} on the package volume cannot be listed" if directory else None
 
     def left_out(self) -> set[str]:
-        """The projects of files that are on the volume and cannot be read."""
+        """The projects of files that are there and cannot be read, or are still to be."""
         guesses = (name_and_version(path.rpartition("/")[2]) for path in self._problems.paths())
-        return {normalised(guess[0]) for guess in guesses if guess}
+        return {normalised(guess[0]) for guess in guesses if guess} | (self._unread() or frozenset())
 
     def is_new(self, project: str) -> bool:
         """Whether a project of this normalised name has no file.
@@ -45,4 +58,6 @@ class Presence:
             return False
         if problem := self.unknown():
             raise unavailable(problem)
+        if self._unread() is None:
+            raise unavailable(UNKNOWN)
         return project not in self.left_out()

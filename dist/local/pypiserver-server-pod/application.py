@@ -92,7 +92,7 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
     watch.rescan()
     digests = Digests(root, backing.problem, listing.know, backing.recall, problems)
     records = Records(digests, backing.insides, withdrawn, attested, backing.problem)
-    presence = Presence(listing, problems, lambda: backing.problem() or watch.problem())
+    presence = Presence(listing, problems, lambda: backing.problem() or watch.problem(), backing.unread)
     public = _public(settings, listing=listing, reserved=kept_names, pages=pages, presence=presence)
     decisions = Decisions(rules, owned, presence.is_new)
     pages_of = Browsing(listing, records, pages, backing.remember, public, decisions.readable)

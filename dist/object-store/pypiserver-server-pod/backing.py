@@ -55,6 +55,8 @@ class Backing(NamedTuple):
     """Tells an entry what was found out before."""
     remember: Callable[[str], None]
     """Has what is known of a project's files kept."""
+    unread: Callable[[], frozenset[str] | None]
+    """The projects of files that are there and not listed yet; None if that is not known."""
     tell: Callable[[str, Entry | None], None]
     """Has pods that only read look at a path that this one has changed, and know what its entry knows."""
     watching: Callable[[Iterable[OwnRecords]], Watching]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from server.index import archives, owners, provenance, reserved, yanks
 from server.index.metadata import core_of
-from server.index.names import name_and_version
+from server.index.names import name_and_version, normalised
 from server.store import catalogue as catalogues
 from server.store import metadata as stored_metadata
 from server.store import ranges
@@ -71,6 +71,8 @@ class Survey:
         """How many listed files the bucket has not, that are too many to be believed gone."""
         self.unread = 0
         """How many objects wait to be read, since they were put there by hand."""
+        self.projects: frozenset[str] | None = None
+        """The projects of which the last look found such objects; None before the first."""
 
     def run(self) -> None:
         """Look once.
@@ -96,6 +98,7 @@ class Survey:
                 entry = self._listing.at(found.path)
                 if found.path not in self._unfinished and (entry is None or self._differs(entry, found)):
                     to_read.append(found)
+        self.projects = frozenset(map(_project, to_read))
         if to_read:
             # After the objects: whoever puts one there has said so before, another server too.
             self._unfinished.look()
@@ -223,6 +226,11 @@ def _is_package(path: str) -> bool:
     if any(part.startswith(".") or part == "" for part in path.split("/")):
         return False
     return name_and_version(path.rpartition("/")[2]) is not None
+
+
+def _project(found: Found) -> str:
+    guess = name_and_version(found.path.rpartition("/")[2])
+    return normalised(guess[0]) if guess else ""
 
 
 def _batches(paths: Iterable[str]) -> Iterator[list[str]]:

@@ -116,6 +116,7 @@ def in_store(
         recall=lambda _: None,
         tell=lambda *_: None,
         remember=lambda _: None,
+        unread=lambda: survey.projects,
         watching=watching,
         notes=StoredNotes(remote),
         samples=samples,

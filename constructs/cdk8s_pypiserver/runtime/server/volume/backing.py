@@ -96,6 +96,7 @@ def on_volume(
         insides=Metadata(root, volume.problem, found.recall, pages.keep_metadata),
         recall=found.recall,
         remember=found.keep,
+        unread=frozenset,
         tell=announcing.tell if announcing else lambda *_: None,
         watching=watching,
         notes=VolumeNotes(root, in_place=in_place, writes=settings.writes),
