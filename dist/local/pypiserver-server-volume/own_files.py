@@ -126,7 +126,7 @@ class OwnFiles:
         with self._lock:
             make_directory(self.path)
             if self._in_place:
-                _create_in_place(final, content)
+                create_file(final, content)
                 return
             temporary = self._unfinished / uuid.uuid4().hex
             make_directory(temporary.parent)
@@ -192,17 +192,6 @@ class OwnFiles:
     def _refuse_readers(self) -> None:
         if not self._writes:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self.path))
-
-
-def _create_in_place(path: Path, content: bytes) -> None:
-    try:
-        create_file(path, content)
-    except FileExistsError:
-        raise
-    except OSError:
-        with suppress(OSError):
-            path.unlink()
-        raise
 
 
 def _link(temporary: Path, final: Path) -> None:

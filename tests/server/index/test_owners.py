@@ -101,6 +101,25 @@ def test_what_the_volume_does_not_take_is_not_taken(
     assert found.take("demo", "bob")
 
 
+@WAYS
+def test_a_record_outlives_an_error_of_whoever_would_make_another(
+    tmp_path: Path, in_place: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert owners(tmp_path, in_place=in_place).take("demo", "alice")
+    real = os.open
+
+    def fails(path: str | Path, flags: int, mode: int = 0o777) -> int:
+        # As a mount that could not look whether there is one.
+        if flags & os.O_CREAT:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return real(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", fails)
+    with pytest.raises(OSError, match="Input/output"):
+        owners(tmp_path, in_place=in_place).take("demo", "bob")
+    assert owners(tmp_path).of("demo") == "alice"
+
+
 def test_a_link_whose_answer_was_lost_is_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.link
 

@@ -6,7 +6,7 @@ import errno
 import logging
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from server.volume.content import CHUNK, Stamp
@@ -59,11 +59,18 @@ def create_file(path: Path, content: bytes) -> None:
 
     Raises:
         FileExistsError: There is one.
-        OSError: It cannot be written; there may be half of it.
+        OSError: It cannot be written; nothing is left of it, if the volume lets go what there is.
     """
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as file:
-        file.write(content)
-        sync(file)
+    # Whatever this raises, what is there now is not ours to remove.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            sync(file)
+    except OSError:
+        with suppress(OSError):
+            path.unlink()
+        raise
 
 
 def sync_directory(directory: Path) -> None:
