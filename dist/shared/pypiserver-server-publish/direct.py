@@ -60,7 +60,7 @@ class Direct:
         final, marker = self._root / name, self._directory / name
         with self._alone(name):
             # Before the marker: one found at the start must never belong to a file that was published earlier.
-            if os.path.lexists(final):
+            if _is_there(final):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
             make_directory(self._directory)
             self._mark(marker)
@@ -165,6 +165,19 @@ class _DirectDraft:
         """See Draft."""
         with suppress(OSError):
             self._file.close()
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is anything; os.path.lexists takes an error of the mount for nothing.
+
+    Raises:
+        OSError: That cannot be told.
+    """
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _write(path: Path, body: Iterable[bytes]) -> Stamp:

@@ -72,6 +72,25 @@ def test_an_existing_name_is_refused(method: Publisher, tmp_path: Path) -> None:
     assert files(tmp_path) == [NAME]
 
 
+def test_what_is_there_outlives_a_mount_that_cannot_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = Direct(tmp_path)
+    publish(method)
+    real = os.open
+
+    def fails(path: str | Path, flags: int, mode: int = 0o777) -> int:
+        if Path(path) == tmp_path / NAME:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return real(path, flags, mode)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", fails)
+        patched.setattr(os, "lstat", failing(errno.EIO, NAME))
+        with pytest.raises(OSError, match="Input/output"):
+            publish(method, b"another")
+    assert files(tmp_path) == [NAME]
+    assert (tmp_path / NAME).read_bytes() == b"content"
+
+
 def test_of_many_threads_one_wins(method: Publisher, tmp_path: Path) -> None:
     won: list[bytes] = []
 
