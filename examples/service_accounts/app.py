@@ -20,7 +20,7 @@ trusted = TrustedPublishingSpec(
             projects=["team-a-*"],
         ),
     ],
-    # The API server's own address and port: `kubectl get endpointslices kubernetes`.
+    # The API server's own address and port: `kubectl -n default get endpointslices kubernetes`.
     peers=[{"ipBlock": {"cidr": "192.0.2.10/32"}}],
     ports=[6443],
 )
