@@ -59,7 +59,7 @@ def cut_off(server: Server, way: Way, folder: Path) -> None:
     """Leave half a file in the store: rclone cannot remove it, as nothing reaches the store any more."""
     way.be("slow", SENT)
     # The connections that there were are closed by that.
-    wait_for(lambda: upload(server.url, *wheel("other", "1.0")).ok, "an upload")
+    wait_for(lambda: upload(server.url, *wheel("other", "1.0")).ok, "an upload", 3 * PATIENCE)
     answers: list[requests.Response] = []
     threads: list[threading.Thread] = []
 
@@ -73,7 +73,8 @@ def cut_off(server: Server, way: Way, folder: Path) -> None:
             threads[-1].start()
         return False
 
-    wait_for(partly, "a part of the file")
+    # What rclone still waits for on such a connection may be first.
+    wait_for(partly, "a part of the file", 3 * PATIENCE)
     way.be("refused")
     threads[-1].join()
     assert [each.status_code for each in answers] == [503]
