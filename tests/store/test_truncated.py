@@ -29,6 +29,9 @@ ANOTHER = wheel("demo", "2.0", os.urandom(7_000_000))[1]
 SMALLER = wheel("demo", "2.0", b"by another build")[1]
 SENT = 2_000_000
 SETTINGS = {"STORE_PATH": "store:team/pypi"}
+# rclone's WebDAV server, which is the store here, sometimes answers nothing more once connections to it were cut: it
+# keeps what it gets and sends no response, until it is started anew.
+pytestmark = pytest.mark.flaky(reruns=3)
 
 
 @pytest.fixture
@@ -59,7 +62,7 @@ def cut_off(server: Server, way: Way, folder: Path) -> None:
     """Leave half a file in the store: rclone cannot remove it, as nothing reaches the store any more."""
     way.be("slow", SENT)
     # The connections that there were are closed by that.
-    wait_for(lambda: upload(server.url, *wheel("other", "1.0")).ok, "an upload", 3 * PATIENCE)
+    wait_for(lambda: upload(server.url, *wheel("other", "1.0")).ok, "an upload")
     answers: list[requests.Response] = []
     threads: list[threading.Thread] = []
 
@@ -73,8 +76,7 @@ def cut_off(server: Server, way: Way, folder: Path) -> None:
             threads[-1].start()
         return False
 
-    # What rclone still waits for on such a connection may be first.
-    wait_for(partly, "a part of the file", 3 * PATIENCE)
+    wait_for(partly, "a part of the file")
     way.be("refused")
     threads[-1].join()
     assert [each.status_code for each in answers] == [503]
