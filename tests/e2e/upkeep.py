@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from cdk8s_pypiserver.base import images
 from documents import blocks
 from e2e import cluster
 from e2e.waiting import eventually
@@ -55,7 +56,7 @@ def _store() -> list[cluster.Object]:
     script = f'mkdir -p /data/{BUCKET} && exec rclone serve s3 --config "" --addr :9000 --auth-key "$KEYS" /data'
     container = {
         "name": "store",
-        "image": "docker.io/rclone/rclone:1.76.0",
+        "image": images.STORE,
         "command": ["sh", "-c", script],
         "env": [{"name": "KEYS", "value": ",".join(KEYS.values())}],
         "securityContext": cluster.RESTRICTED,
