@@ -86,9 +86,9 @@ def _files(setup: Setup) -> dict[str, str]:
         "packages-slow-volume.conf": setup.slow_volume,
         "http-metrics.conf": setup.metrics,
         "server-tls.conf": setup.tls,
-        "server-permissions.conf": setup.permissions,
         **{name: setup.upstream for name in shipped if name.endswith("-upstream.conf")},
         **{name: setup.store for name in shipped if name.endswith("-store.conf")},
+        **{name: setup.permissions for name in shipped if name in {"http-permissions.conf", "server-permissions.conf"}},
         **{name: setup.trusted for name in shipped if name.endswith("-trusted-publishing.conf")},
     }
     reads = "reads-anonymous.conf" if setup.anonymous else "reads-credentials.conf"

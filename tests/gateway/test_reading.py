@@ -8,14 +8,17 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from cdk8s_pypiserver.base.config_files import runtime_files
 from gateway_programs import Gateway, Recorder, Registry, Setup, make_sdist, make_wheel, registry, run
 from permissions import ALICE, BOB, READER, publish, rule
 from programs import wait_for
 from server.access import token_lines
 from server.access.token_lines import USER, Token
 from server.access.who import Who
-from server.index.names import normalised
+from server.index.names import name_and_version, normalised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,6 +179,44 @@ def test_a_token_reads_what_both_its_rules_and_its_line_say(read: Registry) -> N
     assert readable("ci", "acme-tools", "bobs") == dict(zip(PAGES, (200, 404, 404, 404), strict=True))
     assert readable("other", "*") == dict(zip(PAGES, (404, 404, 404, 200), strict=True))
     assert readable("blind", "*", right="publish") == dict.fromkeys(PAGES, 403)
+
+
+_WORDS = st.sampled_from(
+    ["demo", "De.mo", "2", "1.0", "3d", "py3", "none", "any", "win32", "cp311", "egg", "-", "_", "a", "/"]
+)
+_ENDS = st.sampled_from([".whl", ".WHL", ".tar.gz", ".zip", ".exe", ".whl.asc", ".tar.gz.asc", "-py3.8.egg", ".egg"])
+
+
+@given(st.lists(_WORDS, min_size=1, max_size=12), st.sampled_from(["", "-"]), _ENDS)
+@example(["foo", "-", "1.0", "-", "py3", "-", "none"], "", ".whl")
+@example(["foo", "-", "bar", "-", "1.0", "-", "2", "-", "py3", "-", "none", "-", "any"], "", ".whl")
+@example(["foo", ".", "win32", "-", "py2.7"], "", ".tar.gz")
+def test_the_gateway_takes_no_file_for_another_project(words: list[str], between: str, end: str) -> None:
+    """What it reads from a name by itself, it asks about and keeps the answer to."""
+    file = between.join(words).strip("/") + end
+    text = runtime_files("gateway")["http-permissions.conf"]
+    for pattern in re.findall(r'^  "~(.+)" \$\w+;$', text, re.MULTILINE):
+        if found := re.search(pattern.replace("(?<w", "(?P<w").replace("(?<s", "(?P<s"), file):
+            guess = name_and_version(file.rpartition("/")[2])
+            assert guess and normalised(found[1]) == normalised(guess[0])
+
+
+def test_a_verdict_is_about_all_files_of_a_project(tmp_path: Path) -> None:
+    packages, pages = tmp_path / "packages", tmp_path / "pages"
+    packages.mkdir()
+    files = ["demo-1.0-py3-none-any.whl", "demo-1.1-py3-none-any.whl", "demo-1.0.tar.gz", "demo-1.0.tar.gz.asc"]
+    other = ["Demo-1.0.tar.gz", "my-demo-1.0.zip"]
+    for file in (*files, *other):
+        (packages / file).write_text(file)
+    setup = Setup(permissions=True)
+    with (
+        Recorder({"reader": ("read", "reading")}) as recorder,
+        Gateway(tmp_path, recorder.port, packages=packages, pages=pages, setup=setup) as gateway,
+    ):
+        for file in (*files, *other):
+            assert gateway.get(f"/packages/{file}", "reader", "read").text == file
+        asked = [(each.headers.get("X-Project"), each.headers.get("X-File")) for each in recorder.received]
+        assert asked == [("demo", None), ("Demo", None), (None, "my-demo-1.0.zip")]
 
 
 def test_public_projects_are_decided_by_name(tmp_path: Path) -> None:

@@ -93,4 +93,5 @@ class Permissions(Construct):
         if spec.reads_by_project:
             shipped = runtime_files("gateway")
             sockets.gateway.add_file("reads", "credentials", shipped["reads-permissions.conf"])
-            sockets.gateway.add_file("server", "permissions", shipped["server-permissions.conf"])
+            for place in ("http", "server"):
+                sockets.gateway.add_file(place, "permissions", shipped[f"{place}-permissions.conf"])
