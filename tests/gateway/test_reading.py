@@ -198,7 +198,8 @@ def test_the_gateway_takes_no_file_for_another_project(words: list[str], between
     for pattern in re.findall(r'^  "~(.+)" \$\w+;$', text, re.MULTILINE):
         if found := re.search(pattern.replace("(?<w", "(?P<w").replace("(?<s", "(?P<s"), file):
             guess = name_and_version(file.rpartition("/")[2])
-            assert guess and normalised(found[1]) == normalised(guess[0])
+            assert guess
+            assert normalised(found[1]) == normalised(guess[0])
 
 
 def test_a_verdict_is_about_all_files_of_a_project(tmp_path: Path) -> None:
