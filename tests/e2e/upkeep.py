@@ -122,7 +122,8 @@ def run(registry: cluster.Registry, script: str) -> str:
 
 
 def begin(registry: cluster.Registry, kind: str, name: str, variables: Mapping[str, str], *, attempts: int = 1) -> None:
-    """Make a Job of a CronJob, with other values of some variables."""
+    """Make a Job of a CronJob, with other values of some variables; one of that name is an earlier try of the test."""
+    registry.kubectl("delete", "job", name, "--ignore-not-found", "--cascade=foreground")
     source = f"--from=cronjob/{cluster.NAME}-{kind}"
     made = registry.kubectl("create", "job", name, source, "--dry-run=client", "--output=yaml")
     manifest = yaml.safe_load(made)
