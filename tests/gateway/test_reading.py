@@ -220,6 +220,22 @@ def test_a_verdict_is_about_all_files_of_a_project(tmp_path: Path) -> None:
         assert asked == [("demo", None), ("Demo", None), (None, "my-demo-1.0.zip")]
 
 
+@pytest.mark.parametrize(
+    "begin", ["a-1" + "-" * 900, "a-1" + "-b" * 900, "a-1" + ".whl-" * 300, "a-" * 900, "a/" * 900]
+)
+def test_no_name_is_looked_at_for_long(tmp_path: Path, begin: str) -> None:
+    """nginx ends a look after ten million steps, and says so; until then its worker's other clients have waited."""
+    setup = Setup(permissions=True)
+    with (
+        Recorder({"reader": ("read", "reading")}) as recorder,
+        Gateway(tmp_path, recorder.port, packages=tmp_path, pages=tmp_path / "pages", setup=setup) as gateway,
+    ):
+        for end in ("1.tar.gz", "1.whl.zip", "1.whl", "1.whl.asc"):
+            assert gateway.get(f"/packages/{begin}{end}", "reader", "wrong").status_code == 401
+        assert len(recorder.received) == 4
+        assert not gateway.error_log
+
+
 def test_public_projects_are_decided_by_name(tmp_path: Path) -> None:
     packages, pages, setup = tmp_path / "packages", tmp_path / "pages", Setup(permissions=True, upstream=True)
     with (
