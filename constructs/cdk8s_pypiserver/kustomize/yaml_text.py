@@ -2,7 +2,9 @@
 
 import json
 import re
+from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import yaml
 
@@ -10,18 +12,9 @@ from .patches import Manifest
 
 # What YAML 1.1 as PyYAML knows it takes for text, and the readers of Kubernetes for a number or a boolean.
 _NOT_PLAIN = re.compile(r"[-+]?(?:\d[\d_]*)?\.?[\d_]*(?:[eE][-+]?\d+)?|0[oO][0-7_]+|[yYnN]")
-
-
-class _Dumper(yaml.CSafeDumper):
-    """Writes texts of many lines as such, and quotes what another reader would not take for a text."""
-
-
-def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in value else "'" if _NOT_PLAIN.fullmatch(value) else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-
-_Dumper.add_representer(str, _text)
+_TEXT = "tag:yaml.org,2002:str"
+_RESOLVER = yaml.resolver.Resolver()
+_REPRESENTER = yaml.representer.SafeRepresenter()
 
 
 def to_yaml(document: Manifest) -> str:
@@ -29,8 +22,43 @@ def to_yaml(document: Manifest) -> str:
     return _from_json(json.dumps(document))
 
 
+# Several charts hold the same files, which are long.
 @cache
 def _from_json(document: str) -> str:
-    # Several charts hold the same files, which are long.
-    text: str = yaml.dump(json.loads(document), Dumper=_Dumper, sort_keys=False, width=10_000)
+    # Made of events: of a document PyYAML would make a tree of nodes first, which takes as long again.
+    events = [
+        yaml.StreamStartEvent(),
+        yaml.DocumentStartEvent(explicit=False),
+        *_events(json.loads(document)),
+        yaml.DocumentEndEvent(explicit=False),
+        yaml.StreamEndEvent(),
+    ]
+    text: str = yaml.emit(events, Dumper=yaml.CSafeDumper, width=10_000)
     return text
+
+
+def _events(value: Any) -> Iterator[yaml.Event]:  # noqa: ANN401 - whatever JSON holds
+    if isinstance(value, str):
+        yield _text(value)
+    elif isinstance(value, dict):
+        yield yaml.MappingStartEvent(None, None, implicit=True, flow_style=False)
+        for key, item in value.items():
+            yield _text(key)
+            yield from _events(item)
+        yield yaml.MappingEndEvent()
+    elif isinstance(value, list):
+        yield yaml.SequenceStartEvent(None, None, implicit=True, flow_style=False)
+        for item in value:
+            yield from _events(item)
+        yield yaml.SequenceEndEvent()
+    else:
+        yield yaml.ScalarEvent(None, None, (True, False), _REPRESENTER.represent_data(value).value)
+
+
+@cache
+def _text(value: str) -> yaml.ScalarEvent:
+    """Return a text of many lines as such, and in quotes what a reader would not take for a text."""
+    if "\n" in value:
+        return yaml.ScalarEvent(None, None, (True, True), value, style="|")
+    plain = not _NOT_PLAIN.fullmatch(value) and _RESOLVER.resolve(yaml.ScalarNode, value, (True, False)) == _TEXT
+    return yaml.ScalarEvent(None, None, (plain, True), value)
