@@ -146,36 +146,31 @@ def main() -> None:
     app.add_component("upstream", without=local, having=public, never_with=apart)
     both = public.registry.spec.replace(monitoring=MonitoringSpec())
     app.add_component("monitoring-upstream", without=public, having=having("monitoring-upstream", both))
+    saved = {}
     for suffix, base, of, apart in (
         ("", local, [*charts.values()], ["gateway-tls"]),
         ("-gateway-tls", encrypted, [*charts.values()], []),
         ("-object-store", elsewhere, [elsewhere], ["gateway-tls"]),
     ):
-        kept = having(f"backup{suffix}", base.registry.spec.replace(backup=BACKUP))
-        app.add_component(f"backup{suffix}", without=base, having=kept, charts=of, never_with=apart)
+        saved[base] = having(f"backup{suffix}", base.registry.spec.replace(backup=BACKUP))
+        app.add_component(f"backup{suffix}", without=base, having=saved[base], charts=of, never_with=apart)
     copying = having("copy", PyPIServerSpec(storage=alone, copying=COPYING))
     app.add_component("copy", without=local, having=copying, never_with=["gateway-tls"])
-    # A way to a port that nothing listens at does no harm: so the policy has those of every component.
-    exposed = PyPIServerSpec(
-        ingress=RegistryIngressSpec(host=HOST),
-        monitoring=MonitoringSpec(rules=False, dashboard=False),
-        retention=RETENTION,
-        backup=BACKUP,
-        copying=COPYING,
-    )
-    # A way out to name servers, to a store or to everybody is for those alone who need it.
-    read = exposed.replace(storage=charts["s3-csi"].registry.spec.storage, readers=ReadersSpec())
-    stored = read.replace(storage=STORE)
+    stored = elsewhere.registry.spec
     for concern, of, spec in (
-        ("network-policy", without_readers, exposed),
-        ("network-policy-readers", with_readers, read),
-        ("network-policy-upstream", [*charts.values()], exposed.replace(upstream=UPSTREAM)),
-        ("network-policy-ldap", [*charts.values()], exposed.replace(ldap=DIRECTORY)),
+        ("network-policy", without_readers, local.registry.spec),
+        ("network-policy-readers", with_readers, charts["s3-csi"].registry.spec),
+        # A way out to name servers, to a store or to everybody is for those alone who need it.
+        ("network-policy-upstream", [*charts.values()], public.registry.spec),
+        ("network-policy-ldap", [*charts.values()], directory.registry.spec),
         ("network-policy-object-store", [elsewhere], stored),
         ("network-policy-object-store-ldap", [elsewhere], stored.replace(ldap=DIRECTORY)),
         ("network-policy-object-store-upstream", [elsewhere], stored.replace(upstream=UPSTREAM)),
     ):
         isolated = having(concern, spec)
+        # A way to a port that nothing listens at does no harm: so the policy has those of every component.
+        for other in (ingress, retaining, saved.get(of[0], saved[local]), copying, monitoring):
+            isolated.registry.network.admit(other.registry.network)
         without = Rendering(isolated)
         NetworkPolicy(isolated.registry, "network-policy", spec=NetworkPolicySpec())
         app.add_component(concern, without=without, having=isolated, charts=of)

@@ -4,7 +4,9 @@ import cdk8s
 
 from cases import HOST
 from cdk8s_pypiserver import (
+    CopySpec,
     MonitoringSpec,
+    NetworkPolicy,
     NetworkPolicySpec,
     PyPIServerChart,
     PyPIServerSpec,
@@ -12,6 +14,7 @@ from cdk8s_pypiserver import (
 )
 from manifests import Manifest, by_kind, synthesize
 
+COPYING = CopySpec(source="https://index.example.org/simple/")
 PEER = {"ipBlock": {"cidr": "192.0.2.0/24"}}
 SERVED = [{"port": name, "protocol": "TCP"} for name in ("http", "https")]
 SELECTED = {f"app.kubernetes.io/{key}": value for key, value in (("name", "pypiserver"), ("instance", "pypiserver"))}
@@ -60,3 +63,19 @@ def test_users_open_ways_of_their_own() -> None:
     policy = by_kind(chart.to_json(), "NetworkPolicy")["spec"]
     assert policy["egress"] == [{"to": [PEER], "ports": [{"port": 443, "protocol": "TCP"}]}, TO_THE_WRITER]
     assert {"from": [PEER], "ports": [{"port": "http", "protocol": "TCP"}]} in policy["ingress"]
+
+
+def test_a_policy_can_have_the_ways_that_another_registry_has() -> None:
+    app = cdk8s.App()
+    spec = PyPIServerSpec(ingress=RegistryIngressSpec(host=HOST, controllers=[PEER]), copying=COPYING)
+    other = PyPIServerChart(app, "other", spec)
+    chart = PyPIServerChart(app, "chart")
+    chart.registry.network.admit(other.registry.network)
+    NetworkPolicy(chart.registry, "policy", spec=NetworkPolicySpec())
+    NetworkPolicy(other.registry, "policy", spec=NetworkPolicySpec())
+
+    def policies(chart: cdk8s.Chart) -> list[Manifest]:
+        return [each for each in chart.to_json() if each["kind"] == "NetworkPolicy"]
+
+    assert len(policies(chart)) > 1
+    assert policies(chart) == policies(other)

@@ -51,3 +51,11 @@ class Network:
             way = Way(NAME_SERVERS, [DNS_PORT], protocol)
             if way not in self.outgoing:
                 self.outgoing.append(way)
+
+    def admit(self, other: "Network") -> None:
+        """Let in whom another registry lets in, and isolate pods of Jobs as it does.
+
+        It counts if it is said before the network policy is made.
+        """
+        self.incoming += other.incoming
+        self.isolated |= other.isolated
