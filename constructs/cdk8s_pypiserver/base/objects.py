@@ -129,8 +129,8 @@ def sanitized(value: Mapping[str, Any]) -> Manifest:
 def _sanitized(value: object) -> object:
     if value is None or isinstance(value, (str, int, float)):
         return value
-    if isinstance(value, Mapping):
-        return sanitized(value)
     if isinstance(value, (list, tuple)):
         return [_sanitized(item) for item in value]
+    if isinstance(value, (dict, Mapping)):
+        return sanitized(value)
     raise TypeError(f"{value!r} is not JSON")

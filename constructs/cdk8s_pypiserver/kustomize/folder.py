@@ -11,7 +11,8 @@ import stat
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from itertools import accumulate
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -111,11 +112,12 @@ class Folder:
         path, after = self.path / name, self.texts.get(name)
         if problem := _unusual_place(self.path, name):
             return problem
-        if not path.exists():
+        try:
+            content = _plain(path.read_bytes())
+        except FileNotFoundError:
             if after is not None:
                 self.changes.append(Change("new", name, "", after))
             return None
-        content = _plain(path.read_bytes())
         if after is not None and content == after.encode():
             return None
         if name not in self._listed:
@@ -147,12 +149,12 @@ def _refuse_shared_places(texts: Mapping[str, str]) -> None:
     spellings: defaultdict[str, set[str]] = defaultdict(set)
     folders: dict[str, str] = {}
     for name in texts:
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or str(path) != name or name.lower() == LIST:
+        parts = name.split("/")
+        if not {"", ".", ".."}.isdisjoint(parts) or name.lower() == LIST:
             raise FolderError(f"{name!r} is no name for a file of an app: give the chart another id")
-        for parent in path.parents[:-1]:
-            spellings[str(parent).lower()].add(str(parent))
-            folders[str(parent).lower()] = name
+        for parent in accumulate(parts[:-1], "{}/{}".format):
+            spellings[parent.lower()].add(parent)
+            folders[parent.lower()] = name
         spellings[name.lower()].add(name)
     for spelling, names in spellings.items():
         if len(names) > 1:
@@ -185,7 +187,7 @@ def _read_list(path: Path) -> dict[str, list[str]]:
     listed: defaultdict[str, list[str]] = defaultdict(list)
     for number, line in enumerate(_plain(path.read_bytes()).decode("utf-8", "replace").splitlines(), 1):
         match = _LINE.fullmatch(line)
-        if not match or ".." in PurePosixPath(match["name"]).parts or PurePosixPath(match["name"]).is_absolute():
+        if not match or match["name"].startswith("/") or ".." in match["name"].split("/"):
             raise FolderError(
                 f"nothing was written to {path.parent}: line {number} of {path.name} is not a digest and the name of a"
                 " file in this folder; restore it, or delete all that was generated and synthesize anew"
