@@ -52,6 +52,17 @@ def test_constructs_and_commands_do_not_load_each_other(loaded: str, left: str) 
     assert f"cdk8s_pypiserver.{left}" not in done.stdout
 
 
+def test_what_is_loaded_first_needs_no_node() -> None:
+    """An app has Node.js started meanwhile."""
+    first, mark, _ = (PACKAGE / "exports.py").read_text().partition("# isort: split")
+    code = f"{first.replace('from .', 'from cdk8s_pypiserver.')}\nimport sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    loaded = done.stdout.split()
+    assert mark
+    assert "cdk8s_pypiserver.base.model" in loaded
+    assert "jsii" not in loaded
+
+
 def test_every_public_name_is_to_be_had() -> None:
     assert {"PyPIServer", "LocalVolumeSpec"} <= set(exports.__all__)
     for name in exports.__all__:

@@ -1,37 +1,44 @@
 """All that the package gives its users, which needs Node.js (jsii)."""
 
-# First, since it is the half of loading that needs no Node.js: an app may have that started meanwhile.
-from .base.model import Resources, Spec  # isort: split
-
+# First what needs no Node.js: an app may have that started meanwhile.
 from .access.audit import Audit, AuditSpec
-from .access.credentials import AuthSpec, Credentials
 from .access.external_auth import ExternalAuth, ExternalAuthSpec
+from .access.permission_rules import PermissionGroupSpec, PermissionRuleSpec
+from .base.identity import Identity
+from .base.model import Resources, Spec
+from .base.problems import Problem, SpecError
+from .base.remote import RemoteSpec
+from .monitoring.alerts import BackupAlertSpec
+from .monitoring.socket import Alert, MonitoringSocket, Panel
+from .pod.container import ContainerSpec, ProbeSpec
+from .pod.options import PodOptionsSpec
+from .pod.rollout import RolloutSpec
+from .pod.template import Pod
+from .upkeep.copy_lock import CopyLockSpec
+from .upkeep.drill import DrillSpec
+from .upkeep.restore import RestoreSpec
+from .upkeep.retention_rules import RetentionRuleSpec
+from .upstream.cache import UpstreamCacheSpec
+from .upstream.indexes import UpstreamIndexSpec
+
+# isort: split
+from .access.credentials import AuthSpec, Credentials
 from .access.ldap import LDAP, LDAPSpec
 from .access.network import Network
 from .access.network_policy import NetworkPolicy, NetworkPolicySpec
-from .access.permission_rules import PermissionGroupSpec, PermissionRuleSpec
 from .access.permissions import Permissions, PermissionsSpec
 from .access.trusted_publishing import TrustedPublisherSpec, TrustedPublishing, TrustedPublishingSpec
-from .base.identity import Identity
 from .base.namespace import NamespaceChart, NamespaceSpec
 from .base.objects import KubernetesObject
-from .base.problems import Problem, SpecError
-from .base.remote import RemoteSpec
 from .exposure.gateway_tls import GatewayCertificateSpec, GatewayTLS, GatewayTLSSpec
 from .exposure.ingress import Ingress, IngressCertificateSpec, IngressTLSSpec, RegistryIngressSpec
 from .exposure.service import RegistryServiceSpec, Service
 from .kustomize.app import KustomizeApp
 from .kustomize.rendering import Rendering
-from .monitoring.alerts import BackupAlertSpec
 from .monitoring.counting import Monitoring, MonitoringSpec
-from .monitoring.socket import Alert, MonitoringSocket, Panel
-from .pod.container import ContainerSpec, ProbeSpec
 from .pod.gateway import Gateway, GatewaySpec
-from .pod.options import PodOptionsSpec
-from .pod.rollout import RolloutSpec
 from .pod.server import Server, ServerSpec
 from .pod.service_account import ServiceAccountSpec
-from .pod.template import Pod
 from .registry import PyPIServer, PyPIServerChart, VolumeChart
 from .scaling.availability import Availability, AvailabilitySpec
 from .scaling.readers import Readers, ReadersSpec
@@ -43,14 +50,8 @@ from .storage.object_store import FetchingSpec, ObjectStore, ObjectStoreSpec, Rc
 from .storage.s3 import S3Volume, S3VolumeSpec
 from .storage.shared import SharedVolume, SharedVolumeSpec
 from .upkeep.backup import Backup, BackupSpec
-from .upkeep.copy_lock import CopyLockSpec
 from .upkeep.copying import CopyJob, CopySpec
-from .upkeep.drill import DrillSpec
-from .upkeep.restore import RestoreSpec
 from .upkeep.retention import Retention, RetentionSpec
-from .upkeep.retention_rules import RetentionRuleSpec
-from .upstream.cache import UpstreamCacheSpec
-from .upstream.indexes import UpstreamIndexSpec
 from .upstream.sidecar import Upstream, UpstreamSpec
 
 __all__ = [

@@ -14,7 +14,8 @@ from .access.network_policy import NetworkPolicy
 from .access.permissions import Permissions
 from .access.trusted_publishing import TrustedPublishing
 from .base.identity import READER, Identity
-from .base.objects import KubernetesObject, Manifest
+from .base.manifest import Manifest
+from .base.objects import KubernetesObject
 from .exposure.gateway_tls import GatewayTLS
 from .exposure.ingress import Ingress
 from .exposure.service import Service

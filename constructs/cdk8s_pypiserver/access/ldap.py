@@ -9,8 +9,8 @@ from pydantic import Field
 from cdk8s_pypiserver.base import images
 from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
 from cdk8s_pypiserver.base.fields import Image, Name, Peer
+from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources
-from cdk8s_pypiserver.base.objects import Manifest
 from cdk8s_pypiserver.base.peers import PRIVATE
 from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
 from cdk8s_pypiserver.pod.container import ContainerSpec

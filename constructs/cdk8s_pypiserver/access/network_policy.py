@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Literal
 
 from cdk8s_pypiserver.base.fields import Peer
 from cdk8s_pypiserver.base.identity import APPLICATION, READER, WRITER, Identity
+from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Spec
-from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
+from cdk8s_pypiserver.base.objects import KubernetesObject
 from cdk8s_pypiserver.pod.gateway import HTTPS_PORT_NAME, PORT_NAME
 
 from .network import Way

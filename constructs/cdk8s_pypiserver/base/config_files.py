@@ -9,7 +9,8 @@ from typing import Any
 from constructs import Construct
 
 from .identity import Identity
-from .objects import KubernetesObject, Manifest
+from .manifest import Manifest
+from .objects import KubernetesObject
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _RUNTIME = _PACKAGE / "runtime"

@@ -1,8 +1,11 @@
 """Who a registry is: the names, labels and annotations that its objects share."""
 
-import cdk8s
+from typing import TYPE_CHECKING
 
 from .fields import check_annotation, check_label
+
+if TYPE_CHECKING:
+    import cdk8s
 
 APPLICATION = "pypiserver"
 """The value of app.kubernetes.io/name."""
@@ -101,6 +104,6 @@ class Identity:
         for each in self._objects:
             each.metadata.add_annotation(key, value)
 
-    def follow(self, made: cdk8s.ApiObject) -> None:
+    def follow(self, made: "cdk8s.ApiObject") -> None:
         """Have labels and annotations that are added later put on this object too."""
         self._objects.append(made)

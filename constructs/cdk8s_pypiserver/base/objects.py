@@ -8,9 +8,7 @@ import cdk8s
 from constructs import Construct, IConstruct
 
 from .identity import Identity
-
-Manifest = dict[str, Any]
-"""A Kubernetes object or a part of one, as YAML and the API know it."""
+from .manifest import Manifest
 
 
 class KubernetesObject(cdk8s.ApiObject):

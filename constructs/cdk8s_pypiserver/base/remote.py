@@ -9,8 +9,8 @@ from typing_extensions import Self
 
 from .fields import Form, Name, Peer, Port
 from .identity import Identity
+from .manifest import Manifest
 from .model import Spec
-from .objects import Manifest
 from .peers import PUBLIC
 from .places import PARTS, Place, place
 from .problems import NO_VALUE, Problem

@@ -7,8 +7,9 @@ from constructs import Construct
 from pydantic import Field
 
 from cdk8s_pypiserver.base.fields import Annotations, Host, Name, Peer
+from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Spec
-from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
+from cdk8s_pypiserver.base.objects import KubernetesObject
 from cdk8s_pypiserver.base.problems import Problem
 from cdk8s_pypiserver.pod.gateway import PORT_NAME
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from cdk8s_pypiserver.base.fields import Annotations, Network, Port, QualifiedName
+from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Spec
-from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
+from cdk8s_pypiserver.base.objects import KubernetesObject
 from cdk8s_pypiserver.base.problems import Problem
 from cdk8s_pypiserver.pod.gateway import PORT, PORT_NAME
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import cdk8s
 
+from cdk8s_pypiserver.base.manifest import Manifest
+
 from .documents import added_objects, chart_documents, component_documents, in_folder
 from .folder import Folder, Texts
 from .names import Names
-from .patches import Manifest
 from .rendering import Rendering
 
 COMPONENTS = "components"

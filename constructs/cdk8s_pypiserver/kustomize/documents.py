@@ -3,9 +3,11 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from cdk8s_pypiserver.base.manifest import Manifest
+
 from .folder import Texts
 from .names import INSTANCE, Names, stand_in
-from .patches import Manifest, patch_between
+from .patches import patch_between
 from .rendering import Rendering
 from .yaml_text import to_yaml
 

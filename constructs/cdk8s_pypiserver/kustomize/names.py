@@ -9,7 +9,7 @@ out, being marked as local, and a table of the places that refer to them.
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from .patches import Manifest
+from cdk8s_pypiserver.base.manifest import Manifest
 
 API_VERSION = "cdk8s-pypiserver/v1"
 INSTANCE = "app.kubernetes.io/instance"

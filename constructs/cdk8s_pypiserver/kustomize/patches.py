@@ -1,8 +1,6 @@
 """Strategic-merge patches: the difference between two versions of an object, as Kustomize and kubectl merge it."""
 
-from typing import Any
-
-Manifest = dict[str, Any]
+from cdk8s_pypiserver.base.manifest import Manifest
 
 # The merge keys of the Kubernetes API (patchMergeKey in k8s.io/api/core/v1 and networking/v1); every other list is
 # replaced as a whole.

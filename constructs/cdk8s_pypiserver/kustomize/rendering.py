@@ -6,9 +6,8 @@ from typing import Any
 import cdk8s
 
 from cdk8s_pypiserver.base.config_files import ConfigFiles
+from cdk8s_pypiserver.base.manifest import Manifest  # noqa: TC001
 from cdk8s_pypiserver.base.objects import know_chart
-
-from .patches import Manifest  # noqa: TC001
 
 
 class Rendering:

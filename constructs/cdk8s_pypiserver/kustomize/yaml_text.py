@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from .patches import Manifest
+from cdk8s_pypiserver.base.manifest import Manifest
 
 # What YAML 1.1 as PyYAML knows it takes for text, and the readers of Kubernetes for a number or a boolean.
 _NOT_PLAIN = re.compile(r"[-+]?(?:\d[\d_]*)?\.?[\d_]*(?:[eE][-+]?\d+)?|0[oO][0-7_]+|[yYnN]")
@@ -60,5 +60,6 @@ def _text(value: str) -> yaml.ScalarEvent:
     """Return a text of many lines as such, and in quotes what a reader would not take for a text."""
     if "\n" in value:
         return yaml.ScalarEvent(None, None, (True, True), value, style="|")
-    plain = not _NOT_PLAIN.fullmatch(value) and _RESOLVER.resolve(yaml.ScalarNode, value, (True, False)) == _TEXT
+    tag = _RESOLVER.resolve(yaml.ScalarNode, value, (True, False))  # type: ignore[no-untyped-call]
+    plain = tag == _TEXT and not _NOT_PLAIN.fullmatch(value)
     return yaml.ScalarEvent(None, None, (plain, True), value)

@@ -9,8 +9,9 @@ from pydantic import Field
 from cdk8s_pypiserver.base import images
 from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
 from cdk8s_pypiserver.base.fields import Image, Labels, Name, Peer
+from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources
-from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
+from cdk8s_pypiserver.base.objects import KubernetesObject
 from cdk8s_pypiserver.base.problems import Problem
 from cdk8s_pypiserver.pod.container import ContainerSpec
 from cdk8s_pypiserver.pod.hardening import hardened, http_probe, mount, requirements, variables

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from cdk8s_pypiserver.base.identity import APPLICATION, Identity
-from cdk8s_pypiserver.base.objects import Manifest
+from cdk8s_pypiserver.base.manifest import Manifest
 
 from .socket import Target
 

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Spec
-from cdk8s_pypiserver.base.objects import Manifest
 from cdk8s_pypiserver.base.problems import Problem
 from cdk8s_pypiserver.base.raw import EnvFromSource, EnvVar, SecurityContext, VolumeMount
 

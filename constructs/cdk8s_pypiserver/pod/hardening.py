@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources
-from cdk8s_pypiserver.base.objects import Manifest
 
 PACKAGES_DIRECTORY = "/data/packages"
 PACKAGES_VOLUME = "packages"

@@ -6,8 +6,8 @@ from typing import Annotated
 from pydantic import Field
 
 from cdk8s_pypiserver.base.fields import PodCount
+from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Spec
-from cdk8s_pypiserver.base.objects import Manifest
 from cdk8s_pypiserver.base.problems import Problem
 
 _DEADLINE_SECONDS = 600

@@ -10,8 +10,8 @@ from cdk8s_pypiserver.base import images
 from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files, runtime_folders
 from cdk8s_pypiserver.base.fields import Argument, Bytes, Image
 from cdk8s_pypiserver.base.identity import Identity
+from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources
-from cdk8s_pypiserver.base.objects import Manifest
 
 from .container import ContainerSpec, ProbeSpec
 from .gateway import Gateway, in_use

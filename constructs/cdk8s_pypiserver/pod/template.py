@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdk8s_pypiserver.base.fields import check_annotation, check_label
 from cdk8s_pypiserver.base.identity import ROLE, Identity
-from cdk8s_pypiserver.base.objects import Manifest
+from cdk8s_pypiserver.base.manifest import Manifest
 
 if TYPE_CHECKING:
     from cdk8s_plus_27 import k8s

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from cdk8s_pypiserver.base.identity import WRITER
-from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
+from cdk8s_pypiserver.base.manifest import Manifest
+from cdk8s_pypiserver.base.objects import KubernetesObject
 from cdk8s_pypiserver.pod.gateway import HTTPS_PORT_NAME, PORT_NAME
 from cdk8s_pypiserver.pod.rollout import RolloutSpec
 from cdk8s_pypiserver.storage.mode import StorageSpec

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cdk8s_pypiserver.base.identity import READER, ROLE
-from cdk8s_pypiserver.base.objects import Manifest
+from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.pod.gateway import CONTAINER as GATEWAY
 from cdk8s_pypiserver.pod.hardening import PACKAGES_VOLUME, variables
 from cdk8s_pypiserver.pod.server import CONTAINER as SERVER

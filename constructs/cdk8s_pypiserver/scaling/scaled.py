@@ -9,8 +9,9 @@ from pydantic import Field
 
 from cdk8s_pypiserver.base.fields import Bytes, Cpu, PodCount, quantity
 from cdk8s_pypiserver.base.identity import Identity
+from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Spec
-from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
+from cdk8s_pypiserver.base.objects import KubernetesObject
 from cdk8s_pypiserver.base.problems import Problem
 from cdk8s_pypiserver.base.raw import ScalingBehavior
 

@@ -5,8 +5,9 @@ from constructs import Construct
 from cdk8s_pypiserver.base import images
 from cdk8s_pypiserver.base.fields import Image
 from cdk8s_pypiserver.base.identity import KEPT, Identity
+from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources, Spec
-from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
+from cdk8s_pypiserver.base.objects import KubernetesObject
 from cdk8s_pypiserver.base.remote import BEHAVIOUR
 from cdk8s_pypiserver.base.schedules import Schedule
 from cdk8s_pypiserver.monitoring.alerts import Age

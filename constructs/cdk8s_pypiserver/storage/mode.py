@@ -11,11 +11,12 @@ from cdk8s_pypiserver.base.config_files import runtime_files
 from cdk8s_pypiserver.base.fields import Annotations, Bytes, Form, Labels, Name
 from cdk8s_pypiserver.base.identity import KEPT, Identity
 from cdk8s_pypiserver.base.model import Resources, Spec
-from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
+from cdk8s_pypiserver.base.objects import KubernetesObject
 from cdk8s_pypiserver.base.problems import Problem
 from cdk8s_pypiserver.pod.hardening import PACKAGES_VOLUME
 
 if TYPE_CHECKING:
+    from cdk8s_pypiserver.base.manifest import Manifest
     from cdk8s_pypiserver.base.remote import RemoteSpec
     from cdk8s_pypiserver.sockets import Sockets
 

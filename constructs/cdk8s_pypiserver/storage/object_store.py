@@ -11,8 +11,8 @@ from cdk8s_pypiserver.base.caching import LEAST, CacheSize, bytes_of_files
 from cdk8s_pypiserver.base.config_files import runtime_files
 from cdk8s_pypiserver.base.fields import Image, Name, quantity
 from cdk8s_pypiserver.base.identity import INSTANCE
+from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources
-from cdk8s_pypiserver.base.objects import Manifest
 from cdk8s_pypiserver.base.problems import Problem
 from cdk8s_pypiserver.base.remote import RemotePath, RemoteSpec
 from cdk8s_pypiserver.pod.container import ContainerSpec

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from cdk8s_pypiserver.base.fields import Bytes, Form, Label, Name
 from cdk8s_pypiserver.base.identity import KEPT, Identity
-from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
+from cdk8s_pypiserver.base.manifest import Manifest
+from cdk8s_pypiserver.base.objects import KubernetesObject
 from cdk8s_pypiserver.base.problems import Problem
 from cdk8s_pypiserver.pod.hardening import PACKAGES_VOLUME, scratch
 

@@ -10,8 +10,8 @@ from cdk8s_pypiserver.access.network import Way
 from cdk8s_pypiserver.base import images, remote
 from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
 from cdk8s_pypiserver.base.fields import Form, Image, Name
+from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources, Spec
-from cdk8s_pypiserver.base.objects import Manifest
 from cdk8s_pypiserver.base.peers import DNS_PORT, NAME_SERVERS
 from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
 from cdk8s_pypiserver.base.raw import EnvVar

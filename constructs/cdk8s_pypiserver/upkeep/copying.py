@@ -12,8 +12,8 @@ from cdk8s_pypiserver.base.addresses import IndexUrl
 from cdk8s_pypiserver.base.config_files import ConfigFiles, command_files
 from cdk8s_pypiserver.base.fields import Bytes, Form, Image, Name, Peer
 from cdk8s_pypiserver.base.identity import APPLICATION
+from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources, Spec
-from cdk8s_pypiserver.base.objects import Manifest
 from cdk8s_pypiserver.base.peers import DNS_PORT, NAME_SERVERS, PUBLIC
 from cdk8s_pypiserver.base.places import Place, place
 from cdk8s_pypiserver.base.problems import NO_VALUE, Problem

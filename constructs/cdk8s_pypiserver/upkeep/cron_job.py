@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cdk8s_pypiserver.base.objects import KubernetesObject, Manifest
+from cdk8s_pypiserver.base.manifest import Manifest
+from cdk8s_pypiserver.base.objects import KubernetesObject
 
 if TYPE_CHECKING:
     from cdk8s_pypiserver.sockets import Sockets

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cdk8s_pypiserver.base.config_files import ConfigFiles
+from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources
-from cdk8s_pypiserver.base.objects import Manifest
 from cdk8s_pypiserver.pod.hardening import (
     PACKAGES_DIRECTORY,
     PACKAGES_VOLUME,

@@ -10,8 +10,8 @@ from pydantic import Field
 from cdk8s_pypiserver.access.network import Way
 from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
 from cdk8s_pypiserver.base.fields import Form, Host, Name
+from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources, Spec
-from cdk8s_pypiserver.base.objects import Manifest
 from cdk8s_pypiserver.base.patterns import Requirement
 from cdk8s_pypiserver.base.peers import DNS_PORT, NAME_SERVERS
 from cdk8s_pypiserver.base.problems import Problem

@@ -2,8 +2,8 @@
 
 from cdk8s_pypiserver.base.caching import CacheSize, bytes_of_files
 from cdk8s_pypiserver.base.fields import Name
+from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Spec
-from cdk8s_pypiserver.base.objects import Manifest
 from cdk8s_pypiserver.pod.hardening import scratch
 
 DIRECTORY = "/var/cache/pypiserver"

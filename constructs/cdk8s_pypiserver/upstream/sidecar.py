@@ -10,8 +10,8 @@ from pydantic import Field
 from cdk8s_pypiserver.base.addresses import ProxyUrl
 from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
 from cdk8s_pypiserver.base.fields import Peer, quantity
+from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources
-from cdk8s_pypiserver.base.objects import Manifest
 from cdk8s_pypiserver.base.patterns import NamePattern, ProjectName, Requirement, covers, names_of, normalised
 from cdk8s_pypiserver.base.peers import PUBLIC
 from cdk8s_pypiserver.base.places import Place, place
