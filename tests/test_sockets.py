@@ -89,6 +89,22 @@ def test_patches_of_cdk8s_reach_what_is_decided_late() -> None:
     assert by_kind(manifests, "Service")["metadata"]["labels"]["example.org/zone"] == "b"
 
 
+def test_the_metadata_that_cdk8s_has_is_that_of_the_object() -> None:
+    chart = PyPIServerChart(cdk8s.App(), "chart")
+    registry = chart.registry
+    registry.add_label("example.org/zone", "a")
+    metadata = cdk8s.ApiObject.of(registry.service).metadata
+    assert metadata.name == "pypiserver"
+    assert metadata.get_label("app.kubernetes.io/part-of") == "pypiserver"
+    assert metadata.get_label("example.org/zone") == "a"
+    registry.add_label("example.org/zone", "b")
+    registry.add_annotation("example.org/on-call", "me")
+    registry.service.metadata.add_label("example.org/cost", "4711")
+    assert metadata.get_label("example.org/zone") == "b"
+    written = by_kind(chart.to_json(), "Service")["metadata"]
+    assert metadata.to_json() == {key: written[key] for key in ("name", "labels", "annotations")}
+
+
 def test_every_child_has_an_object() -> None:
     spec = PyPIServerSpec(
         storage=SharedVolumeSpec(),

@@ -1,11 +1,8 @@
 """Who a registry is: the names, labels and annotations that its objects share."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from .fields import check_annotation, check_label
-
-if TYPE_CHECKING:
-    import cdk8s
 
 APPLICATION = "pypiserver"
 """The value of app.kubernetes.io/name."""
@@ -28,6 +25,16 @@ KEPT = {
 """Annotations of what holds packages: Argo CD and Flux do not delete it when it is gone from their source."""
 
 
+class Labelled(Protocol):
+    """What bears labels and annotations: an object of a registry, or the metadata of any."""
+
+    def add_label(self, key: str, value: str) -> None:
+        """Put a label on it."""
+
+    def add_annotation(self, key: str, value: str) -> None:
+        """Put an annotation on it."""
+
+
 class Identity:
     """The name of a registry, and what all its objects bear.
 
@@ -42,7 +49,7 @@ class Identity:
         self.has_readers = False
         self._labels: dict[str, str] = {}
         self._annotations: dict[str, str] = {}
-        self._objects: list[cdk8s.ApiObject] = []
+        self._followers: list[Labelled] = []
 
     @property
     def selector(self) -> dict[str, str]:
@@ -90,8 +97,8 @@ class Identity:
         if key in self.labels and key not in self._labels:
             raise ValueError(f"label {key} ({value}) cannot be changed: the registry's objects find each other by it")
         self._labels[key] = value
-        for each in self._objects:
-            each.metadata.add_label(key, value)
+        for each in self._followers:
+            each.add_label(key, value)
 
     def add_annotation(self, key: str, value: str) -> None:
         """Put an annotation on every object, those that are still to be made included, and on the pods.
@@ -101,9 +108,9 @@ class Identity:
         """
         check_annotation(key)
         self._annotations[key] = value
-        for each in self._objects:
-            each.metadata.add_annotation(key, value)
+        for each in self._followers:
+            each.add_annotation(key, value)
 
-    def follow(self, made: "cdk8s.ApiObject") -> None:
+    def follow(self, made: Labelled) -> None:
         """Have labels and annotations that are added later put on this object too."""
-        self._objects.append(made)
+        self._followers.append(made)

@@ -49,10 +49,10 @@ class KubernetesObject(cdk8s.ApiObject):
         self._metadata: Manifest = {
             "name": cluster_name or identity.name_of(suffix),
             "labels": {**(labels or {}), **identity.labels},
-            "annotations": {**(annotations or {}), **identity.annotations} or None,
+            "annotations": {**(annotations or {}), **identity.annotations},
         }
-        self._metadata_is_known = True
-        metadata = cdk8s.ApiObjectMetadata(**self._metadata)
+        self._metadata_is_ours = True
+        metadata = cdk8s.ApiObjectMetadata(name=self._metadata["name"])
         super().__init__(scope, id_, api_version=api_version, kind=kind, metadata=metadata)
         self._scope = scope
         self._type = {"apiVersion": api_version, "kind": kind}
@@ -65,9 +65,29 @@ class KubernetesObject(cdk8s.ApiObject):
     @property
     def metadata(self) -> cdk8s.ApiObjectMetadataDefinition:
         """The metadata as cdk8s has it, to be changed until synth."""
-        # Code in Node.js comes by here too. What nobody has asked for nobody has changed, and need not be read back.
-        self._metadata_is_known = False
-        return super().metadata
+        # Code in Node.js comes by here too. What nobody asks for need neither be told to Node.js nor be read back.
+        metadata = super().metadata
+        if self._metadata_is_ours:
+            self._metadata_is_ours = False
+            for key, value in self._metadata["labels"].items():
+                metadata.add_label(key, value)
+            for key, value in self._metadata["annotations"].items():
+                metadata.add_annotation(key, value)
+        return metadata
+
+    def add_label(self, key: str, value: str) -> None:
+        """Put a label on the object."""
+        if self._metadata_is_ours:
+            self._metadata["labels"][key] = value
+        else:
+            self.metadata.add_label(key, value)
+
+    def add_annotation(self, key: str, value: str) -> None:
+        """Put an annotation on the object."""
+        if self._metadata_is_ours:
+            self._metadata["annotations"][key] = value
+        else:
+            self.metadata.add_annotation(key, value)
 
     def add_json_patch(self, *ops: cdk8s.JsonPatch) -> None:
         """Change the object by these operations when it is written, after everything else."""
@@ -76,7 +96,7 @@ class KubernetesObject(cdk8s.ApiObject):
 
     def to_json(self) -> Any:  # noqa: ANN401 - as in cdk8s
         """Return the object; cdk8s calls this at synth."""
-        metadata = self._own_metadata() if self._metadata_is_known else super().to_json()["metadata"]
+        metadata = self._own_metadata() if self._metadata_is_ours else super().to_json()["metadata"]
         metadata["annotations"] = {**self._annotations, **(metadata.get("annotations") or {})} or None
         if self._cluster_wide:
             # cdk8s gives the chart's namespace to every object.
@@ -85,7 +105,7 @@ class KubernetesObject(cdk8s.ApiObject):
         return cdk8s.JsonPatch.apply(manifest, *self._json_patches) if self._json_patches else manifest
 
     def _own_metadata(self) -> Manifest:
-        """Return what cdk8s made of the metadata when the object was made."""
+        """Return what cdk8s would make of the metadata."""
         chart = _chart_of(self._scope)
         labels = {**chart.labels, **self._metadata["labels"]}
         return {**self._metadata, "namespace": chart.namespace, "labels": labels}

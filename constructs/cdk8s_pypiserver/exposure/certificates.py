@@ -44,5 +44,5 @@ def certificate(
             issuer_ref=cert_manager.CertificateSpecIssuerRef(name=spec.issuer, kind=spec.issuer_kind),
         ),
     )
-    identity.follow(made)
+    identity.follow(made.metadata)
     return made
