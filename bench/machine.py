@@ -32,17 +32,21 @@ QUIET = 0.1
 
 def facts() -> list[str]:
     """What the figures depend on, a line each."""
-    cpu = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text("utf-8"))
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in DISTRIBUTIONS)
     server = subprocess.run([nginx(), "-v"], check=True, capture_output=True, text=True).stderr
-    processor = cpu[1] if cpu else platform.machine()
     kernel = platform.release().partition("-")[0]
     return [
-        f"{os.cpu_count()} CPUs ({processor}), {pages / 2**30:.0f} GiB of memory, Linux {kernel}",
+        f"{os.cpu_count()} CPUs, {pages / 2**30:.0f} GiB of memory, Linux {kernel}",
         "clients and servers share them, over loopback",
         f"Python {platform.python_version()}, nginx {server.strip().rpartition('/')[2]}, {versions}",
     ]
+
+
+def processor() -> str:
+    """What the CPUs are called: sections of one document may be of several machines."""
+    found = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text("utf-8"))
+    return found[1] if found else platform.machine()
 
 
 def busy(seconds: float = 1.0) -> float:

@@ -62,7 +62,8 @@ def main() -> int:
     for name in options.name or BENCHMARKS:
         state = machine.settle(options.patience)
         section = BENCHMARKS[name](scale)
-        section.notes.append(f"Measured on {datetime.now(tz=timezone.utc).date().isoformat()}; {state}.")
+        today = datetime.now(tz=timezone.utc).date().isoformat()
+        section.notes.append(f"Measured on {today}, {machine.processor()}; {state}.")
         print(section, flush=True)
         sections.append(section)
     if options.write:
