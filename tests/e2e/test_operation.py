@@ -8,6 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from documents import blocks
 from e2e import cluster, samples
@@ -24,7 +25,8 @@ pytestmark = pytest.mark.e2e
 NAMESPACE = "e2e-operation"
 GATEWAY_FILE = "dist/local/pypiserver-gateway/nginx.conf"
 OLD = "# of the former version\n"
-SECTIONS = ("upgrade", "rollback", "prune", "uninstall")
+DEPLOYMENT = "dist/local/Deployment.pypiserver.yaml"
+SECTIONS = ("upgrade", "rollback", "former files", "prune", "uninstall")
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +52,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_operation(checkout: Path, commands: dict[str, str], tmp_path: Path) -> None:
-    new = (checkout / GATEWAY_FILE).read_text()
-    (checkout / GATEWAY_FILE).write_text(OLD + new)
+    new = {name: (checkout / name).read_text() for name in (GATEWAY_FILE, DEPLOYMENT)}
+    former = {GATEWAY_FILE: OLD + new[GATEWAY_FILE], DEPLOYMENT: _former(new[DEPLOYMENT])}
+    _write(checkout, former)
     _run(checkout, "kubectl apply -k overlays/local/volume")
     _run(checkout, "kubectl apply -k overlays/local")
     registry = cluster.Registry(NAMESPACE, checkout / "overlays/local", tmp_path)
@@ -63,12 +66,21 @@ def test_operation(checkout: Path, commands: dict[str, str], tmp_path: Path) -> 
         assert registry.client(publisher).upload(sample.path.name, sample.path.read_bytes()).ok
         assert OLD in _nginx_conf(registry)
 
-        (checkout / GATEWAY_FILE).write_text(new)
+        _write(checkout, new)
         _run(checkout, commands["upgrade"])
         assert OLD not in _nginx_conf(registry)
 
         _run(checkout, commands["rollback"])
         assert OLD in _nginx_conf(registry)
+        _write(checkout, former)
+        pods = _pods(registry)
+        _run(checkout, commands["former files"])
+        _write(checkout, new)
+        assert _pods(registry) == pods
+        # Nothing of the former version is in the way, or stays.
+        _run(checkout, commands["upgrade"])
+        assert OLD not in _nginx_conf(registry)
+        assert "FORMER" not in registry.exec("env")
         maps = _maps(registry)
         _run(checkout, commands["prune"])
         assert _maps(registry) == maps, "both revisions can be come back to"
@@ -95,6 +107,26 @@ def test_operation(checkout: Path, commands: dict[str, str], tmp_path: Path) -> 
         eventually(lambda: not cluster.exists("namespace", NAMESPACE), "the end of the namespace", 420, 2)
     finally:
         registry.close()
+
+
+def _former(deployment: str) -> str:
+    """The Deployment with another kind of probe, and with a variable of its own."""
+    document = yaml.safe_load(deployment)
+    gateway, server = document["spec"]["template"]["spec"]["containers"]
+    server["env"].append({"name": "FORMER", "value": "yes"})
+    del gateway["livenessProbe"]["tcpSocket"]
+    gateway["livenessProbe"]["httpGet"] = {"path": "/health", "port": 8080}
+    return str(yaml.safe_dump(document))
+
+
+def _write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).write_text(text)
+
+
+def _pods(registry: cluster.Registry) -> set[str]:
+    found = registry.get("pods", "--selector", "app.kubernetes.io/name=pypiserver")
+    return {item["metadata"]["uid"] for item in found["items"] if "deletionTimestamp" not in item["metadata"]}
 
 
 def _nginx_conf(registry: cluster.Registry) -> str:
