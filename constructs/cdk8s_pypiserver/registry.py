@@ -15,7 +15,7 @@ from .access.permissions import Permissions
 from .access.trusted_publishing import TrustedPublishing
 from .base.identity import READER, Identity
 from .base.manifest import Manifest
-from .base.objects import KubernetesObject
+from .base.objects import KnownChart, KubernetesObject
 from .exposure.gateway_tls import GatewayTLS
 from .exposure.ingress import Ingress
 from .exposure.service import Service
@@ -205,7 +205,7 @@ class PyPIServer(Sockets):
         }
 
 
-class PyPIServerChart(cdk8s.Chart):
+class PyPIServerChart(KnownChart):
     """A chart that holds one registry.
 
     Attributes:
@@ -234,7 +234,7 @@ class PyPIServerChart(cdk8s.Chart):
         self.registry = registry_class(self, "registry", spec)
 
 
-class VolumeChart(cdk8s.Chart):
+class VolumeChart(KnownChart):
     """A chart that holds the package volume of a registry alone: it outlives the registry, which names it as existing.
 
     Attributes:

@@ -121,6 +121,15 @@ class _Chart(NamedTuple):
 _CHARTS: WeakKeyDictionary[IConstruct, _Chart] = WeakKeyDictionary()
 
 
+class KnownChart(cdk8s.Chart):
+    """A chart that gives its objects a namespace at most, for which Node.js need not be asked."""
+
+    def __init__(self, scope: Construct, id_: str, *, namespace: str | None = None) -> None:
+        """Make the chart; arguments as for cdk8s.Chart."""
+        super().__init__(scope, id_, namespace=namespace)
+        _CHARTS[self] = _Chart(namespace, {})
+
+
 def know_chart(chart: cdk8s.Chart, constructs: Iterable[IConstruct]) -> None:
     """Take note of the chart that constructs are in, which Node.js would be asked for each of them else."""
     if chart not in _CHARTS:
