@@ -156,24 +156,35 @@ def main() -> None:
         app.add_component(f"backup{suffix}", without=base, having=saved[base], charts=of, never_with=apart)
     copying = having("copy", PyPIServerSpec(storage=alone, copying=COPYING))
     app.add_component("copy", without=local, having=copying, never_with=["gateway-tls"])
-    stored = elsewhere.registry.spec
-    for concern, of, spec in (
-        ("network-policy", without_readers, local.registry.spec),
-        ("network-policy-readers", with_readers, charts["s3-csi"].registry.spec),
-        # A way out to name servers, to a store or to everybody is for those alone who need it.
-        ("network-policy-upstream", [*charts.values()], public.registry.spec),
-        ("network-policy-ldap", [*charts.values()], directory.registry.spec),
-        ("network-policy-object-store", [elsewhere], stored),
-        ("network-policy-object-store-ldap", [elsewhere], stored.replace(ldap=DIRECTORY)),
-        ("network-policy-object-store-upstream", [elsewhere], stored.replace(upstream=UPSTREAM)),
+    for base, policies in (
+        # Each with the chart whose ways out it has too, which are for those alone who need them: `local` has none.
+        (
+            local,
+            [
+                ("network-policy", without_readers, local),
+                ("network-policy-upstream", [*charts.values()], public),
+                ("network-policy-ldap", [*charts.values()], directory),
+            ],
+        ),
+        (charts["s3-csi"], [("network-policy-readers", with_readers, local)]),
+        (
+            elsewhere,
+            [
+                ("network-policy-object-store", [elsewhere], local),
+                ("network-policy-object-store-ldap", [elsewhere], directory),
+                ("network-policy-object-store-upstream", [elsewhere], public),
+            ],
+        ),
     ):
-        isolated = having(concern, spec)
-        # A way to a port that nothing listens at does no harm: so the policy has those of every component.
-        for other in (ingress, retaining, saved.get(of[0], saved[local]), copying, monitoring):
-            isolated.registry.network.admit(other.registry.network)
-        without = Rendering(isolated)
-        NetworkPolicy(isolated.registry, "network-policy", spec=NetworkPolicySpec())
-        app.add_component(concern, without=without, having=isolated, charts=of)
+        isolated = having(f"isolated-{base.node.id}", base.registry.spec)
+        ways, without = isolated.registry.network, Rendering(isolated)
+        # A way to a port that nothing listens at does no harm: so the policies have those of every component.
+        for other in (ingress, retaining, saved.get(base, saved[local]), copying, monitoring):
+            ways.admit(other.registry.network)
+        policy = NetworkPolicy(isolated.registry, "network-policy", spec=NetworkPolicySpec())
+        for concern, of, needing in policies:
+            policy.network = ways.reaching(needing.registry.network)
+            app.add_component(concern, without=without, having=Rendering(isolated), charts=of)
     app.synth()
 
 

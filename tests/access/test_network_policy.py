@@ -79,3 +79,20 @@ def test_a_policy_can_have_the_ways_that_another_registry_has() -> None:
 
     assert len(policies(chart)) > 1
     assert policies(chart) == policies(other)
+
+
+def test_a_policy_can_open_other_ways_than_the_registry_needs() -> None:
+    app = cdk8s.App()
+    chart, other = PyPIServerChart(app, "chart"), PyPIServerChart(app, "other")
+    chart.registry.network.allow_names()
+    other.registry.network.allow_to([PEER], ports=[636])
+    other.registry.network.allow_names()
+    policy = NetworkPolicy(chart.registry, "policy", spec=NetworkPolicySpec())
+
+    def opened() -> list[int | str]:
+        rules = by_kind(chart.to_json(), "NetworkPolicy")["spec"]["egress"]
+        return [port["port"] for rule in rules for port in rule["ports"]]
+
+    assert opened() == [53, 53, "http", "https"]
+    policy.network = chart.registry.network.reaching(other.registry.network)
+    assert opened() == [53, 53, 636, "http", "https"]

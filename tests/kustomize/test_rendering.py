@@ -72,17 +72,33 @@ def test_what_joins_a_chart_is_told_from_what_it_was_before(tmp_path: Path) -> N
     }
 
 
+def test_a_component_can_be_made_of_what_a_chart_was_before_it_changed_again(tmp_path: Path) -> None:
+    app = KustomizeApp(tmp_path)
+    chart = PyPIServerChart(cdk8s.App(), "chart")
+    for concern in ("first", "second"):
+        before = Rendering(chart)
+        chart.registry.server.set("CONCERN", concern)
+        app.add_component(concern, without=before, having=Rendering(chart))
+    app.synth()
+    for concern in ("first", "second"):
+        patch = dict(_files_of(tmp_path / "components" / concern))
+        (deployment,) = (each for each in patch.values() if each["kind"] == "Deployment")
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        assert container["env"] == [{"name": "CONCERN", "value": concern}]
+
+
 @jsii.implements(IValidation)
 class _Wrong:
     def validate(self) -> list[str]:
         return ["is wrong"]
 
 
-def test_what_is_wrong_in_a_chart_that_is_only_compared_ends_the_synth(tmp_path: Path) -> None:
+@pytest.mark.parametrize("now", [True, False], ids=["as it is now", "as it is at synth"])
+def test_what_is_wrong_in_a_chart_that_is_only_compared_ends_the_synth(now: bool, tmp_path: Path) -> None:
     app = KustomizeApp(tmp_path / "dist")
     having = PyPIServerChart(cdk8s.App(), "having")
     Construct(having, "part").node.add_validation(_Wrong())
-    app.add_component("one", without=None, having=having)
+    app.add_component("one", without=None, having=Rendering(having) if now else having)
     with pytest.raises(RuntimeError, match=r"part\] is wrong"):
         app.synth()
     having = PyPIServerChart(cdk8s.App(), "having")

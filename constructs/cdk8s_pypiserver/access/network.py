@@ -21,6 +21,9 @@ class Way:
     protocol: str = "TCP"
 
 
+_NAMES = [Way(NAME_SERVERS, [DNS_PORT], protocol) for protocol in ("UDP", "TCP")]
+
+
 class Network:
     """The ways that concerns need: what `registry.network` is. Without a network policy they change nothing."""
 
@@ -47,10 +50,7 @@ class Network:
 
     def allow_names(self) -> None:
         """Let the pods look names up; said twice it is one way."""
-        for protocol in ("UDP", "TCP"):
-            way = Way(NAME_SERVERS, [DNS_PORT], protocol)
-            if way not in self.outgoing:
-                self.outgoing.append(way)
+        self.outgoing += [way for way in _NAMES if way not in self.outgoing]
 
     def admit(self, other: "Network") -> None:
         """Let in whom another registry lets in, and isolate pods of Jobs as it does.
@@ -59,3 +59,11 @@ class Network:
         """
         self.incoming += other.incoming
         self.isolated |= other.isolated
+
+    def reaching(self, other: "Network") -> "Network":
+        """Return these ways together with the ways out that another registry needs."""
+        more = [way for way in other.outgoing if way not in _NAMES or way not in self.outgoing]
+        made = Network()
+        made.admit(self)
+        made.outgoing = [*self.outgoing, *more]
+        return made

@@ -34,6 +34,7 @@ class NetworkPolicy(KubernetesObject):
 
     Attributes:
         spec: The spec.
+        network: The ways that it opens: those of the registry, unless others are put in their place until synth.
         of_jobs: The NetworkPolicies of the pods of Jobs, by their component.
     """
 
@@ -49,6 +50,7 @@ class NetworkPolicy(KubernetesObject):
             content=self._content,
         )
         self.spec = spec
+        self.network = sockets.network
         self._sockets = sockets
         self.of_jobs = {
             component: KubernetesObject(
@@ -71,8 +73,8 @@ class NetworkPolicy(KubernetesObject):
         # same with HTTPS at the pod or not, and with readers or without.
         served = list(dict.fromkeys([PORT_NAME, HTTPS_PORT_NAME, *others]))
         readers, writer = _pods_of(sockets.identity, READER), _pods_of(sockets.identity, WRITER)
-        incoming = [*sockets.network.incoming, Way(readers, served), Way(self.spec.clients, served)]
-        outgoing = [*sockets.network.outgoing, Way(writer, served)]
+        incoming = [*self.network.incoming, Way(readers, served), Way(self.spec.clients, served)]
+        outgoing = [*self.network.outgoing, Way(writer, served)]
         return {
             "spec": {
                 "podSelector": {"matchLabels": sockets.identity.selector},

@@ -23,7 +23,7 @@ SHOW_DIFFERENCE = "SHOW_DIFFERENCE"
 @dataclass(frozen=True)
 class _Component:
     without: cdk8s.Chart | Rendering | None
-    having: cdk8s.Chart
+    having: cdk8s.Chart | Rendering
     charts: Sequence[cdk8s.Chart] | None
     never_with: Sequence[str]
 
@@ -52,7 +52,7 @@ class KustomizeApp(cdk8s.App):
         concern: str,
         *,
         without: cdk8s.Chart | Rendering | None,
-        having: cdk8s.Chart,
+        having: cdk8s.Chart | Rendering,
         charts: Sequence[cdk8s.Chart] | None = None,
         never_with: Sequence[str] = (),
     ) -> None:
@@ -64,7 +64,8 @@ class KustomizeApp(cdk8s.App):
             concern: Name of the component's folder.
             without: Chart without the concern, or what `having` was before the concern joined it; None where the
                 concern is made of objects of its own.
-            having: Chart with the concern; usually of another app, so that it is not written itself.
+            having: Chart with the concern, or what it was before it changed again; usually of another app, so that it
+                is not written itself.
             charts: The charts of this app that it goes with; with others Kustomize ends with an error that says so.
                 Any of them by default.
             never_with: Other components that it does not go with, in the same way.
@@ -101,13 +102,12 @@ class KustomizeApp(cdk8s.App):
             paths = sorted(chart.node.path for chart, name in charts.items() if name in twins)
             raise ValueError(f"the charts {', '.join(paths)} would share a folder: give each an id of its own")
         pairs = (part for each in self._components.values() for part in (each.without, each.having))
-        wanted = dict.fromkeys([*charts, *(part for part in pairs if isinstance(part, cdk8s.Chart))])
-        for app in self._apps(wanted):
+        wanted = dict.fromkeys([*charts, *(part for part in pairs if part)])
+        for app in self._apps(part.chart if isinstance(part, Rendering) else part for part in wanted):
             _validate(app)
-        rendered = {chart: Rendering(chart) for chart in wanted}
+        rendered = {part: part if isinstance(part, Rendering) else Rendering(part) for part in wanted}
         before = {
-            concern: rendered[each.without] if isinstance(each.without, cdk8s.Chart) else each.without
-            for concern, each in self._components.items()
+            concern: rendered[each.without] if each.without else None for concern, each in self._components.items()
         }
         # A patch may refer to a name too, so all of a component's objects are looked at.
         having = [manifest for each in self._components.values() for manifest in rendered[each.having].manifests]

@@ -14,6 +14,7 @@ class Rendering:
     """A chart as it is written: its objects, and apart from them the files that Kustomize makes ConfigMaps of.
 
     Attributes:
+        chart: The chart.
         manifests: The objects; they name a ConfigMap of files without its hash.
         files: The files of each such ConfigMap.
         metadata: Labels and annotations of each such ConfigMap.
@@ -21,6 +22,7 @@ class Rendering:
 
     def __init__(self, chart: cdk8s.Chart) -> None:
         """Render a chart as it is now; what joins it later is not in here."""
+        self.chart = chart
         objects = _objects(chart)
         made = [each for each in objects if isinstance(each, ConfigFiles)]
         names = {each.object_name: each.base_name for each in made}
