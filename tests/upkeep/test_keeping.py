@@ -402,5 +402,5 @@ class TestBucket:
 
 def test_no_run_reads_what_it_does_not_need(upkeep: Upkeep) -> None:
     """It takes as long as all the rest of a start."""
-    command = [sys.executable, "-c", "import sys, backup.main; print('passlib.utils' in sys.modules)"]
+    command = [sys.executable, "-c", "import sys, backup.runs; print('passlib.utils' in sys.modules)"]
     assert subprocess.run(command, check=True, env=upkeep.environment, capture_output=True).stdout == b"False\n"

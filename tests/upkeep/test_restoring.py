@@ -11,8 +11,9 @@ import pytest
 import requests
 
 from backup import manifest
+from backup.keeping import FOLDERS
 from backup.problems import RunError
-from backup.restoring import Restore
+from backup.restoring import Plan, Restore
 from backup.source import Volume
 from backup.store import Store
 from backup.target import VolumeTarget
@@ -50,6 +51,11 @@ def files_of(server: Server, project: str) -> dict[str, dict[str, object]]:
 def _onto(root: Path, store: Path) -> Restore:
     kept = Store(str(store))
     return Restore(Volume(root), kept, VolumeTarget(root, kept))
+
+
+def _planned(restore: Restore, store: Path) -> Plan:
+    with Store(str(store)).listing(FOLDERS) as there:
+        return restore.plan("", there)
 
 
 def test_first_it_tells_what_it_would_do(empty: Upkeep) -> None:
@@ -259,6 +265,22 @@ def test_a_store_that_says_much_of_its_failure_is_heard_to_the_end(empty: Upkeep
     assert list(empty.packages.glob("*.whl")) == []
 
 
+def test_a_list_is_made_meanwhile_and_ends_with_whoever_asked_for_it(tmp_path: Path) -> None:
+    program, begun = tmp_path / "rclone", tmp_path / "begun"
+    program.write_text(f"#!/bin/sh\necho $$ > {begun}.new\nmv {begun}.new {begun}\nexec sleep 600\n")
+    program.chmod(0o755)
+    with Store(str(tmp_path), program=str(program)).listing(FOLDERS):
+        wait_for(begun.exists, "the start of the program")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(begun.read_text()), 0)
+
+
+def test_a_program_that_is_not_there_is_told(empty: Upkeep) -> None:
+    done = empty.restore(BACKUP_PROGRAM="/nowhere/rclone")
+    assert done.status == 1
+    assert "/nowhere/rclone does not start: No such file or directory" in done.said
+
+
 def test_what_a_run_that_was_ended_has_fetched_is_not_fetched_again(
     empty: Upkeep, server: Server, store: Path, no_rclone: Path
 ) -> None:
@@ -287,7 +309,7 @@ def test_a_volume_that_is_too_small_is_told_before_anything_is_written(
     monkeypatch.setenv("RCLONE_CONFIG", "")
     restore = _onto(empty.packages, store)
     with pytest.raises(RunError, match=r"bytes left, and 2\d+ are to be restored; nothing was"):
-        restore.run(restore.plan(""))
+        restore.run(_planned(restore, store))
     assert list(empty.packages.iterdir()) == []
 
 
@@ -303,7 +325,7 @@ def test_where_there_are_no_links_it_writes_as_the_server_does(
     monkeypatch.setenv("RCLONE_CONFIG", "")
     (empty.packages / ACME[0]).write_bytes(b"another")
     restore = _onto(empty.packages, store)
-    plan = restore.plan("")
+    plan = _planned(restore, store)
     restore.run(plan, differing="replace")
     assert content(empty.packages) == content(server.packages)
     assert not list((empty.packages / ".pypiserver/unfinished").iterdir())

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from backup.comparing import Comparison
-    from backup.store import Store
+    from backup.store import Listed, Store
 
 _PATIENCE_SECONDS = 300
 _PAUSE_SECONDS = 0.2
@@ -41,8 +41,11 @@ class Drill:
         self._scratch = scratch
         self._port = port
 
-    def run(self) -> tuple[str, Comparison]:
+    def run(self, there: Listed) -> tuple[str, Comparison]:
         """Return which backup it was, and what was found.
+
+        Args:
+            there: What the store has.
 
         Raises:
             RunError: It cannot be restored or served, or is not what the registry has.
@@ -50,7 +53,7 @@ class Drill:
         packages = self._scratch / "packages"
         packages.mkdir(exist_ok=True)
         restore = Restore(Volume(packages), self._store, VolumeTarget(packages, self._store))
-        plan = restore.plan("")
+        plan = restore.plan("", there)
         restored = restore.run(plan)
         _log.info("restored %d files of %s", restored, plan.manifest.made)
         with self._served(packages):

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from backup import manifest
-from backup.keeping import FOLDERS
 from backup.manifest import IDENTITY, OWN, Entry, Manifest
 from backup.problems import RunError
 from server.index.identity import identity
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from backup.source import Source
-    from backup.store import Store
+    from backup.store import Listed, Store
     from backup.target import Target
 
 _SHOWN = 20
@@ -61,18 +60,19 @@ class Restore:
         self._store = store
         self._target = target
 
-    def plan(self, moment: str, *, incomplete: bool = False) -> Plan:
+    def plan(self, moment: str, there: Listed, *, incomplete: bool = False) -> Plan:
         """Compare what is there with the last manifest that is not after a moment.
 
         Args:
             moment: A date or time of UTC; "" for the last manifest of all.
+            there: What the store has.
             incomplete: Whether a backup will do that is not of everything there was.
 
         Raises:
             RunError: There is no such manifest, or the store does not have all that it names.
         """
-        there = self._store.everything(FOLDERS)
-        found = manifest.names_in(there)
+        kept = there()
+        found = manifest.names_in(kept)
         name = manifest.as_of(found, moment)
         if name is None:
             raise RunError(
@@ -87,7 +87,7 @@ class Restore:
                 f"{name} is not of everything there was ({told}): choose another, or say that it will do "
                 "(RESTORE_INCOMPLETE=yes)",
             )
-        absent = [entry.path for entry in chosen.entries.values() if there.get(entry.stored) != entry.size]
+        absent = [entry.path for entry in chosen.entries.values() if kept.get(entry.stored) != entry.size]
         if absent:
             told = ", ".join(absent[:_SHOWN])
             raise RunError("incomplete", f"the store no longer has {len(absent)} files of {name}: {told}")

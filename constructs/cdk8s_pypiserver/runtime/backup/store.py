@@ -7,21 +7,43 @@ import logging
 import subprocess
 import tempfile
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
 
 from backup.problems import RunError, reason_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
+    from typing import TypeAlias
+
+    Listed: TypeAlias = Callable[[], dict[str, int]]
+    """Waits until a store has been listed, and gives its files with their sizes."""
 
 _LINES_KEPT = 12
 """How many of the last lines of rclone are told when it fails."""
 _EXIT_NO_DIRECTORY = 3
 _EXIT_NO_FILE = 4
+_LIST = ("lsjson", "--recursive", "--fast-list", "--files-only", "--no-mimetype", "--no-modtime")
 _UNCOMPARED = ("--ignore-checksum", "--no-check-dest", "--use-server-modtime")
 """What rclone leaves out for each file: the store's own hash, the file that is there, and a request for its time."""
 _log = logging.getLogger("store")
+
+
+@dataclass(frozen=True)
+class Running:
+    """An rclone that has been started."""
+
+    process: subprocess.Popen[str]
+    output: IO[str]
+    errors: IO[str]
+
+    def end(self) -> subprocess.CompletedProcess[str]:
+        """Wait for its end, and return what it has said."""
+        status = self.process.wait()
+        self.output.seek(0)
+        self.errors.seek(0)
+        return subprocess.CompletedProcess(self.process.args, status, self.output.read(), self.errors.read())
 
 
 class Store:
@@ -46,28 +68,29 @@ class Store:
         Raises:
             RunError: It cannot be listed; a folder that is not there is an empty one.
         """
-        with _listed(names) as chosen:
-            return self._sizes(chosen, self.at(folder))
+        with _listed(names) as chosen, self._started(*_LIST, *chosen, self.at(folder)) as listing:
+            return self._sizes(listing.end())
 
-    def _sizes(self, chosen: Sequence[str], place: str) -> dict[str, int]:
-        command = ["lsjson", "--recursive", "--fast-list", "--files-only", "--no-mimetype", "--no-modtime", *chosen]
-        done = self._run(*command, place, accepted=(_EXIT_NO_DIRECTORY,))
-        if done.returncode:
-            # A bucket that is not there is another matter.
-            if "NoSuchBucket" in done.stderr:
-                raise self._error("answers", done)
-            return {}
-        return {each["Path"]: int(each["Size"]) for each in json.loads(done.stdout)}
-
-    def everything(self, folders: Sequence[str]) -> dict[str, int]:
-        """The files below some folders with their sizes, by their paths from the store's own.
+    @contextmanager
+    def listing(self, folders: Sequence[str]) -> Iterator[Listed]:
+        """List the files below some folders meanwhile, with their paths from the store's own.
 
         Raises:
-            RunError: They cannot be listed; what is not there is empty.
+            RunError: rclone does not start, or, when the list is asked for, they cannot be listed; what is not there
+                is empty.
         """
         # Nothing else: a volume has directories that nobody may list.
         chosen = [part for folder in folders for part in ("--include", f"/{folder}/**")]
-        return self._sizes(chosen, self.at(""))
+        with self._started(*_LIST, *chosen, self.at("")) as listing:
+            yield lambda: self._sizes(listing.end())
+
+    def _sizes(self, done: subprocess.CompletedProcess[str]) -> dict[str, int]:
+        # A bucket that is not there is another matter.
+        if done.returncode == _EXIT_NO_DIRECTORY and "NoSuchBucket" not in done.stderr:
+            return {}
+        if done.returncode:
+            raise self._error("answers", done)
+        return {each["Path"]: int(each["Size"]) for each in json.loads(done.stdout)}
 
     def digests(self, folder: str, names: Sequence[str]) -> dict[str, str]:
         """The sha256 of files, which are read for it.
@@ -129,7 +152,7 @@ class Store:
             self._run(*command, source, self.at(folder), doing="takes files")
 
     @contextmanager
-    def receiving(self, folder: str, directory: Path, names: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+    def receiving(self, folder: str, directory: Path, names: Sequence[str]) -> Iterator[Running]:
         """Copy files of a folder into a directory meanwhile; each has its name when it has come to its end.
 
         Nothing is compared with what the store says, nor with what is there: whoever asks has to know the sha256.
@@ -137,21 +160,29 @@ class Store:
         Raises:
             RunError: It failed.
         """
-        command = [self._program, "copy", "--retries", "1", *_UNCOMPARED, *self._limit]
-        # Of many files a pipe could not take all that is said before somebody reads it.
-        with _listed(names) as chosen, tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
-            command += [*chosen, self.at(folder), str(directory)]
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said, text=True)
+        command = ["copy", "--retries", "1", *_UNCOMPARED, *self._limit]
+        with _listed(names) as chosen, self._started(*command, *chosen, self.at(folder), str(directory)) as copying:
+            yield copying
+            done = copying.end()
+            if done.returncode:
+                raise self._error("gives files", done)
+
+    @contextmanager
+    def _started(self, *command: str) -> Iterator[Running]:
+        # A pipe could not take all that is said of many files before somebody reads it.
+        with (
+            tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output,
+            tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
+        ):
             try:
-                yield process
+                process = subprocess.Popen([self._program, *command], stdout=output, stderr=errors, text=True)
+            except OSError as error:
+                raise RunError("settings", f"{self._program} does not start: {error.strerror}") from error
+            try:
+                yield Running(process, output, errors)
             finally:
                 process.kill()
                 process.wait()
-            if process.returncode:
-                said.seek(0)
-                raise self._error(
-                    "gives files", subprocess.CompletedProcess(command, process.returncode, "", said.read())
-                )
 
     def delete(self, folder: str, names: Sequence[str]) -> None:
         """Remove files of a folder for good.
@@ -166,7 +197,8 @@ class Store:
     def _run(
         self, *command: str, accepted: Sequence[int] = (), doing: str = "answers"
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run([self._program, *command], check=False, capture_output=True, text=True)
+        with self._started(*command) as running:
+            done = running.end()
         if done.returncode not in (0, *accepted):
             raise self._error(doing, done)
         return done

@@ -6,107 +6,18 @@ import logging
 import signal
 import sys
 import time
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime, timezone
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
-from backup import lean  # noqa: F401 - before anything that imports pypiserver
-from backup.comparing import Index
-from backup.drilling import Drill
-from backup.keeping import Backup, Rules
-from backup.manifest import MOMENT
-from backup.problems import RunError, reason_of
-from backup.restoring import Restore
+from backup.keeping import FOLDERS
+from backup.problems import RunError
 from backup.settings import Settings
-from backup.source import Volume
-from backup.status import DirectoryNotes, Outcome, tell
+from backup.status import Outcome, tell
 from backup.store import Store
-from backup.target import VolumeTarget
-from server.http.errors import AwayError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Literal
-
-    from backup.source import Source
-    from backup.status import Notes
-    from backup.target import Target
 
 TERMINATION_LOG = Path("/dev/termination-log")
 """Where the kubelet reads why a container ended (its default terminationMessagePath)."""
 _log = logging.getLogger("run")
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the registry's packages are."""
-
-    source: Source
-    notes: Notes
-    target: Callable[[Store], Target]
-    """What brings files back to it from a store."""
-
-
-@contextmanager
-def place_of(settings: Settings) -> Iterator[Place]:
-    """The volume, or the store, as long as it is needed."""
-    if not settings.backup_source:
-        root = settings.packages_directory
-        yield Place(Volume(root), DirectoryNotes(settings.backup_status), partial(VolumeTarget, root))
-        return
-    # The server's room for stores is there only where the packages are in one.
-    from backup.bucket_place import bucket_place  # noqa: PLC0415
-
-    with bucket_place(settings) as (source, notes, target):
-        yield Place(source, notes, target)
-
-
-def backup(settings: Settings, place: Place) -> Outcome:
-    """Make a backup."""
-    rules = Rules(
-        keep=settings.backup_keep,
-        most_lost_percent=settings.backup_most_lost_percent,
-        accepted=settings.backup_accepted,
-        prune=settings.backup_prune,
-    )
-    made = datetime.now(timezone.utc).strftime(MOMENT)
-    found = Backup(place.source, _store(settings), rules).run(made)
-    figures = {"files": len(found.entries), "packages": found.packages, "bytes": found.size}
-    return Outcome("", f"backup {found.made}: {found.packages} packages, {found.size} bytes", figures)
-
-
-def restore(settings: Settings, place: Place) -> Outcome:
-    """Tell what a restore would do, or do it."""
-    store = _store(settings)
-    run = Restore(place.source, store, place.target(store))
-    plan = run.plan(settings.restore_as_of, incomplete=settings.restore_incomplete)
-    for line in plan.report().splitlines():
-        _log.info("%s", line)
-    if settings.restore_dry_run:
-        return Outcome("", f"nothing was restored (RESTORE_DRY_RUN=yes)\n{plan.report()}", {})
-    differing = cast('Literal["refuse", "keep", "replace"]', settings.restore_differing)
-    restored = run.run(plan, differing=differing)
-    return Outcome("", f"restored {restored} files of the backup {plan.manifest.made}", {})
-
-
-def drill(settings: Settings, _: Place) -> Outcome:
-    """Try whether the last backup can be restored and is what the registry has."""
-    authority = settings.drill_authority if settings.drill_authority.exists() else None
-    scheme = "https" if settings.drill_tls else "http"
-    url = settings.drill_url or f"{scheme}://{settings.registry_name}:{settings.drill_port}"
-    registry = Index(url, _reader(settings.drill_credentials), authority, tls_name=settings.drill_tls_name)
-    made, found = Drill(_store(settings), registry, settings.drill_scratch, port=settings.drill_server_port).run()
-    text = (
-        f"the backup {made} is whole: {found.same} files on {found.projects} pages are as the registry shows them; "
-        f"since then {found.new} came, {found.gone} went, {found.yanked} were withdrawn or brought back"
-    )
-    return Outcome("", text, {"files": found.same, "projects": found.projects})
-
-
-RUNS: dict[str, Callable[[Settings, Place], Outcome]] = {"backup": backup, "restore": restore, "drill": drill}
 
 
 def main(kind: str) -> int:
@@ -117,11 +28,16 @@ def main(kind: str) -> int:
     signal.signal(signal.SIGTERM, _stop)
     try:
         settings = Settings.from_environment()
-        with place_of(settings) as place:
-            outcome = _outcome(RUNS[kind], settings, place)
-            # What was restored, who started it sees.
-            if kind != "restore":
-                tell(place.notes, kind, outcome, begun)
+        store = Store(settings.backup_store, program=settings.backup_program, bandwidth=settings.backup_bandwidth)
+        with store.listing(FOLDERS) as there:
+            # What a run is made of takes as long to import as the store takes to list what it has.
+            from backup.runs import outcome_of, place_of  # noqa: PLC0415
+
+            with place_of(settings) as place:
+                outcome = outcome_of(kind, settings, place, store, there)
+                # What was restored, who started it sees.
+                if kind != "restore":
+                    tell(place.notes, kind, outcome, begun)
     except RunError as error:
         outcome = Outcome(error.reason, str(error), {})
     (_log.error if outcome.reason else _log.info)("%s", outcome.text)
@@ -130,32 +46,8 @@ def main(kind: str) -> int:
     return 1 if outcome.reason else 0
 
 
-def _outcome(run: Callable[[Settings, Place], Outcome], settings: Settings, place: Place) -> Outcome:
-    try:
-        return run(settings, place)
-    except RunError as error:
-        return Outcome(error.reason, str(error), {})
-    except AwayError as error:
-        text = f"the registry's store: {error.strerror}"
-        return Outcome(reason_of(text), text, {})
-    except OSError as error:
-        return Outcome("volume", f"the volume fails: {error}", {})
-
-
 def _stop(*_: object) -> None:
     raise RunError("stopped", "the run was stopped: its time was over, or its pod had to go; the next one goes on")
-
-
-def _store(settings: Settings) -> Store:
-    return Store(settings.backup_store, program=settings.backup_program, bandwidth=settings.backup_bandwidth)
-
-
-def _reader(directory: Path) -> tuple[str, str] | None:
-    try:
-        name, password = ((directory / key).read_text("utf-8").strip() for key in ("username", "password"))
-    except FileNotFoundError:
-        return None
-    return name, password
 
 
 if __name__ == "__main__":

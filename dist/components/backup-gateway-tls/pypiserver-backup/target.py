@@ -140,8 +140,8 @@ class VolumeTarget:
             damaged: set[str] = set()
             if not waiting:
                 return damaged
-            with self._store.receiving(folder, directory, sorted(waiting)) as process:
-                while process.poll() is None:
+            with self._store.receiving(folder, directory, sorted(waiting)) as copying:
+                while copying.process.poll() is None:
                     damaged |= place()
                     time.sleep(_PAUSE_SECONDS)
                 damaged |= place()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from backup.source import Seen, Source
-    from backup.store import Store
+    from backup.store import Listed, Store
 
 FILES = "files"
 """The folder of the store that looks like the package volume, so that anything can copy it back."""
@@ -47,16 +47,20 @@ class Backup:
         self._store = store
         self._rules = rules
 
-    def run(self, made: str) -> Manifest:
+    def run(self, made: str, there: Listed) -> Manifest:
         """Make a backup, whose manifest is called after the moment `made`, or a later one than the last manifest.
+
+        Args:
+            made: The moment, as in the name of a manifest.
+            there: What the store has.
 
         Raises:
             RunError: It cannot be made, or is not of everything; then its manifest says of what it is not.
         """
         identity = self._source.identity()
         seen = self._source.files()
-        there = self._store.everything(FOLDERS)
-        names = manifest.names_in(there)
+        kept = there()
+        names = manifest.names_in(kept)
         last = self._last(names)
         wanted = self._wanted(seen, last)
         unread = self._source.unread
@@ -67,7 +71,7 @@ class Backup:
             lost = guard.loss(last, now, unread.keys() - self._source.lost)
             _log.info("since %s %s", last.made, lost)
             guard.check(lost, last, identity, percent=self._rules.most_lost_percent, accepted=self._rules.accepted)
-        entries = self._sent(seen, wanted, last, there)
+        entries = self._sent(seen, wanted, last, kept)
         complete = Manifest(made, identity, entries, tuple(sorted(map(_printable, unread))))
         self._store.write(f"{manifest.FOLDER}/{complete.name}", complete.text())
         _log.info("%s: %d files, %d bytes", complete.name, len(entries), complete.size)
