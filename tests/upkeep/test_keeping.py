@@ -16,7 +16,7 @@ import requests
 
 import remote_programs
 from backup import manifest
-from backup.problems import RunError
+from backup.problems import RunError, reason_of
 from backup.settings import Settings
 from gateway_programs import make_wheel
 from programs import wait_for
@@ -398,6 +398,12 @@ class TestBucket:
         assert content(restored) == content(server.packages)
         assert wrong.status == 1
         assert "has no backup of any time" in wrong.said
+
+
+def test_a_store_that_goes_in_the_middle_of_a_request_is_away() -> None:
+    address = "10.244.1.41:43198->10.96.75.159:9000"
+    said = f'request send failed, Put "http://store:9000/copies/files/a.whl": write tcp {address}: write: broken pipe'
+    assert reason_of(said) == "away"
 
 
 def test_no_run_reads_what_it_does_not_need(upkeep: Upkeep) -> None:

@@ -21,8 +21,9 @@ _REASONS = (
     (
         "away",
         (
-            r"connection refused|no such host|i/o timeout|deadline exceeded|connection reset|no route to host|"
-            r"network is unreachable|ServiceUnavailable|StatusCode: 5|50[0234] |EOF|TLS handshake timeout"
+            r"connection refused|no such host|i/o timeout|deadline exceeded|connection reset|broken pipe|"
+            r"no route to host|network is unreachable|ServiceUnavailable|StatusCode: 5|50[0234] |"
+            r"EOF|TLS handshake timeout"
         ),
     ),
 )
