@@ -11,7 +11,6 @@ import pytest
 import requests
 
 from backup import manifest
-from backup.keeping import FOLDERS
 from backup.problems import RunError
 from backup.restoring import Plan, Restore
 from backup.source import Volume
@@ -54,7 +53,7 @@ def _onto(root: Path, store: Path) -> Restore:
 
 
 def _planned(restore: Restore, store: Path) -> Plan:
-    with Store(str(store)).listing(FOLDERS) as there:
+    with Store(str(store)).listing() as there:
         return restore.plan("", there)
 
 
@@ -269,7 +268,7 @@ def test_a_list_is_made_meanwhile_and_ends_with_whoever_asked_for_it(tmp_path: P
     program, begun = tmp_path / "rclone", tmp_path / "begun"
     program.write_text(f"#!/bin/sh\necho $$ > {begun}.new\nmv {begun}.new {begun}\nexec sleep 600\n")
     program.chmod(0o755)
-    with Store(str(tmp_path), program=str(program)).listing(FOLDERS):
+    with Store(str(tmp_path), program=str(program)).listing():
         wait_for(begun.exists, "the start of the program")
     with pytest.raises(ProcessLookupError):
         os.kill(int(begun.read_text()), 0)

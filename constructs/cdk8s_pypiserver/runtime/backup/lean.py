@@ -1,10 +1,13 @@
-"""What no run needs, imported before anything else of ours: it keeps the start of a run short.
+"""pypiserver without its web application, imported before anything else of ours: it keeps the start of a run short.
 
-pypiserver imports passlib where it is installed, which takes as long as all the rest; a run looks at no password.
+A run asks pypiserver what the names of files say. The application, and whatever it imports, takes as long as the rest.
 """
 
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec, module_from_spec
 
-sys.modules.setdefault("passlib", None)  # type: ignore[arg-type] # as if it were not installed
+if found := find_spec("pypiserver"):
+    # Its modules can be imported from it all the same.
+    sys.modules.setdefault("pypiserver", module_from_spec(found))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from backup import guard, manifest
+from backup.layout import FILES, MANIFESTS, VERSIONS
 from backup.manifest import Entry, Manifest
 from backup.problems import RunError
 
@@ -16,11 +17,6 @@ if TYPE_CHECKING:
     from backup.source import Seen, Source
     from backup.store import Listed, Store
 
-FILES = "files"
-"""The folder of the store that looks like the package volume, so that anything can copy it back."""
-VERSIONS = "versions"
-"""The folder of what has a name that other content had before: `versions/<sha256>/<path>`."""
-FOLDERS = (manifest.FOLDER, FILES, VERSIONS)
 _log = logging.getLogger("backup")
 
 
@@ -73,7 +69,7 @@ class Backup:
             guard.check(lost, last, identity, percent=self._rules.most_lost_percent, accepted=self._rules.accepted)
         entries = self._sent(seen, wanted, last, kept)
         complete = Manifest(made, identity, entries, tuple(sorted(map(_printable, unread))))
-        self._store.write(f"{manifest.FOLDER}/{complete.name}", complete.text())
+        self._store.write(f"{MANIFESTS}/{complete.name}", complete.text())
         _log.info("%s: %d files, %d bytes", complete.name, len(entries), complete.size)
         if unread:
             told = "; ".join(f"{path!a}: {why}" for path, why in sorted(unread.items())[:10])
@@ -88,7 +84,7 @@ class Backup:
         return self._manifest(names[-1])
 
     def _manifest(self, name: str) -> Manifest:
-        text = self._store.read(f"{manifest.FOLDER}/{name}")
+        text = self._store.read(f"{MANIFESTS}/{name}")
         if text is None:
             raise RunError("manifest", f"{name} was there and is gone")
         return manifest.read(name, text)
@@ -201,7 +197,7 @@ class Backup:
 
     def _forget(self, names: list[str]) -> None:
         """Remove the oldest manifests, and perhaps what none of the others names."""
-        self._store.delete(manifest.FOLDER, names[: -self._rules.keep])
+        self._store.delete(MANIFESTS, names[: -self._rules.keep])
         if not self._rules.prune:
             return
         named = {each.stored for name in names[-self._rules.keep :] for each in self._manifest(name).entries.values()}

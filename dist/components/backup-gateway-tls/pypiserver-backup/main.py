@@ -9,7 +9,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from backup.keeping import FOLDERS
 from backup.problems import RunError
 from backup.settings import Settings
 from backup.status import Outcome, tell
@@ -29,7 +28,7 @@ def main(kind: str) -> int:
     try:
         settings = Settings.from_environment()
         store = Store(settings.backup_store, program=settings.backup_program, bandwidth=settings.backup_bandwidth)
-        with store.listing(FOLDERS) as there:
+        with store.listing() as there:
             # What a run is made of takes as long to import as the store takes to list what it has.
             from backup.runs import outcome_of, place_of  # noqa: PLC0415
 

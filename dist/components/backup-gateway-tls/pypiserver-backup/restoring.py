@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from backup import manifest
+from backup.layout import MANIFESTS
 from backup.manifest import IDENTITY, OWN, Entry, Manifest
 from backup.problems import RunError
 from server.index.identity import identity
@@ -78,7 +79,7 @@ class Restore:
             raise RunError(
                 "missing", f"{self._store.fs} has no backup of {moment or 'any time'}: {len(found)} manifests"
             )
-        text = self._store.read(f"{manifest.FOLDER}/{name}")
+        text = self._store.read(f"{MANIFESTS}/{name}")
         chosen = manifest.read(name, text or "")
         if chosen.unread and not incomplete:
             told = ", ".join(chosen.unread[:_SHOWN])

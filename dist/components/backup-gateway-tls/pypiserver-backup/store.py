@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
+from backup.layout import FOLDERS
 from backup.problems import RunError, reason_of
 
 if TYPE_CHECKING:
@@ -72,15 +73,15 @@ class Store:
             return self._sizes(listing.end())
 
     @contextmanager
-    def listing(self, folders: Sequence[str]) -> Iterator[Listed]:
-        """List the files below some folders meanwhile, with their paths from the store's own.
+    def listing(self) -> Iterator[Listed]:
+        """List the files of all backups meanwhile, by their paths from the store's own.
 
         Raises:
             RunError: rclone does not start, or, when the list is asked for, they cannot be listed; what is not there
                 is empty.
         """
         # Nothing else: a volume has directories that nobody may list.
-        chosen = [part for folder in folders for part in ("--include", f"/{folder}/**")]
+        chosen = [part for folder in FOLDERS for part in ("--include", f"/{folder}/**")]
         with self._started(*_LIST, *chosen, self.at("")) as listing:
             yield lambda: self._sizes(listing.end())
 

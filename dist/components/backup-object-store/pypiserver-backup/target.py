@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
-from backup.keeping import FILES, VERSIONS
+from backup.layout import FILES, VERSIONS
 from backup.problems import RunError
 from backup.source import digest_of
 from server.publish.direct import Direct
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 RESTORING = ".pypiserver/restoring"
 """Where files are until they have been compared with the manifest; nobody lists dot names."""
 _ATTEMPTS = 3
-_PAUSE_SECONDS = 0.05
+_PAUSE_SECONDS = 0.02
 _VERIFIERS = 2
 _log = logging.getLogger("restore")
 

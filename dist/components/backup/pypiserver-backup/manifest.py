@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
+from backup.layout import MANIFESTS
 from backup.problems import RunError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-FOLDER = "manifests"
 MOMENT = "%Y%m%dT%H%M%SZ"
 """How a moment is written, in UTC."""
 FORM = 1
@@ -118,7 +118,7 @@ def names(found: Iterable[str]) -> list[str]:
 
 def names_in(paths: Iterable[str]) -> list[str]:
     """Those of the paths of a store that are manifests, by name, the oldest first."""
-    return names(path.removeprefix(f"{FOLDER}/") for path in paths if path.startswith(f"{FOLDER}/"))
+    return names(path.removeprefix(f"{MANIFESTS}/") for path in paths if path.startswith(f"{MANIFESTS}/"))
 
 
 def after(moment: str) -> str:
