@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING
 
 import pytest
@@ -60,8 +61,8 @@ def _listed(registry: cluster.Registry) -> int:
 
 
 def test_a_backup_is_made_and_proven(registry: cluster.Registry) -> None:
-    assert f"{len(PROJECTS)} packages" in upkeep.job(registry, "backup", "backup-first")
-    said = upkeep.run(registry, upkeep.DRILL)
+    assert f"{len(PROJECTS)} packages" in upkeep.done(registry, upkeep.BACKUP)
+    said = upkeep.done(registry, upkeep.DRILL)
     assert f"{len(PROJECTS)} files on {len(PROJECTS)} pages are as the registry shows them" in said
     for kind in ("backup", "drill"):
         upkeep.tells(registry, kind, "")
@@ -78,9 +79,9 @@ def test_a_volume_that_is_suddenly_emptier_is_not_backed_up(registry: cluster.Re
 
 
 def test_what_was_lost_is_restored_into_the_living_registry(registry: cluster.Registry) -> None:
-    assert "to be restored: 3 files" in upkeep.run(registry, upkeep.LOOK)
+    assert "to be restored: 3 files" in upkeep.done(registry, upkeep.LOOK)
     assert "e2e-saved-1" not in registry.client(cluster.READER).get("simple/").text
-    assert "restored 3 files" in upkeep.run(registry, upkeep.RESTORE)
+    assert "restored 3 files" in upkeep.done(registry, upkeep.RESTORE)
     eventually(lambda: "e2e-saved-1" in registry.client(cluster.READER).get("simple/").text, "what was restored", 60, 1)
     assert registry.pods()
     assert "packages" in upkeep.job(registry, "backup", "backup-again")
@@ -92,6 +93,18 @@ def test_a_store_that_is_away_is_told_and_the_next_run_succeeds(registry: cluste
     upkeep.tells(registry, "backup", "away")
     upkeep.back(registry)
     assert "packages" in upkeep.job(registry, "backup", "backup-back")
+
+
+def test_copies_are_encrypted_by_the_password_of_the_secret(registry: cluster.Registry) -> None:
+    upkeep.run(registry, upkeep.ENCRYPT)
+    obscured = base64.b64decode(registry.get("secret", "backup-passwords")["data"]["password"]).decode()
+    crypt = {"TYPE": "crypt", "REMOTE": f"store:{upkeep.BUCKET}/encrypted", "PASSWORD": obscured}
+    variables = {"BACKUP_STORE": "crypt:", **{f"RCLONE_CONFIG_CRYPT_{key}": value for key, value in crypt.items()}}
+    assert f"{len(PROJECTS)} packages" in upkeep.job(registry, "backup", "backup-encrypted", **variables)
+    kept = registry.exec(f"ls -R /data/{upkeep.BUCKET}/encrypted", pod="deployment/store", container="store")
+    assert len(kept.split()) > len(PROJECTS)
+    assert not any(name in kept for name in ("files", "manifests", "e2e"))
+    assert "to be restored: 0 files" in upkeep.job(registry, "restore", "look-encrypted", **variables)
 
 
 @pytest.mark.parametrize(

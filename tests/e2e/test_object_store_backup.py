@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from e2e.samples import Sample
 
 BACKUP = cluster.ROOT / "dist/components/backup-object-store"
-DRILL_SECRET = f"{cluster.NAME}-drill"
 SLOWLY = {"BACKUP_BANDWIDTH": "2M", "RCLONE_BWLIMIT": "2M"}
 """So that there is a middle in which something can happen."""
 ONCE = {"RCLONE_RETRIES": "1", "RCLONE_LOW_LEVEL_RETRIES": "1"}
@@ -47,8 +46,7 @@ def registry(deploy: Callable[..., Registry], keys: tuple[str, str]) -> Registry
     made = deploy("backup-objects", objects.OVERLAY, patches, components=concerns, accounts=True, settled=False)
     objects.give_keys(made, keys)
     upkeep.prepare(made)
-    reader = {"username": cluster.READER.user, "password": cluster.READER.password}
-    made.kubectl("create", "secret", "generic", DRILL_SECRET, *(f"--from-literal={k}={v}" for k, v in reader.items()))
+    upkeep.run(made, upkeep.READER)
     return made
 
 
@@ -158,7 +156,8 @@ def test_a_restore_whose_store_goes_away_is_told_and_the_next_goes_on(
 ) -> None:
     _remove(registry, first[-1])
     _lists(registry, [], first[-1:])
-    upkeep.begin(registry, "restore", "restore-away", {**SLOWLY, "RESTORE_DRY_RUN": "no"})
+    slower = dict.fromkeys(SLOWLY, "1M")
+    upkeep.begin(registry, "restore", "restore-away", {**slower, "RESTORE_DRY_RUN": "no"})
     _pod_of(registry, "restore-away", "to be restored: 1 files")
     upkeep.away(registry)
     assert upkeep.ended(registry, "restore-away", "failed")
@@ -176,6 +175,6 @@ def test_the_drill_proves_it_and_tells_of_a_store_that_is_away(registry: Registr
     upkeep.tells(registry, "drill", "away")
     upkeep.back(registry)
     count = len(first) + 1
-    assert f"{count} files on {count} pages are as the registry shows them" in upkeep.run(registry, upkeep.DRILL)
+    assert f"{count} files on {count} pages are as the registry shows them" in upkeep.done(registry, upkeep.DRILL)
     upkeep.tells(registry, "drill", "")
     assert f"pypiserver_drill_files {count}\n" in upkeep.metrics(registry)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -77,6 +79,15 @@ def test_the_commands_of_the_document(registry: Registry, run: Callable[[str], s
     client = registry.client(cluster.PUBLISHER)
     assert client.lists("team-a-lib", "team_a_lib-1.0-py3-none-any.whl")
     assert client.lists("tool", "tool-1.0-py3-none-any.whl")
+
+
+def test_the_key_of_trusted_publishing_comes_into_the_secret(registry: Registry, run: Callable[[str], str]) -> None:
+    (command,) = (text for kind, text in blocks(ROOT / "docs/trusted-publishing.md") if kind == "bash tokens")
+    before = registry.get("secret", "pypiserver-auth")["data"]
+    run(command)
+    after = registry.get("secret", "pypiserver-auth")["data"]
+    assert re.fullmatch(rb"[0-9a-f]{64}", base64.b64decode(after["signing-key"]))
+    assert {**after, **before} == after
 
 
 def test_a_token_is_replaced_while_it_is_used(

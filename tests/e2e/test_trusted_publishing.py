@@ -192,7 +192,7 @@ def published(found: World) -> set[str]:
     return {path.name for path in found.registry.server.packages.glob("*.whl")}
 
 
-def test_the_commands_of_the_document(shared: World, tmp_path: Path) -> None:
+def test_the_commands_of_the_document(shared: World, issuer: str, tmp_path: Path) -> None:
     texts = [text for kind, text in blocks(ROOT / "docs/trusted-publishing.md") if kind == "bash service-accounts"]
     cluster.run("delete", "clusterrolebinding", BINDING)
     for name in ("twine", "uv"):
@@ -216,6 +216,7 @@ def test_the_commands_of_the_document(shared: World, tmp_path: Path) -> None:
         ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith(f"{issuer}\n")
     assert {f"team_a_{name}-1.0-py3-none-any.whl" for name in ("twine", "uv")} <= published(shared)
 
 

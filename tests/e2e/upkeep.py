@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DOCUMENT = ROOT / "docs/backup.md"
-SETUP, LOOK, RESTORE, DRILL = (text for kind, text in blocks(DOCUMENT) if kind == "bash backup")
+COMMANDS = [text for kind, text in blocks(DOCUMENT) if kind == "bash backup"]
+SETUP, READER, BACKUP, ENCRYPT, LOOK, RESTORE, DRILL = COMMANDS
 ON_A_VOLUME, IN_A_STORE = (yaml.safe_load(text) for kind, text in blocks(DOCUMENT) if kind == "yaml kustomization")
 """The kustomizations that the document shows."""
 KEYS = {"ACCESS_KEY_ID": "access", "SECRET_ACCESS_KEY": "secret-of-access"}
+PASSWORD = "what-the-copies-are-encrypted-with"
 BUCKET = "copies"
 COPIES = {
     "BACKUP_STORE": f"store:{BUCKET}/team",
@@ -108,10 +110,10 @@ def back(registry: cluster.Registry) -> None:
 
 
 def run(registry: cluster.Registry, script: str) -> str:
-    """Run commands of the document for the namespace of this test."""
+    """Run commands of the document for the namespace of this test, with the passwords that they name."""
     done = subprocess.run(
         ["bash", "-c", f"set -eu -o pipefail\n{script.replace('-n pypiserver ', f'-n {registry.namespace} ')}"],
-        env={**os.environ, **KEYS},
+        env={**os.environ, **KEYS, "reader_password": cluster.READER.password, "BACKUP_PASSWORD": PASSWORD},
         capture_output=True,
         text=True,
         check=False,
@@ -119,6 +121,15 @@ def run(registry: cluster.Registry, script: str) -> str:
     )
     assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
     return done.stdout
+
+
+def done(registry: cluster.Registry, script: str) -> str:
+    """Run commands of the document that make a Job, and return what its container says at the end.
+
+    Their own output is no measure: where two kubelets have one disk, each removes the logs of the other's pods.
+    """
+    run(registry, script)
+    return ended(registry, script.split("create job ")[1].split(maxsplit=1)[0])
 
 
 def begin(registry: cluster.Registry, kind: str, name: str, variables: Mapping[str, str], *, attempts: int = 1) -> None:

@@ -281,17 +281,19 @@ def test_the_secret_has_the_files_as_they_are(tmp_path: Path) -> None:
 
 
 def test_commands_of_the_document(tmp_path: Path) -> None:
-    (commands,) = (text for kind, text in blocks(ROOT / "docs/credentials.md") if kind == "bash credentials")
+    make, whole = (text for kind, text in blocks(ROOT / "docs/credentials.md") if kind == "bash credentials")
     passwords = {"publisher_password": "hers", "reader_password": "his"}
     ran = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", commands],
+        ["bash", "-euo", "pipefail", "-c", f"{make}touch tokens signing-key\n{whole}"],
         check=True,
         capture_output=True,
         text=True,
         cwd=tmp_path,
         env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **passwords},
     )
-    assert ran.stdout == "alice\tbcrypt, cost 12\n"
+    listed, _, secret = ran.stdout.partition("\n")
+    assert listed == "alice\tbcrypt, cost 12"
+    assert set(yaml.safe_load(secret)["data"]) == {"publishers", "readers", "tokens", "signing-key"}
     assert right(tmp_path / "publishers", "alice", "hers")
     assert right(tmp_path / "readers", "bob", "his")
     assert yaml.safe_load((tmp_path / "secret.yaml").read_text())["metadata"]["namespace"] == "pypiserver"
