@@ -66,6 +66,8 @@ READER = f"Host: x\r\nAuthorization: {basic('reader', 'read')}\r\nConnection: cl
         b"/\\evil.example/",
         b"/packages/" + b"a" * 300 + b"/" + b"b" * 300 + b".zip",
         b"/" + b"a" * 9000,
+        b"/" + b"a/" * 1500 + b"../" * 1500 + b"simple/demo/",
+        b"/" + b"a/" * 1500 + b"../" * 1500 + b"simple/demo/%0a",
         b"*",
         b"\\simple\\",
     ],
@@ -76,6 +78,15 @@ def test_odd_paths_reach_neither_the_server_nor_a_file(shared_private: Scene, pa
     assert answer.split(b" ", 2)[1] in {b"400", b"404", b"414"}
     assert b"X-Injected" not in answer.partition(b"\r\n\r\n")[0]
     assert not [each for each in recorder.received if not each.path.startswith("/-/auth/")]
+
+
+@pytest.mark.parametrize(
+    "path", ["/" + "a/" * 3900, "/packages/" + "a/" * 3900 + "a.zip", "/simple/" + "a-" * 3900 + "a/"]
+)
+def test_no_path_is_too_long_for_a_pattern(shared_private: Scene, path: str) -> None:
+    """nginx takes what PCRE gives up for no match in a map, and answers 500 where it looks for a location."""
+    assert shared_private.gateway.get(path, "reader", "wrong").status_code < 500
+    assert "pcre" not in shared_private.gateway.error_log
 
 
 @pytest.mark.parametrize(
