@@ -128,13 +128,20 @@ def done(registry: cluster.Registry, script: str) -> str:
 
     Their own output is no measure: where two kubelets have one disk, each removes the logs of the other's pods.
     """
+    name = script.split("create job ")[1].split(maxsplit=1)[0]
+    _forget(registry, name)
     run(registry, script)
-    return ended(registry, script.split("create job ")[1].split(maxsplit=1)[0])
+    return ended(registry, name)
+
+
+def _forget(registry: cluster.Registry, job: str) -> None:
+    """Remove a Job of an earlier try of the test."""
+    registry.kubectl("delete", "job", job, "--ignore-not-found", "--cascade=foreground")
 
 
 def begin(registry: cluster.Registry, kind: str, name: str, variables: Mapping[str, str], *, attempts: int = 1) -> None:
-    """Make a Job of a CronJob, with other values of some variables; one of that name is an earlier try of the test."""
-    registry.kubectl("delete", "job", name, "--ignore-not-found", "--cascade=foreground")
+    """Make a Job of a CronJob, with other values of some variables."""
+    _forget(registry, name)
     source = f"--from=cronjob/{cluster.NAME}-{kind}"
     made = registry.kubectl("create", "job", name, source, "--dry-run=client", "--output=yaml")
     manifest = yaml.safe_load(made)
