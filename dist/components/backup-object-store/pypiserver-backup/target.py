@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 RESTORING = ".pypiserver/restoring"
 """Where files are until they have been compared with the manifest; nobody lists dot names."""
 _ATTEMPTS = 3
-_PAUSE_SECONDS = 0.02
+_PAUSE_SECONDS = 0.05
 _VERIFIERS = 2
 _log = logging.getLogger("restore")
 
