@@ -40,13 +40,14 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 @pytest.fixture
 def server(place: Place, tmp_path: Path) -> Server:
-    """A registry with six files, one of them withdrawn, and a signature, which its catalogue does not name."""
+    """A registry with six files, one of them withdrawn, and a signature that somebody has put there."""
     (tmp_path / "built").mkdir()
     server = place.start(ALLOW_REMOVAL="yes", BACKUP_MAX_AGE_SECONDS="86400")
     for number in range(6):
         path = make_wheel(tmp_path / "built", "acme", f"1.{number}", bytes([number]) * 30_000)
         publish(server, path.name, path.read_bytes())
     place.hand.write(f"{ACME[0]}.asc", b"a signature")
+    wait_for(lambda: requests.get(f"{server.url}/-/stored/{ACME[0]}.asc", timeout=PATIENCE).ok, "the signature")
     yank(server, "acme", "1.3", "broken")
     return server
 
