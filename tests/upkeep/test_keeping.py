@@ -400,10 +400,16 @@ class TestBucket:
         assert "has no backup of any time" in wrong.said
 
 
-def test_a_store_that_goes_in_the_middle_of_a_request_is_away() -> None:
-    address = "10.244.1.41:43198->10.96.75.159:9000"
-    said = f'request send failed, Put "http://store:9000/copies/files/a.whl": write tcp {address}: write: broken pipe'
-    assert reason_of(said) == "away"
+@pytest.mark.parametrize(
+    "said",
+    [
+        "write tcp 10.244.1.41:43198->10.96.75.159:9000: write: broken pipe",
+        "write tcp 10.244.1.41:43198->10.96.75.159:9000: use of closed network connection",
+        "https response error StatusCode: 0, RequestID: , HostID: , request send failed",
+    ],
+)
+def test_a_store_that_goes_in_the_middle_of_a_request_is_away(said: str) -> None:
+    assert reason_of(f'Put "http://store:9000/copies/files/a.whl": {said}') == "away"
 
 
 def test_no_run_reads_what_it_does_not_need(upkeep: Upkeep) -> None:

@@ -23,7 +23,7 @@ _REASONS = (
         (
             r"connection refused|no such host|i/o timeout|deadline exceeded|connection reset|broken pipe|"
             r"no route to host|network is unreachable|ServiceUnavailable|StatusCode: 5|50[0234] |"
-            r"EOF|TLS handshake timeout"
+            r"EOF|TLS handshake timeout|closed network connection|request send failed"
         ),
     ),
 )
