@@ -27,7 +27,9 @@ FEW, MANY = 10, 1_000
 USERS_OF_A_GROUP = 100
 GROUPS = 100
 QUESTIONS = 500
-ROUNDS = 3
+ROUNDS = 7
+SECONDS = 3.0
+"""Of one load: many short ones in turn tell more than a few long ones."""
 WARMING_SECONDS = 2.0
 OPEN, PRIVATE, BY_PROJECT = "open", "private", "by project"
 WORK: Mapping[str, list[str]] = {"project page": PAGES, "wheel": WHEELS}
@@ -35,6 +37,7 @@ WORK: Mapping[str, list[str]] = {"project page": PAGES, "wheel": WHEELS}
 
 def measure(scale: Scale) -> Section:
     """Load gateways in turn that judge otherwise, and ask servers of few and of many rules."""
+    seconds = min(scale.seconds, SECONDS)
     rates: dict[tuple[str, str], list[float]] = {}
     times: dict[int, list[float]] = {}
     with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as stack:
@@ -71,11 +74,11 @@ def measure(scale: Scale) -> Section:
                     load = Load(url, paths, "" if name == OPEN else basic(*READER))
                     # Verdicts end after 30 s, while the others have their turn.
                     load.run(WARMING_SECONDS, directory)
-                    rates.setdefault((work, name), []).append(load.run(scale.seconds, directory))
+                    rates.setdefault((work, name), []).append(load.run(seconds, directory))
         for round_ in range(QUESTIONS):
             for rules, each in servers.items():
                 times.setdefault(rules, []).append(_decision(each, f"team-{round_ % GROUPS}-{round_}-lib"))
-    return _section(rates, times, scale.seconds)
+    return _section(rates, times, seconds)
 
 
 def _server(directory: Path, rules: int) -> Server:
