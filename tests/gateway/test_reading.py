@@ -181,6 +181,11 @@ def test_a_token_reads_what_both_its_rules_and_its_line_say(read: Registry) -> N
     assert readable("blind", "*", right="publish") == dict.fromkeys(PAGES, 403)
 
 
+# As Python writes names of groups.
+PROJECT_OF_FILE = [
+    re.compile(re.sub(r"\(\?<(?=\w)", "(?P<", pattern))
+    for pattern in re.findall(r'^  "~(.+)" \$\w+;$', runtime_files("gateway")["http-permissions.conf"], re.MULTILINE)
+]
 _WORDS = st.sampled_from(
     ["demo", "De.mo", "2", "1.0", "3d", "py3", "none", "any", "win32", "cp311", "egg", "-", "_", "a", "/"]
 )
@@ -194,12 +199,16 @@ _ENDS = st.sampled_from([".whl", ".WHL", ".tar.gz", ".zip", ".exe", ".whl.asc", 
 def test_the_gateway_takes_no_file_for_another_project(words: list[str], between: str, end: str) -> None:
     """What it reads from a name by itself, it asks about and keeps the answer to."""
     file = between.join(words).strip("/") + end
-    text = runtime_files("gateway")["http-permissions.conf"]
-    for pattern in re.findall(r'^  "~(.+)" \$\w+;$', text, re.MULTILINE):
-        if found := re.search(pattern.replace("(?<w", "(?P<w").replace("(?<s", "(?P<s"), file):
+    for pattern in PROJECT_OF_FILE:
+        if found := pattern.search(file):
             guess = name_and_version(file.rpartition("/")[2])
             assert guess
             assert normalised(found[1]) == normalised(guess[0])
+
+
+@pytest.mark.parametrize("file", ["demo-1.0-1-py3-none-any.whl", "nested/demo-1.0.tar.gz.asc"])
+def test_of_ordinary_names_the_gateway_reads_the_project_itself(file: str) -> None:
+    assert [found[1] for pattern in PROJECT_OF_FILE if (found := pattern.search(file))] == ["demo"]
 
 
 def test_a_verdict_is_about_all_files_of_a_project(tmp_path: Path) -> None:
