@@ -9,6 +9,7 @@ what is left to a flood is as many checks as it has addresses.
 from __future__ import annotations
 
 import asyncio
+import heapq
 import ipaddress
 import time
 from collections import OrderedDict
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 AT_ONCE = 2
 """How many passwords are checked at the same time."""
 WAITING = 256
-"""How many wait; one more sends away whoever has tried the most."""
+"""How many wait at least before anybody is sent away."""
+SPARE = 64
+"""How many more may wait until those who have tried the most are sent away, all at once: to look for them takes as long
+as a hundred guesses, and a flood has thousands a second."""
 FEW = 10
 """How many wrong passwords a client may try within REMEMBERED_SECONDS and still be like any other."""
 GUESSERS_AT_ONCE = 1
@@ -97,6 +101,7 @@ class Checks:
         # With those that are not decided yet.
         self._tries = Counts()
         self._tries_of_user = Counts()
+        self._tries_of_name = Counts()
         self._wrong = Counts()
 
     def at_leisure(self, address: str) -> bool:
@@ -118,17 +123,18 @@ class Checks:
         """
         client = client_of(address)
         asked = _Waiting(client, user, check, self._guesser(client))
-        waiting, places = (self._guessers, GUESSERS_WAITING) if asked.guesser else (self._newcomers, WAITING)
-        self._tries.add(asked.client, 1)
-        self._tries_of_user.add((asked.client, user), 1)
+        waiting, places, spare = (self._guessers, GUESSERS_WAITING, 0)
+        if not asked.guesser:
+            waiting, places, spare = self._newcomers, WAITING, SPARE
+        self._count(asked, 1)
         right = blameless = False
         try:
             waiting.append(asked)
             self._start()
-            if len(waiting) > places:
-                worst = max(waiting, key=self._place)
-                waiting.remove(worst)
-                worst.right.set_exception(BusyError())
+            if len(waiting) > places + spare:
+                for worst in heapq.nlargest(len(waiting) - places, waiting, key=self._place):
+                    waiting.remove(worst)
+                    worst.right.set_exception(BusyError())
             right = await asyncio.wait_for(asked.right, PATIENCE_SECONDS)
         except asyncio.TimeoutError:
             raise BusyError from None
@@ -139,8 +145,7 @@ class Checks:
             with suppress(ValueError):
                 waiting.remove(asked)
             if right or blameless:
-                self._tries.add(asked.client, -1)
-                self._tries_of_user.add((asked.client, user), -1)
+                self._count(asked, -1)
             else:
                 self._wrong.add(asked.client, 1)
         return right
@@ -148,9 +153,16 @@ class Checks:
     def _guesser(self, client: str) -> bool:
         return self._wrong[client] > FEW
 
-    def _place(self, waiting: _Waiting) -> tuple[int, int]:
+    def _count(self, waiting: _Waiting, number: int) -> None:
+        self._tries.add(waiting.client, number)
+        self._tries_of_user.add((waiting.client, waiting.user), number)
+        self._tries_of_name.add(waiting.user, number)
+
+    def _place(self, waiting: _Waiting) -> tuple[int, int, int]:
         # By the user too, since many clients can have one address: a name that no flood from there tries goes first.
-        return self._tries[waiting.client], self._tries_of_user[waiting.client, waiting.user]
+        # Last by the name wherever it is tried: a flood may have a new address for each guess.
+        user = self._tries_of_user[waiting.client, waiting.user]
+        return self._tries[waiting.client], user, self._tries_of_name[waiting.user]
 
     def _start(self) -> None:
         while len(self._running) < self._at_once:

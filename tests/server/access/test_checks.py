@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from server.access import checks
-from server.access.checks import AT_ONCE, WAITING, BusyError, Checks, client_of
+from server.access.checks import AT_ONCE, SPARE, WAITING, BusyError, Checks, client_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,14 +127,52 @@ def test_a_flood_of_waiting_guesses_gives_way_to_the_next_client() -> None:
     async def run() -> None:
         bench = Bench()
         tasks = await bench.occupy()
-        flood = [bench.ask("192.0.2.1", "alice", f"guess-{number}") for number in range(WAITING)]
+        flood = [bench.ask("192.0.2.1", "alice", f"guess-{number}") for number in range(WAITING + SPARE)]
         await asyncio.sleep(0)
         alice = bench.ask("198.51.100.1", "alice", "alice", right=True)
         await asyncio.sleep(0.01)
         refused = [task for task in flood if task.done() and isinstance(task.exception(), BusyError)]
-        assert len(refused) == 1
+        assert len(refused) == SPARE + 1
         await bench.order([*tasks, *flood, alice])
         assert alice.result() is True
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("addresses", [500, 10_000])
+def test_a_guess_costs_no_look_at_all_who_wait(monkeypatch: pytest.MonkeyPatch, addresses: int) -> None:
+    looks = 0
+    place = Checks._place
+
+    def counted(self: Checks, waiting: checks._Waiting) -> tuple[int, ...]:
+        nonlocal looks
+        looks += 1
+        return place(self, waiting)
+
+    monkeypatch.setattr(Checks, "_place", counted)
+
+    async def run() -> None:
+        bench = Bench()
+        tasks = await bench.occupy()
+        flood = [bench.ask(f"192.0.2.{number % addresses}", "alice", "guess") for number in range(10_000)]
+        await asyncio.sleep(0.01)
+        assert looks < 10 * len(flood)
+        await bench.order([*tasks, *flood])
+
+    asyncio.run(run())
+
+
+def test_a_name_that_nobody_tries_goes_before_guesses_of_ever_new_addresses() -> None:
+    async def run() -> None:
+        bench = Bench()
+        tasks = await bench.occupy()
+        guesses = [f"192.0.{number // 250}.{number % 250}" for number in range(1000)]
+        flood = [bench.ask(address, f"user-{number % 4}", "guess") for number, address in enumerate(guesses)]
+        await asyncio.sleep(0)
+        alice = bench.ask("198.51.100.1", "alice", "alice", right=True)
+        flood += [bench.ask(f"198.18.0.{number}", f"user-{number % 4}", "guess") for number in range(250)]
+        await asyncio.sleep(0.01)
+        assert (await bench.order([*tasks, *flood, alice]))[0] == "alice"
 
     asyncio.run(run())
 
