@@ -1,6 +1,7 @@
 """How gunicorn runs the server; starting fails here, before it listens, if the pod is not set up right."""
 
 import atexit
+import gc
 import sys
 from pathlib import Path
 
@@ -57,6 +58,9 @@ def post_worker_init(worker: object) -> None:
     Also let the next pod in as soon as this one is told to end, which its preStop hook says by a file.
     """
     del worker
+    # The index of 100,000 files takes every full collection 40 to 60 ms, in which nobody is answered. It is no garbage.
+    gc.collect()
+    gc.freeze()
     credentials = Credentials(_settings.credentials_directory, start.initial_password(_settings))
     members = None
     if _settings.directory_port or _settings.external_auth_url:

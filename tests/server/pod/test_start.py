@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pypiserver
@@ -177,3 +179,22 @@ def test_the_reason_reaches_the_kubelet(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(SystemExit):
         start.end(start.StartError("the reason"))
     assert log.read_text() == "the reason\n"
+
+
+def test_the_index_is_left_out_of_collections_of_garbage(tmp_path: Path) -> None:
+    server = Server(tmp_path / "server")
+    names = [f"project_{number}-1.0-py3-none-any.whl" for number in range(2000)]
+    for name in names:
+        (server.packages / name).touch()
+    program = f"""
+import gc, runpy
+settings = runpy.run_path({str(server.program / "server/pod/gunicorn.conf.py")!r})
+from server.pod.application import create
+app = create()
+settings["post_worker_init"](None)
+print(gc.get_freeze_count())
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], env=server.environment, check=True, capture_output=True, text=True
+    )
+    assert int(ran.stdout) > len(names)
