@@ -53,12 +53,12 @@ class Network:
         self.outgoing += [way for way in _NAMES if way not in self.outgoing]
 
     def admit(self, other: "Network") -> None:
-        """Let in whom another registry lets in, and isolate pods of Jobs as it does.
+        """Let in whom another registry lets in, and isolate pods of Jobs as it does if nothing is said of them here.
 
         It counts if it is said before the network policy is made.
         """
-        self.incoming += other.incoming
-        self.isolated |= other.isolated
+        self.incoming += [way for way in other.incoming if way not in self.incoming]
+        self.isolated = {**other.isolated, **self.isolated}
 
     def reaching(self, other: "Network") -> "Network":
         """Return these ways together with the ways out that another registry needs."""
