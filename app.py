@@ -130,20 +130,21 @@ class Components:
         self._app.add_component(concern, without=without, having=having, charts=of, never_with=apart)
         return having
 
-    def of_joining(
+    def of_joining(  # noqa: PLR0913
         self,
         concern: str,
         chart: PyPIServerChart,
         join: Callable[[PyPIServer], object],
         *,
         of: Sequence[cdk8s.Chart] | None = None,
+        after: Sequence[str] = (),
         apart: Sequence[str] = (),
     ) -> None:
         """Add what changes in a chart when this joins its registry, beside all that has joined before."""
         without = self._rendering(chart)
         join(chart.registry)
         having = self._rendered[chart] = Rendering(chart)
-        self._app.add_component(concern, without=without, having=having, charts=of, never_with=apart)
+        self._app.add_component(concern, without=without, having=having, charts=of, after=after, never_with=apart)
 
     def of_isolation(
         self,
@@ -170,6 +171,18 @@ class Components:
 
     def _rendering(self, chart: PyPIServerChart) -> Rendering:
         return self._rendered.get(chart) or Rendering(chart)
+
+
+def retain(registry: PyPIServer) -> None:
+    """Have retention join a registry."""
+    spec = registry.spec
+    Retention(registry, "retention", spec=RETENTION, port=spec.service.port, tls=spec.gateway_tls)
+
+
+def back_up(registry: PyPIServer) -> None:
+    """Have backups join a registry."""
+    spec = registry.spec
+    Backup(registry, "backup", spec=BACKUP, storage=spec.storage, port=spec.service.port, tls=spec.gateway_tls)
 
 
 def main() -> None:
@@ -211,29 +224,34 @@ def add_components(app: KustomizeApp, charts: Mapping[str, PyPIServerChart], els
     public = add.of_fields("upstream", local, apart=apart, upstream=UPSTREAM)
     add.of_fields("monitoring-upstream", public, monitoring=MonitoringSpec())
     encrypted = add.of_fields("gateway-tls", local, apart=["ingress"], gateway_tls=GatewayTLSSpec())
-    add.of_fields("retention-gateway-tls", encrypted, retention=RETENTION)
-    add.of_fields("backup-gateway-tls", encrypted, of=mounted, backup=BACKUP)
     # What these change is the same beside the others: one chart for many of them is made in a fraction of the time.
-    joined, stored = (add.chart(f"joined-{chart.node.id}", chart.registry.spec) for chart in (local, elsewhere))
-    port = joined.registry.spec.service.port
+    joined, mounting, stored = (
+        add.chart(f"joined-{chart.node.id}", chart.registry.spec) for chart in (local, s3, elsewhere)
+    )
+    # The first whom the policies let in, as patches name it by its place.
+    for chart in (joined, mounting, stored):
+        chart.registry.network.admit(ingress.registry.network)
     add.of_joining("audit", joined, partial(Audit, spec=AuditSpec()))
     permissions = partial(Permissions, id_="permissions", spec=PERMISSIONS)
     add.of_joining("permissions", joined, permissions, apart=["anonymous-reads"])
-    retention = partial(Retention, id_="retention", spec=RETENTION, port=port, tls=None)
-    add.of_joining("retention", joined, retention, apart=["gateway-tls"])
-    copying = partial(CopyJob, id_="copying", spec=COPYING, port=port)
+    add.of_joining("retention", joined, retain, apart=["gateway-tls"])
+    add.of_joining("backup", joined, back_up, of=mounted, apart=["gateway-tls"])
+    copying = partial(CopyJob, id_="copying", spec=COPYING, port=local.registry.spec.service.port)
     add.of_joining("copy", joined, copying, apart=["gateway-tls"])
-    for concern, chart, of in (("backup", joined, mounted), ("backup-object-store", stored, [elsewhere])):
-        kept = chart.registry.spec.storage
-        backup = partial(Backup, id_="backup", spec=BACKUP, storage=kept, port=port, tls=None)
-        add.of_joining(concern, chart, backup, of=of, apart=["gateway-tls"])
+    add.of_joining("backup-object-store", stored, back_up, of=[elsewhere], apart=["gateway-tls"])
+    # The same by HTTPS.
+    secured = add.chart("secured", encrypted.registry.spec)
+    add.of_joining("retention-gateway-tls", secured, retain, after=["gateway-tls"])
+    add.of_joining("backup-gateway-tls", secured, back_up, of=mounted, after=["gateway-tls"])
+    secured = add.chart("secured-object-store", elsewhere.registry.spec.replace(gateway_tls=GatewayTLSSpec()))
+    add.of_joining("backup-object-store-gateway-tls", secured, back_up, of=[elsewhere], after=["gateway-tls"])
     policies: dict[PyPIServerChart, dict[str, tuple[Sequence[cdk8s.Chart], PyPIServerChart]]] = {
         joined: {
             "network-policy": ([chart for chart in mounted if not chart.registry.readers], local),
             "network-policy-upstream": (mounted, public),
             "network-policy-ldap": (mounted, directory),
         },
-        add.chart("joined-s3-csi", s3.registry.spec): {
+        mounting: {
             "network-policy-readers": ([chart for chart in mounted if chart.registry.readers], local),
         },
         stored: {
@@ -243,7 +261,7 @@ def add_components(app: KustomizeApp, charts: Mapping[str, PyPIServerChart], els
         },
     }
     for chart, each in policies.items():
-        add.of_isolation(chart, each, admitting=[ingress, joined, monitoring])
+        add.of_isolation(chart, each, admitting=[joined, monitoring])
 
 
 if __name__ == "__main__":

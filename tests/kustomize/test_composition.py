@@ -38,6 +38,7 @@ CONCERNS: dict[str, dict[str, Any]] = {
     "backup": {"backup": BACKUP},
     "backup-gateway-tls": {"gateway_tls": GatewayTLSSpec(), "backup": BACKUP},
     "backup-object-store": {"backup": BACKUP},
+    "backup-object-store-gateway-tls": {"gateway_tls": GatewayTLSSpec(), "backup": BACKUP},
     "copy": {"copying": COPYING},
     "audit": {"audit": AuditSpec()},
     "ldap": {"ldap": DIRECTORY},
@@ -89,6 +90,7 @@ NEEDS = {
     "network-policy-object-store-ldap": ["ldap", "ingress", "monitoring", "retention", "backup-object-store", "copy"],
     "retention-gateway-tls": ["gateway-tls"],
     "backup-gateway-tls": ["gateway-tls"],
+    "backup-object-store-gateway-tls": ["gateway-tls"],
 }
 ANYWHERE = (
     "ingress",
@@ -119,6 +121,7 @@ COMPOSITIONS = [
     *[(chart, ("backup",)) for chart in STORAGE if chart != "object-store"],
     *[(chart, ("backup-gateway-tls",)) for chart in STORAGE if chart != "object-store"],
     ("object-store", ("backup-object-store",)),
+    ("object-store", ("backup-object-store-gateway-tls",)),
     ("object-store", ("backup-object-store", "monitoring")),
     ("shared", ("ha", "backup", "anonymous-reads")),
     ("local", ("backup", "tls", "monitoring", "initial-password")),
@@ -202,8 +205,8 @@ def test_what_changes_in_readers_changes_in_the_writer(chart: str, tmp_path: Pat
     }
     assert patched == of_pods - {"ha", "initial-password"}
     # Of what is kept elsewhere, and of a volume.
-    other = {"backup", "backup-gateway-tls"} if chart == "object-store" else {"backup-object-store"}
-    for name in patched - other:
+    stored = {"backup-object-store", "backup-object-store-gateway-tls"}
+    for name in patched - ({"backup", "backup-gateway-tls"} if chart == "object-store" else stored):
         needed = NEEDS.get(name, [])
         made = [_without(chart, *needed), compose(tmp_path / name, chart, *needed, name)]
         changes = []

@@ -34,6 +34,16 @@ if TYPE_CHECKING:
         ("local", ("upstream", "monitoring"), "either-component-upstream-or-component-monitoring"),
         ("local", ("monitoring", "upstream"), "either-component-upstream-or-component-monitoring"),
         ("local", ("backup", "gateway-tls"), "either-component-backup-or-component-gateway-tls"),
+        (
+            "object-store",
+            ("backup-object-store-gateway-tls",),
+            "component-gateway-tls-is-listed-before-component-backup-object-store-gateway-tls",
+        ),
+        (
+            "local",
+            ("gateway-tls", "backup-object-store-gateway-tls"),
+            "component-backup-object-store-gateway-tls-goes-with-chart-object-store",
+        ),
         ("local", ("network-policy", "ldap"), "either-component-ldap-or-component-network-policy"),
         ("local", ("network-policy", "upstream"), "either-component-upstream-or-component-network-policy"),
         ("s3-csi", ("network-policy",), "component-network-policy-goes-with-chart-local-or-shared"),

@@ -25,6 +25,7 @@ class _Component:
     without: cdk8s.Chart | Rendering | None
     having: cdk8s.Chart | Rendering
     charts: Sequence[cdk8s.Chart] | None
+    after: Sequence[str]
     never_with: Sequence[str]
 
 
@@ -47,18 +48,19 @@ class KustomizeApp(cdk8s.App):
         self._components: dict[str, _Component] = {}
         self._show_difference = bool(os.environ.get(SHOW_DIFFERENCE)) if show_difference is None else show_difference
 
-    def add_component(
+    def add_component(  # noqa: PLR0913
         self,
         concern: str,
         *,
         without: cdk8s.Chart | Rendering | None,
         having: cdk8s.Chart | Rendering,
         charts: Sequence[cdk8s.Chart] | None = None,
+        after: Sequence[str] = (),
         never_with: Sequence[str] = (),
     ) -> None:
         """Add the component that turns `without` into `having`, two charts of the same names.
 
-        Where `without` is what another component makes, that one has to be listed before.
+        Where `without` is the chart that another component makes, that one has to be listed before.
 
         Args:
             concern: Name of the component's folder.
@@ -68,6 +70,7 @@ class KustomizeApp(cdk8s.App):
                 is not written itself.
             charts: The charts of this app that it goes with; with others Kustomize ends with an error that says so.
                 Any of them by default.
+            after: Other components that have to be listed before it, in the same way.
             never_with: Other components that it does not go with, in the same way.
 
         Raises:
@@ -75,7 +78,7 @@ class KustomizeApp(cdk8s.App):
         """
         if concern in self._components:
             raise ValueError(f"there is a component {concern} already: give one of them another name")
-        self._components[concern] = _Component(without, having, charts, never_with)
+        self._components[concern] = _Component(without, having, charts, after, never_with)
 
     def synth(self) -> None:
         """Synthesize, and write what differs from the last time, printing which files that are.
@@ -160,11 +163,14 @@ class KustomizeApp(cdk8s.App):
         asked: defaultdict[str, list[str]] = defaultdict(list)
         offered: defaultdict[str, list[str]] = defaultdict(list)
         refused: defaultdict[str, list[str]] = defaultdict(list)
-        made_by = {each.having: concern for concern, each in self._components.items()}
+        made_by = {
+            each.having: concern for concern, each in self._components.items() if isinstance(each.having, cdk8s.Chart)
+        }
         for concern, each in self._components.items():
             if each.charts is not None:
                 asked[concern].append(_goes_with(concern, [names[chart] for chart in each.charts]))
-            if isinstance(each.without, cdk8s.Chart) and (first := made_by.get(each.without)):
+            made = [made_by[each.without]] if each.without in made_by else []
+            for first in (*made, *each.after):
                 rule = f"component-{first}-is-listed-before-component-{concern}"
                 asked[concern].append(rule)
                 offered[first].append(rule)
