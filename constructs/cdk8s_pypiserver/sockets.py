@@ -1,6 +1,6 @@
 """The sockets of a registry: all that a concern, a subclass or a user may add to, until synth."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import ClassVar
 from weakref import WeakKeyDictionary
 
@@ -10,9 +10,10 @@ from constructs import Construct, IConstruct, IValidation
 
 from .access.network import Network
 from .base.identity import Identity
+from .monitoring.scraping import METRICS_PORT_NAME
 from .monitoring.socket import MonitoringSocket
 from .pod.gateway import CONTAINER as DEFAULT_CONTAINER
-from .pod.gateway import Gateway, GatewaySpec
+from .pod.gateway import HTTPS_PORT_NAME, PORT_NAME, Gateway, GatewaySpec
 from .pod.server import Server, ServerSpec
 from .pod.template import Pod
 
@@ -61,7 +62,7 @@ class Sockets(Construct):
             gateway=self.gateway,
             grace_seconds=grace_seconds,
         )
-        self._checks: list[Callable[[], Iterable[str]]] = [self.pod.problems]
+        self._checks: list[Callable[[], Iterable[str]]] = [self.pod.problems, self._closed_ways]
         _Validation.of(cdk8s.App.of(self)).registries.append(self)
 
     def add_label(self, key: str, value: str) -> None:
@@ -86,6 +87,16 @@ class Sockets(Construct):
     def problems(self) -> list[str]:
         """Return what cannot work, as it stands now."""
         return [problem for check in self._checks for problem in check()]
+
+    def _closed_ways(self) -> Iterator[str]:
+        """Yield ways that a network policy could open to no port; those of the registry's own need not be there."""
+        named = {port for way in self.network.incoming for port in way.ports if isinstance(port, str)}
+        named -= {PORT_NAME, HTTPS_PORT_NAME, METRICS_PORT_NAME}
+        if not named:
+            return
+        ports = {str(port.get("name")) for each in self.pod.containers() for port in each.get("ports") or ()}
+        for name in sorted(named - ports):
+            yield f"network.allow_from: port {name!r} must be a port of a container: {', '.join(sorted(ports))}"
 
 
 @jsii.implements(IValidation)

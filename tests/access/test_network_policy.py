@@ -1,6 +1,10 @@
 """The network policy opens the ways that concerns and users name, and no other."""
 
+from pathlib import Path
+from typing import Any, cast
+
 import cdk8s
+import pytest
 
 from cases import HOST
 from cdk8s_pypiserver import (
@@ -12,6 +16,7 @@ from cdk8s_pypiserver import (
     PyPIServerSpec,
     RegistryIngressSpec,
 )
+from cdk8s_pypiserver.access.network import Protocol, Way
 from manifests import Manifest, by_kind, synthesize
 
 COPYING = CopySpec(source="https://index.example.org/simple/")
@@ -63,6 +68,40 @@ def test_users_open_ways_of_their_own() -> None:
     policy = by_kind(chart.to_json(), "NetworkPolicy")["spec"]
     assert policy["egress"] == [{"to": [PEER], "ports": [{"port": 443, "protocol": "TCP"}]}, TO_THE_WRITER]
     assert {"from": [PEER], "ports": [{"port": "http", "protocol": "TCP"}]} in policy["ingress"]
+
+
+@pytest.mark.parametrize(
+    ("peers", "ports", "protocol", "message"),
+    [
+        ([{}], [443], "TCP", r"peer {} must have podSelector, namespaceSelector or both, or ipBlock"),
+        ([{"podSelectr": {}}], [443], "TCP", r"peer {'podSelectr': {}} must have podSelector"),
+        ([PEER], [99999], "TCP", r"port 99999 must be a number from 1 to 65535"),
+        ([PEER], ["A_port"], "TCP", r"port 'A_port' must be a name of lower-case letters, digits and single -"),
+        ([PEER], [], "TCP", r"ports \(\[\]\) must not be empty, which would mean every port"),
+        ([PEER], [443], cast("Protocol", "tcp"), r"protocol 'tcp' must be one of TCP, UDP, SCTP"),
+    ],
+)
+def test_a_way_that_would_be_another_than_is_meant_is_refused(
+    peers: list[Any], ports: list[Any], protocol: Protocol, message: str
+) -> None:
+    network = PyPIServerChart(cdk8s.App(), "chart").registry.network
+    with pytest.raises(ValueError, match=message):
+        network.allow_to(peers, ports=ports, protocol=protocol)
+    with pytest.raises(ValueError, match=message):
+        network.isolate("job", [Way(peers, ports, protocol)])
+    if protocol == "TCP":
+        with pytest.raises(ValueError, match=message):
+            network.allow_from(peers, ports=ports)
+
+
+def test_a_way_to_a_port_that_no_container_has_is_refused_at_synth(tmp_path: Path) -> None:
+    app = cdk8s.App(outdir=str(tmp_path))
+    registry = PyPIServerChart(app, "chart").registry
+    registry.network.allow_from([PEER], ports=["metrics", "mine"])
+    with pytest.raises(RuntimeError, match=r"network.allow_from: port 'mine' must be a port of a container: http"):
+        app.synth()
+    registry.gateway.add_port("mine", 9000)
+    app.synth()
 
 
 def test_a_policy_can_have_the_ways_that_another_registry_has() -> None:

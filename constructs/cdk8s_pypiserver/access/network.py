@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
+from cdk8s_pypiserver.base.fields import check_peer, check_port
 from cdk8s_pypiserver.base.peers import DNS_PORT, NAME_SERVERS
 
 Peer = Mapping[str, Any]
 """A NetworkPolicyPeer: `podSelector`, `namespaceSelector`, `ipBlock`."""
+
+
+Protocol = Literal["TCP", "UDP", "SCTP"]
 
 
 @dataclass(frozen=True)
@@ -17,11 +21,27 @@ class Way:
     peers: Sequence[Peer]
     """Whoever is meant; none at all means nobody."""
     ports: Sequence[int | str]
-    """Numbers, or names of ports of the pods."""
-    protocol: str = "TCP"
+    """Numbers, or names of ports of the pods; at least one."""
+    protocol: Protocol = "TCP"
+
+    def __post_init__(self) -> None:
+        """Refuse what would open another way than is meant.
+
+        Raises:
+            ValueError: names the peer, the port or the protocol, and the reason.
+        """
+        for peer in self.peers:
+            check_peer(peer)
+        for port in self.ports:
+            check_port(port)
+        if not self.ports:
+            raise ValueError("ports ([]) must not be empty, which would mean every port")
+        if self.protocol not in get_args(Protocol):
+            raise ValueError(f"protocol {self.protocol!r} must be one of {', '.join(get_args(Protocol))}")
 
 
-_NAMES = [Way(NAME_SERVERS, [DNS_PORT], protocol) for protocol in ("UDP", "TCP")]
+NAMES = [Way(NAME_SERVERS, [DNS_PORT], "UDP"), Way(NAME_SERVERS, [DNS_PORT], "TCP")]
+"""The ways to whoever answers for names."""
 
 
 class Network:
@@ -34,11 +54,19 @@ class Network:
         self.isolated: dict[str, list[Way]] = {}
 
     def allow_from(self, peers: Sequence[Peer], *, ports: Sequence[int | str]) -> None:
-        """Let these peers reach these ports of the pods."""
+        """Let these peers reach these ports of the pods.
+
+        Raises:
+            ValueError: there can be no such peer or port.
+        """
         self.incoming.append(Way(peers, ports))
 
-    def allow_to(self, peers: Sequence[Peer], *, ports: Sequence[int | str], protocol: str = "TCP") -> None:
-        """Let the pods reach these peers on these ports."""
+    def allow_to(self, peers: Sequence[Peer], *, ports: Sequence[int | str], protocol: Protocol = "TCP") -> None:
+        """Let the pods reach these peers on these ports.
+
+        Raises:
+            ValueError: there can be no such peer or port.
+        """
         self.outgoing.append(Way(peers, ports, protocol))
 
     def isolate(self, component: str, ways: Sequence[Way]) -> None:
@@ -50,7 +78,7 @@ class Network:
 
     def allow_names(self) -> None:
         """Let the pods look names up; said twice it is one way."""
-        self.outgoing += [way for way in _NAMES if way not in self.outgoing]
+        self.outgoing += [way for way in NAMES if way not in self.outgoing]
 
     def admit(self, other: "Network") -> None:
         """Let in whom another registry lets in, and isolate pods of Jobs as it does if nothing is said of them here.
@@ -62,7 +90,7 @@ class Network:
 
     def reaching(self, other: "Network") -> "Network":
         """Return these ways together with the ways out that another registry needs."""
-        more = [way for way in other.outgoing if way not in _NAMES or way not in self.outgoing]
+        more = [way for way in other.outgoing if way not in NAMES or way not in self.outgoing]
         made = Network()
         made.admit(self)
         made.outgoing = [*self.outgoing, *more]

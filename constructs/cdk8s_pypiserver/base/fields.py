@@ -23,6 +23,7 @@ _QUANTITY = re.compile(rf"(?P<number>{_NUMBER})(?P<suffix>[A-Za-z]*)")
 _LARGEST = 2**63 - 1
 """What Kubernetes, and nginx for sizes, count up to."""
 _MOST_CORES = 1000
+_LAST_PORT = 65535
 _LARGEST_ANNOTATIONS = 256 << 10
 """Keys and values of all annotations of an object (apimachinery, TotalAnnotationSizeLimitB)."""
 
@@ -106,6 +107,32 @@ def check_annotation(key: str) -> None:
     reason = _ANNOTATION_KEY.reason(key)
     if reason:
         raise ValueError(f"annotation {key!r} {reason}")
+
+
+def check_peer(peer: Mapping[str, Any]) -> None:
+    """Check a NetworkPolicyPeer that is added to what is there already.
+
+    Raises:
+        ValueError: it would let in or out others than are meant; names peer and reason.
+    """
+    try:
+        _known_peer(peer)
+    except ValueError as error:
+        raise ValueError(f"peer {peer!r} {error}") from None
+
+
+def check_port(port: int | str) -> None:
+    """Check a port, by number or by name, that is added to what is there already.
+
+    Raises:
+        ValueError: Kubernetes would refuse it; names port and reason.
+    """
+    if isinstance(port, str):
+        reason = _PORT_NAME.reason(port)
+    else:
+        reason = None if 1 <= port <= _LAST_PORT else f"must be a number from 1 to {_LAST_PORT}"
+    if reason:
+        raise ValueError(f"port {port!r} {reason}")
 
 
 def quantity(value: str) -> Decimal:
@@ -303,8 +330,14 @@ PodCount = (
 )
 """A number of pods, or a percentage of all there are."""
 
-Port = Annotated[int, Field(ge=1, le=65535)]
+Port = Annotated[int, Field(ge=1, le=_LAST_PORT)]
 """A TCP port."""
+
+_PORT_NAME = Form(
+    r"(?=.*[a-z])[a-z0-9]+(?:-[a-z0-9]+)*",
+    "must be a name of lower-case letters, digits and single -, with a letter in it",
+    15,
+)
 
 UserId = Annotated[int, Field(ge=1, le=2**31 - 1)]
 """A user or group other than root, as far as Kubernetes counts them."""

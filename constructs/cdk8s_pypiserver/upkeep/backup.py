@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from constructs import Construct
 from pydantic import Field
 
-from cdk8s_pypiserver.access.network import Way
+from cdk8s_pypiserver.access.network import NAMES, Way
 from cdk8s_pypiserver.base import images, remote
 from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
 from cdk8s_pypiserver.base.fields import Form, Image, Name
 from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources, Spec
-from cdk8s_pypiserver.base.peers import DNS_PORT, NAME_SERVERS
 from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
 from cdk8s_pypiserver.base.raw import EnvVar
 from cdk8s_pypiserver.base.remote import RemoteSpec
@@ -155,8 +154,7 @@ class Backup(Construct):
         runs = [self._backup(), self._restore(), *([self._drill(spec.drill)] if spec.drill else [])]
         self.jobs = {run.kind: RunPod(sockets, self.files, run).cron_job(f"{id_}-{run.kind}-cron-job") for run in runs}
         sockets.server.set("BACKUP_MAX_AGE_SECONDS", str(age_seconds(spec.max_age)))
-        ways = [Way(each.peers, each.used_ports) for each in self._remotes.values()]
-        ways += (Way(NAME_SERVERS, [DNS_PORT], protocol) for protocol in ("UDP", "TCP"))
+        ways = [*(Way(each.peers, each.used_ports) for each in self._remotes.values()), *NAMES]
         for kind in ("backup", "restore"):
             sockets.network.isolate(kind, ways)
         if spec.drill:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from constructs import Construct
 from pydantic import Field
 
-from cdk8s_pypiserver.access.network import Way
+from cdk8s_pypiserver.access.network import NAMES, Way
 from cdk8s_pypiserver.base import images, remote
 from cdk8s_pypiserver.base.addresses import IndexUrl
 from cdk8s_pypiserver.base.config_files import ConfigFiles, command_files
@@ -14,7 +14,7 @@ from cdk8s_pypiserver.base.fields import Bytes, Form, Image, Name, Peer
 from cdk8s_pypiserver.base.identity import APPLICATION
 from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources, Spec
-from cdk8s_pypiserver.base.peers import DNS_PORT, NAME_SERVERS, PUBLIC
+from cdk8s_pypiserver.base.peers import PUBLIC
 from cdk8s_pypiserver.base.places import Place, place
 from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
 from cdk8s_pypiserver.base.raw import EnvVar
@@ -187,7 +187,7 @@ class CopyJob(Construct):
                 Way([{"podSelector": {"matchLabels": identity.selector}}], ports),
                 *([Way(spec.peers, outside)] if outside else []),
                 *(Way(each.peers, each.used_ports) for each in self._remotes.values()),
-                *(Way(NAME_SERVERS, [DNS_PORT], protocol) for protocol in ("UDP", "TCP")),
+                *NAMES,
             ],
         )
 

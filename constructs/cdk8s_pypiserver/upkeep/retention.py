@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from constructs import Construct
 from pydantic import Field
 
-from cdk8s_pypiserver.access.network import Way
+from cdk8s_pypiserver.access.network import NAMES, Way
 from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
 from cdk8s_pypiserver.base.fields import Form, Host, Name
 from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources, Spec
 from cdk8s_pypiserver.base.patterns import Requirement
-from cdk8s_pypiserver.base.peers import DNS_PORT, NAME_SERVERS
 from cdk8s_pypiserver.base.problems import Problem
 from cdk8s_pypiserver.base.schedules import Schedule, TimeZone
 from cdk8s_pypiserver.exposure.certificates import secret_name
@@ -181,7 +180,7 @@ class Retention(Construct):
             COMPONENT,
             [
                 Way([{"podSelector": {"matchLabels": identity.selector}}], ports),
-                *(Way(NAME_SERVERS, [DNS_PORT], protocol) for protocol in ("UDP", "TCP")),
+                *NAMES,
             ],
         )
 
