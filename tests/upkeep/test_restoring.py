@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +18,7 @@ from backup.restoring import Plan, Restore
 from backup.source import Volume
 from backup.store import Store
 from backup.target import VolumeTarget
+from cdk8s_pypiserver import RestoreSpec, SpecError
 from gateway_programs import make_wheel
 from programs import PATIENCE, Server, upload, wait_for
 from upkeep_programs import Upkeep, content, yank
@@ -140,14 +143,14 @@ def test_as_of_a_date(upkeep: Upkeep, server: Server, store: Path, empty: Upkeep
     first.unlink()
     make_wheel(server.packages, "newer", "1.0")
     assert upkeep.run("backup").status == 0
-    assert "has no backup of 2026-01-01" in empty.run("restore", RESTORE_AS_OF="2026-01-01").said
-    for moment in ("2026-01-02", "2026-01-02T03:04:05Z", "2026-05"):
-        said = empty.run("restore", RESTORE_AS_OF=moment).said
-        if moment == "2026-05":
-            assert "must be a date or a time such as" in said
-        else:
-            assert "backup of 20260102T030405Z: 14 files" in said
-    assert "15 files" in empty.run("restore", RESTORE_AS_OF="2099-01-01").said
+    early = empty.run("restore", RESTORE_AS_OF="2026-01-01").said
+    assert "has no backup of 2026-01-01: 2 manifests, the oldest of 20260102T030405Z" in early
+    for moment in ("2026-01-02", "2026-01-02T03:04:05Z"):
+        assert "backup of 20260102T030405Z: 14 files" in empty.run("restore", RESTORE_AS_OF=moment).said
+    wrong = empty.run("restore", RESTORE_AS_OF="2026-13-01")
+    assert wrong.status == 1
+    assert "RESTORE_AS_OF is '2026-13-01'; it must be a date or a time of UTC that there is" in wrong.said
+    assert "15 files" in empty.run("restore", RESTORE_AS_OF=f"{datetime.now(timezone.utc):%Y-%m-%d}").said
     assert empty.restore(RESTORE_AS_OF="2026-01-02").status == 0
     assert not (empty.packages / "newer-1.0-py3-none-any.whl").exists()
 
@@ -157,14 +160,55 @@ def test_as_of_a_date(upkeep: Upkeep, server: Server, store: Path, empty: Upkeep
     [
         (["20260101T000000Z.jsonl", "20260102T000000Z.jsonl"], "", "20260102T000000Z.jsonl"),
         (["20260101T000000Z.jsonl", "20260102T000000Z.jsonl"], "2026-01-01", "20260101T000000Z.jsonl"),
-        (["20260101T101112Z.jsonl"], "2026-01-01T10:11", "20260101T101112Z.jsonl"),
-        (["20260101T101112Z.jsonl"], "2026-01-01T10:10", None),
+        (["20260101T101112Z.jsonl"], "2026-01-01T10:11Z", "20260101T101112Z.jsonl"),
+        (["20260101T101112Z.jsonl"], "2026-01-01T10:10Z", None),
+        (["20260101T101112Z.jsonl"], "2026-01-01T10:11:12Z", "20260101T101112Z.jsonl"),
+        (["20260101T101112Z.jsonl"], "20260101T101112Z", "20260101T101112Z.jsonl"),
+        (["20260101T101112Z.jsonl"], "20260101T101111Z", None),
+        (["20240229T235959Z.jsonl", "20240301T000000Z.jsonl"], "2024-02-29", "20240229T235959Z.jsonl"),
         (["20260101T101112Z.jsonl", "notes.jsonl", "99999999T999999Z.txt"], "", "20260101T101112Z.jsonl"),
         ([], "", None),
     ],
 )
 def test_the_manifest_of_a_moment(found: list[str], moment: str, chosen: str | None) -> None:
     assert manifest.as_of(found, moment) == chosen
+    assert not moment or RestoreSpec(as_of=moment).as_of == moment
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "2026-13-01",
+        "2026-02-29",
+        "2026-02-30T25:00:00Z",
+        "2026-01-01T24:00Z",
+        "2026-01-01T10:11:60Z",
+        "20261301T000000Z",
+        "0026-01-01",
+        "2026-1-1",
+        "2026-01",
+        # Not of UTC, or nobody says so.
+        "2026-01-01T10:11",
+        "2026-01-01T10:11-02",
+        "2026-01-01T10:11:12+02:00",
+        "2026-01-01 10:11:12",
+        "yesterday",
+    ],
+)
+def test_a_moment_that_there_is_not_is_no_backup(moment: str) -> None:
+    with pytest.raises(RunError, match=rf"RESTORE_AS_OF is '{re.escape(moment)}'; it must be a date or a time"):
+        manifest.as_of(["20260101T101112Z.jsonl"], moment)
+    with pytest.raises(SpecError, match=rf"as_of \('{re.escape(moment)}'\) (must be|is no) (a )?date or (a )?time"):
+        RestoreSpec(as_of=moment)
+
+
+def test_a_moment_that_is_yet_to_come_is_no_backup() -> None:
+    now = datetime.now(timezone.utc)
+    made = f"{now:%Y%m%dT%H%M%SZ}.jsonl"
+    assert manifest.as_of([made], f"{now:%Y-%m-%d}") == made
+    for moment in (f"{now + timedelta(days=1):%Y-%m-%d}", f"{now + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"):
+        with pytest.raises(RunError, match=rf"RESTORE_AS_OF is '{moment}', which is yet to come: it is {now:%Y-%m-%d}"):
+            manifest.as_of([made], moment)
 
 
 def test_a_damaged_file_of_the_store_is_not_restored(empty: Upkeep, store: Path) -> None:

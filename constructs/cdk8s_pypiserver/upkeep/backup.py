@@ -25,6 +25,7 @@ from cdk8s_pypiserver.pod.hardening import mount, scratch
 
 from .drill import DrillSpec
 from .job import Run, RunPod
+from .moments import ManifestTime
 from .restore import RestoreSpec
 
 if TYPE_CHECKING:
@@ -44,11 +45,6 @@ NEVER = "0 0 1 1 *"
 
 Bandwidth = Annotated[str, Form(r"[1-9][0-9]{0,5}[KMG]", "must be bytes a second such as 500K, 10M or 1G (of 1024)", 7)]
 """Bytes a second, as rclone takes them (--bwlimit)."""
-
-ManifestTime = Annotated[
-    str, Form(r"[0-9]{8}T[0-9]{6}Z", "must be the time of a backup as its manifest is called: 20261126T083000Z", 16)
-]
-"""When a backup was made."""
 
 
 class BackupSpec(Spec):

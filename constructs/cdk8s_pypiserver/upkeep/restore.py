@@ -1,26 +1,18 @@
 """The restore: what a Job does that somebody starts by hand."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from cdk8s_pypiserver.base.fields import Form
 from cdk8s_pypiserver.base.model import Spec
 
-Moment = Annotated[
-    str,
-    Form(
-        r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[0-9]{2}:[0-9]{2}(?::[0-9]{2})?Z)?",
-        "must be a date or a time of UTC such as 2026-11-26 or 2026-11-26T08:30:00Z",
-        20,
-    ),
-]
-"""A date, or a time of UTC."""
+from .moments import Moment
 
 
 class RestoreSpec(Spec):
     """What a restore does. It is a CronJob that is suspended: whoever needs it makes a Job of it."""
 
     as_of: Moment | None = None
-    """The last backup that is not after this is restored; the last of all if nothing is said."""
+    """The last backup that is not after this is restored, to the end of that day or minute; the last of all if nothing
+    is said."""
     dry_run: bool = True
     """Whether it only tells what it would do."""
     differing: Literal["refuse", "keep", "replace"] = "refuse"
