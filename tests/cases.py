@@ -1,9 +1,12 @@
 """The registries that snapshots and composition tests are about."""
 
 from cdk8s_pypiserver import (
+    AttestationsSpec,
+    AttestedPublisherSpec,
     AuthSpec,
     AvailabilitySpec,
     BackupSpec,
+    CircleCIIdentitySpec,
     CopyLockSpec,
     CopySpec,
     DrillSpec,
@@ -11,6 +14,9 @@ from cdk8s_pypiserver import (
     GatewayCertificateSpec,
     GatewaySpec,
     GatewayTLSSpec,
+    GitHubIdentitySpec,
+    GitLabIdentitySpec,
+    GoogleIdentitySpec,
     IngressCertificateSpec,
     IngressTLSSpec,
     LDAPSpec,
@@ -73,6 +79,13 @@ TRUSTED = TrustedPublishingSpec(
             projects=["team-a-*"],
         )
     ],
+)
+ATTESTED = AttestationsSpec(
+    publishers=[
+        AttestedPublisherSpec(
+            projects=["acme-*"], identity=GitHubIdentitySpec(repository="acme/lib", workflow="release.yml")
+        )
+    ]
 )
 PERMISSIONS = PermissionsSpec(rules=[PermissionRuleSpec(projects=["*"], read=["*"], publish=["*"], yank=["*"])])
 """What the component `permissions` has."""
@@ -225,6 +238,45 @@ CASES = {
         network_policy=NetworkPolicySpec(),
     ),
     "trusted-publishing": PyPIServerSpec(trusted_publishing=TRUSTED, network_policy=NetworkPolicySpec()),
+    "attestations": PyPIServerSpec(attestations=ATTESTED, network_policy=NetworkPolicySpec()),
+    "attestations-of-a-company": PyPIServerSpec(
+        storage=S3VolumeSpec(bucket="pypi-packages"),
+        readers=ReadersSpec(cpu_percent=70),
+        attestations=AttestationsSpec(
+            publishers=[
+                *ATTESTED.publishers,
+                AttestedPublisherSpec(projects=["Acme_Data"], identity=GitLabIdentitySpec(repository="acme/team/data")),
+                AttestedPublisherSpec(
+                    projects=["tools", "plain-*"],
+                    identity=GoogleIdentitySpec(email="ci@acme.iam.gserviceaccount.com"),
+                    required=False,
+                ),
+                AttestedPublisherSpec(
+                    projects=["tools"],
+                    identity=CircleCIIdentitySpec(
+                        project_id="7d6f8b1c-0000-4000-8000-000000000000",
+                        pipeline_definition_id="7d6f8b1c-0000-4000-8000-000000000001",
+                        vcs_origin="github.com/acme/tools",
+                        vcs_ref="refs/heads/main",
+                    ),
+                    required=False,
+                ),
+            ],
+            trust_root_config_map="sigstore",
+            libraries=None,
+            image="images.example.org/attestations:1",
+        ),
+        network_policy=NetworkPolicySpec(),
+    ),
+    "attestations-from-a-mirror": PyPIServerSpec(
+        gateway_tls=OWN_CA,
+        attestations=ATTESTED.replace(
+            libraries="https://nexus.example.org:8443/repository/pypi/simple",
+            ca_config_map="company-ca",
+            peers=[{"ipBlock": {"cidr": "192.0.2.0/24"}}],
+        ),
+        network_policy=NetworkPolicySpec(),
+    ),
     "permissions": PyPIServerSpec(permissions=PERMISSIONS),
     "permissions-of-a-company": PyPIServerSpec(
         server=ServerSpec(allow_removal=True),

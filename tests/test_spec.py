@@ -8,13 +8,29 @@ from typing import Any, Literal, get_args, get_origin
 
 import pytest
 
-from cases import BACKUP, COPYING, DIRECTORY, EXTERNAL, HOST, LETSENCRYPT, OWN_CA, PUBLIC, RETENTION, STORE, TRUSTED
+from cases import (
+    ATTESTED,
+    BACKUP,
+    COPYING,
+    DIRECTORY,
+    EXTERNAL,
+    HOST,
+    LETSENCRYPT,
+    OWN_CA,
+    PUBLIC,
+    RETENTION,
+    STORE,
+    TRUSTED,
+)
 from cdk8s_pypiserver import (
+    AttestationsSpec,
+    AttestedPublisherSpec,
     AuditSpec,
     AuthSpec,
     AvailabilitySpec,
     BackupAlertSpec,
     BackupSpec,
+    CircleCIIdentitySpec,
     CleanupSpec,
     CopyLockSpec,
     CopySpec,
@@ -24,6 +40,9 @@ from cdk8s_pypiserver import (
     GatewayCertificateSpec,
     GatewaySpec,
     GatewayTLSSpec,
+    GitHubIdentitySpec,
+    GitLabIdentitySpec,
+    GoogleIdentitySpec,
     IngressCertificateSpec,
     IngressTLSSpec,
     LDAPSpec,
@@ -117,6 +136,18 @@ OUTSIDE_ENCRYPTED = PyPIServerSpec(
     external_auth=EXTERNAL.replace(url="https://oauth2-proxy.auth.svc/oauth2/auth", ca_config_map="auth-ca")
 )
 VOUCHED_FOR = PyPIServerSpec(trusted_publishing=TRUSTED, network_policy=NetworkPolicySpec())
+UUID = "7d6f8b1c-0000-4000-8000-000000000000"
+SIGNED = PyPIServerSpec(attestations=ATTESTED, network_policy=NetworkPolicySpec())
+SIGNED_BY_GITLAB, SIGNED_BY_GOOGLE, SIGNED_BY_CIRCLECI = (
+    PyPIServerSpec(
+        attestations=ATTESTED.replace(publishers=[AttestedPublisherSpec(projects=["acme-*"], identity=identity)])
+    )
+    for identity in (
+        GitLabIdentitySpec(repository="acme/lib"),
+        GoogleIdentitySpec(email="ci@acme.example"),
+        CircleCIIdentitySpec(project_id=UUID, pipeline_definition_id=UUID),
+    )
+)
 RULED = PyPIServerSpec(
     server=ServerSpec(allow_removal=True),
     permissions=PermissionsSpec(
@@ -153,6 +184,7 @@ CONTAINERS = (
     (RcloneSpec, STORED),
     (FetchingSpec, STORED),
     (LDAPSpec, LISTED),
+    (AttestationsSpec, SIGNED),
 )
 A_CONTAINER = {
     "name": "mine",
@@ -370,6 +402,23 @@ OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
     (ExternalAuthSpec, "guesses"): (OUTSIDE, 7),
     (ExternalAuthSpec, "ports"): (OUTSIDE_APART, [7180]),
     (ExternalAuthSpec, "peers"): (OUTSIDE_APART, [{"ipBlock": {"cidr": "192.0.2.0/24"}}]),
+    (AttestationsSpec, "trust_root_config_map"): (SIGNED, "sigstore"),
+    (AttestationsSpec, "libraries"): (SIGNED, "https://mirror.example.org/simple/"),
+    (AttestationsSpec, "image"): (SIGNED, "example.org/python:1"),
+    (AttestationsSpec, "ca_config_map"): (SIGNED, "company-ca"),
+    (AttestationsSpec, "peers"): (SIGNED, [{"ipBlock": {"cidr": "192.0.2.0/24"}}]),
+    (AttestationsSpec, "log_level"): (SIGNED, "warning"),
+    (AttestedPublisherSpec, "projects"): (SIGNED, ["only-this"]),
+    (AttestedPublisherSpec, "required"): (SIGNED, False),
+    (GitHubIdentitySpec, "repository"): (SIGNED, "acme/other"),
+    (GitHubIdentitySpec, "workflow"): (SIGNED, "other.yaml"),
+    (GitLabIdentitySpec, "repository"): (SIGNED_BY_GITLAB, "acme/team/other"),
+    (GitLabIdentitySpec, "workflow_filepath"): (SIGNED_BY_GITLAB, "ci/other.yml"),
+    (GoogleIdentitySpec, "email"): (SIGNED_BY_GOOGLE, "other@acme.example"),
+    (CircleCIIdentitySpec, "project_id"): (SIGNED_BY_CIRCLECI, UUID.replace("7", "8")),
+    (CircleCIIdentitySpec, "pipeline_definition_id"): (SIGNED_BY_CIRCLECI, UUID.replace("7", "9")),
+    (CircleCIIdentitySpec, "vcs_origin"): (SIGNED_BY_CIRCLECI, "github.com/acme/other"),
+    (CircleCIIdentitySpec, "vcs_ref"): (SIGNED_BY_CIRCLECI, "refs/tags/v1"),
     (TrustedPublishingSpec, "audience"): (VOUCHED_FOR, "registry-of-a-company"),
     (TrustedPublishingSpec, "verifier"): (VOUCHED_FOR, "http://verifier.auth.svc/auth"),
     (TrustedPublishingSpec, "ports"): (VOUCHED_FOR, [8443]),
@@ -502,6 +551,8 @@ SHOWN_AS: dict[tuple[type[Spec], str], str] = {
     (ExternalAuthSpec, "everybody_reads"): "*",
     (ExternalAuthSpec, "peers"): "192.0.2.0/24",
     (TrustedPublishingSpec, "peers"): "192.0.2.0/24",
+    (AttestationsSpec, "peers"): "192.0.2.0/24",
+    (AttestedPublisherSpec, "required"): "false",
     (TrustedPublisherSpec, "claims"): "repo:team-a/lib",
     (RetentionRuleSpec, "final_replaces_prereleases"): "false",
     (RetentionRuleSpec, "keep_last"): "false",
@@ -772,6 +823,21 @@ WRONG_VALUES: dict[tuple[type[Spec], str], tuple[Any, str]] = {
     (ExternalAuthSpec, "guesses"): (0, "must be at least 1"),
     (ExternalAuthSpec, "ports"): ([0], "must be at least 1"),
     (ExternalAuthSpec, "peers"): ([], "must have at least 1, has 0"),
+    (AttestationsSpec, "trust_root_config_map"): ("Sigstore", "must be a name of lower-case letters"),
+    (AttestationsSpec, "libraries"): ("mirror.example.org", "must be the address of an index"),
+    (AttestationsSpec, "image"): ("a b", "must be an image"),
+    (AttestationsSpec, "ca_config_map"): ("A", "must be a name of lower-case letters"),
+    (AttestationsSpec, "peers"): ([], "must have at least 1, has 0"),
+    (AttestedPublisherSpec, "projects"): (["acme-?"], "must be a name of a project or a pattern"),
+    (GitHubIdentitySpec, "repository"): ("https://github.com/acme/lib", "must be owner and name as GitHub spells them"),
+    (GitHubIdentitySpec, "workflow"): (".github/workflows/release.yml", "must be the name of the file alone"),
+    (GitLabIdentitySpec, "repository"): ("lib", "must be the path of a project at gitlab.com"),
+    (GitLabIdentitySpec, "workflow_filepath"): ("/.gitlab-ci.yml", "must be the path of a configuration"),
+    (GoogleIdentitySpec, "email"): ("ci", "must be an address such as ci@acme.example"),
+    (CircleCIIdentitySpec, "project_id"): ("acme", "must be a UUID"),
+    (CircleCIIdentitySpec, "pipeline_definition_id"): (UUID.upper(), "must be a UUID"),
+    (CircleCIIdentitySpec, "vcs_origin"): ("lib", "must be a repository such as github.com/acme/lib"),
+    (CircleCIIdentitySpec, "vcs_ref"): ("main", "must be a ref such as refs/heads/main"),
     (TrustedPublishingSpec, "audience"): ("pypi", "must be of this registry alone, such as its host"),
     (TrustedPublishingSpec, "verifier"): ("127.0.0.1:4180", "must be the address of a service"),
     (TrustedPublishingSpec, "ports"): ([], "must have at least 1, has 0"),
@@ -1087,6 +1153,47 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
             "publishers[1].name ('team-a') is there twice",
             "publishers[2].claims (",
         ],
+    ),
+    "rules about attestations that say the same or the opposite": (
+        lambda: ATTESTED.replace(
+            publishers=[
+                *ATTESTED.publishers,
+                ATTESTED.publishers[0].replace(projects=["other", "Acme_Lib"]),
+                AttestedPublisherSpec(
+                    projects=["acme.docs", "docs"], identity=GitLabIdentitySpec(repository="acme/lib"), required=False
+                ),
+                AttestedPublisherSpec(projects=["acme-docs"], identity=GoogleIdentitySpec(email="a@acme.example")),
+            ]
+        ),
+        [
+            "publishers[1].projects[1] ('Acme_Lib') is there twice: publishers[0] has it for the same identity",
+            "publishers[2].required (False) cannot be had for acme-docs: publishers[0] requires an attestation of it (",
+        ],
+    ),
+    "an identity of no kind": (
+        lambda: AttestedPublisherSpec.model_validate({"projects": ["acme"], "identity": {"kind": "Gitea"}}),
+        ["identity.kind ('Gitea') must be "],
+    ),
+    "nobody who signs": (
+        lambda: ATTESTED.replace(publishers=[]),
+        ["publishers ([]) must have at least 1, has 0"],
+    ),
+    "an image that has no libraries": (
+        lambda: ATTESTED.replace(libraries=None, ca_config_map="company-ca"),
+        [
+            "image must be given without libraries: the server's image has none of them",
+            "ca_config_map ('company-ca') must be left out without libraries: nobody is asked",
+        ],
+    ),
+    "more publishers than can be applied": (
+        lambda: ATTESTED.replace(
+            publishers=[ATTESTED.publishers[0].replace(projects=[f"acme-{number}"]) for number in range(2000)]
+        ),
+        ["publishers must be fewer; patterns say more: the file has "],
+    ),
+    "libraries of the cluster that no policy lets through": (
+        lambda: SIGNED.replace(attestations=ATTESTED.replace(libraries="http://mirror.tools.svc/simple/")),
+        ["attestations.peers must be given with network_policy: by default mirror.tools.svc is not let through"],
     ),
     "an issuer that is spoken to in the clear": (
         lambda: TRUSTED.publishers[0].replace(issuer="http://gitlab.example.org"),

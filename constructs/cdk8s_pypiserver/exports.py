@@ -22,6 +22,15 @@ from .upstream.cache import UpstreamCacheSpec
 from .upstream.indexes import UpstreamIndexSpec
 
 # isort: split
+from .access.attestations import (
+    Attestations,
+    AttestationsSpec,
+    AttestedPublisherSpec,
+    CircleCIIdentitySpec,
+    GitHubIdentitySpec,
+    GitLabIdentitySpec,
+    GoogleIdentitySpec,
+)
 from .access.credentials import AuthSpec, Credentials
 from .access.ldap import LDAP, LDAPSpec
 from .access.network import Network
@@ -57,6 +66,9 @@ from .upstream.sidecar import Upstream, UpstreamSpec
 __all__ = [
     "LDAP",
     "Alert",
+    "Attestations",
+    "AttestationsSpec",
+    "AttestedPublisherSpec",
     "Audit",
     "AuditSpec",
     "AuthSpec",
@@ -65,6 +77,7 @@ __all__ = [
     "Backup",
     "BackupAlertSpec",
     "BackupSpec",
+    "CircleCIIdentitySpec",
     "Cleanup",
     "CleanupSpec",
     "ContainerSpec",
@@ -81,6 +94,9 @@ __all__ = [
     "GatewaySpec",
     "GatewayTLS",
     "GatewayTLSSpec",
+    "GitHubIdentitySpec",
+    "GitLabIdentitySpec",
+    "GoogleIdentitySpec",
     "Identity",
     "Ingress",
     "IngressCertificateSpec",

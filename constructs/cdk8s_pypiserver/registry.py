@@ -6,6 +6,7 @@ import cdk8s
 from constructs import Construct
 from typing_extensions import Self
 
+from .access.attestations import Attestations
 from .access.audit import Audit
 from .access.credentials import Credentials
 from .access.external_auth import ExternalAuth
@@ -53,6 +54,7 @@ class PyPIServer(Sockets):
         external_auth: What the server knows of a service that judges credentials, or None.
         permissions: The rules of who may do what with which projects, or None.
         trusted_publishing: The jobs that exchange their identity for a token, or None.
+        attestations: The container that verifies attestations, and its rules, or None.
         service_account: The ServiceAccount, whose token is never mounted; None where one is there already.
         deployment: The Deployment of the pods that clients reach.
         writer: The StatefulSet of the pod that writes, where the others only read; else None.
@@ -111,6 +113,7 @@ class PyPIServer(Sockets):
             if spec.trusted_publishing
             else None
         )
+        self.attestations = Attestations(self, "attestations", spec=spec.attestations) if spec.attestations else None
         self.service = Service(self, "service", spec=spec.service)
         self.gateway_tls = GatewayTLS(self, "gateway-tls", spec=spec.gateway_tls) if spec.gateway_tls else None
         self.ingress = Ingress(self, "ingress", spec=spec.ingress) if spec.ingress else None

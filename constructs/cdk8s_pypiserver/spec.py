@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from .access.attestations import AttestationsSpec
 from .access.audit import AuditSpec
 from .access.credentials import AuthSpec
 from .access.external_auth import ExternalAuthSpec
@@ -97,6 +98,8 @@ class PyPIServerSpec(Spec):
     """Which projects are whose; None if whoever may publish may publish anything."""
     trusted_publishing: TrustedPublishingSpec | None = None
     """Jobs of CI that publish without a password; None for none."""
+    attestations: AttestationsSpec | None = None
+    """Whose signature the files of which projects must have; None if attestations are checked for form alone."""
     service: RegistryServiceSpec = RegistryServiceSpec()
     """The Service."""
     ingress: RegistryIngressSpec | None = None
@@ -138,6 +141,7 @@ class PyPIServerSpec(Spec):
         yield from _ports(self)
         yield from _upstream(self)
         yield from _permissions(self)
+        yield from _attestations(self)
         yield from _retention(self)
         yield from _backup(self)
         yield from _copying(self)
@@ -199,6 +203,7 @@ def _scaled(spec: PyPIServerSpec) -> Iterator[Problem]:
         "monitoring": spec.monitoring,
         "upstream": spec.upstream,
         "ldap": spec.ldap,
+        "attestations": spec.attestations,
     }
     resources = {field: concern.resources for field, concern in concerns.items() if concern}
     resources |= {f"storage.{field}": of for field, of in spec.storage.containers.items()}
@@ -289,6 +294,15 @@ def _permissions(spec: PyPIServerSpec) -> Iterator[Problem]:
         if rule.remove and not spec.server.allow_removal:
             reason = "needs server.allow_removal (False): the server removes nothing then"
             yield Problem(("permissions", "rules", number, "remove"), list(rule.remove), reason)
+
+
+def _attestations(spec: PyPIServerSpec) -> Iterator[Problem]:
+    attestations = spec.attestations
+    if attestations is None or spec.network_policy is None or "peers" in attestations.model_fields_set:
+        return
+    for host in (each.host for each in attestations.places if each.is_private):
+        reason = f"must be given with network_policy: by default {host} is not let through, which is no public address"
+        yield Problem(("attestations", "peers"), NO_VALUE, reason)
 
 
 def _retention(spec: PyPIServerSpec) -> Iterator[Problem]:

@@ -10,15 +10,14 @@ import sysconfig
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
+import pinned
 from cases import CASES, COPYING
 from cdk8s_pypiserver import CopySpec, NetworkPolicySpec, PyPIServerSpec, RegistryServiceSpec
 from cdk8s_pypiserver.base.config_files import command_files
 from cdk8s_pypiserver.upkeep.copying import REQUIREMENTS
 from gateway_programs import make_wheel
-from manifests import ROOT, by_kind, synthesize
+from manifests import by_kind, synthesize
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,27 +88,11 @@ def test_the_command_runs_as_it_is_mounted(tmp_path: Path) -> None:
 
 
 def test_libraries_are_those_of_the_extra_at_the_versions_that_are_tested() -> None:
-    lines = [line for line in command_files()[f"moving/{REQUIREMENTS}"].splitlines() if not line.startswith(" ")]
-    pinned = {Requirement(line.rstrip("\\ ")) for line in lines}
-    versions = {canonicalize_name(each.name): str(each.specifier) for each in pinned}
-    constraints = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines()]
-    tested = {
-        canonicalize_name(each.name): str(each.specifier)
-        for each in constraints
-        if each.marker is None or each.marker.evaluate({"python_version": "3.14"})
-    }
-    assert {name: tested.get(name) for name in versions} == versions
-    (extra,) = re.findall(r"^copy = \[\n(.*?)^\]", (ROOT / "pyproject.toml").read_text(), re.MULTILINE | re.DOTALL)
-    wanted = [Requirement(each) for each in re.findall(r'^ *"(.*)",', extra, re.MULTILINE)]
-    needed = {canonicalize_name(each.name) for each in wanted if not each.marker}
-    assert needed <= versions.keys()
-    assert {"requests", "pypi-simple"} <= needed
+    pinned.check(command_files()[f"moving/{REQUIREMENTS}"], "copy", {"requests", "pypi-simple"})
 
 
 def test_each_library_is_known_by_its_hashes() -> None:
-    blocks = re.split(r"\n(?=\S)", command_files()[f"moving/{REQUIREMENTS}"].strip())
-    assert len(blocks) > 10
-    assert [each for each in blocks if not re.search(r"--hash=sha256:[0-9a-f]{64}", each)] == []
+    assert pinned.without_hashes(command_files()[f"moving/{REQUIREMENTS}"]) == []
     (init,) = pod(synthesize(CASES["copying"]))["spec"]["initContainers"]
     assert {"--require-hashes", "--no-deps", "--only-binary=:all:"} <= set(init["command"])
 

@@ -14,7 +14,7 @@ from .objects import KubernetesObject
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _RUNTIME = _PACKAGE / "runtime"
-_SHIPPED = (".py", ".conf", ".mtail", ".sh")
+_SHIPPED = (".py", ".conf", ".mtail", ".sh", ".txt")
 
 
 @cache

@@ -36,7 +36,7 @@ FILES_DIRECTORY = "/etc/pypiserver/server"
 SCRATCH_VOLUME = "server-tmp"
 PORT = 8081
 """Where the server listens on loopback (runtime/server/pod/gunicorn.conf.py)."""
-ROOMS = tuple(room for room in runtime_folders("server") if room not in {"store", "upstream"})
+ROOMS = tuple(room for room in runtime_folders("server") if room not in {"attesting", "store", "upstream"})
 """The rooms of runtime/server that every registry has; the others are a third of all, and come with what needs them."""
 HEALTH = health(PORT)
 """Asks from inside the container, where the port is: a gateway in between, overloaded or broken, would have the server

@@ -29,6 +29,7 @@ class Pod:
         """
         self._identity = identity
         self._containers: dict[str, Part] = {}
+        self._publishing: set[str] = set()
         self._init_containers: dict[str, Part] = {}
         self._volumes: dict[str, Part] = {}
         self._annotations = {"kubectl.kubernetes.io/default-container": default_container}
@@ -65,9 +66,16 @@ class Pod:
         """
         self._add(self._volumes, "volume", _plain(volume, "volumes"))
 
-    def add_late_container(self, name: str, container: Callable[[], Mapping[str, Any]]) -> None:
-        """Add a container whose content is asked for when the pod is written."""
+    def add_late_container(
+        self, name: str, container: Callable[[], Mapping[str, Any]], *, publishes: bool = False
+    ) -> None:
+        """Add a container whose content is asked for when the pod is written.
+
+        One that `publishes` is in no pod that only reads.
+        """
         self._add(self._containers, "container", container, name)
+        if publishes:
+            self._publishing.add(name)
 
     def add_late_volume(self, name: str, volume: Callable[[], Mapping[str, Any]]) -> None:
         """Add a volume whose content is asked for when the pod is written."""
@@ -149,11 +157,13 @@ class Pod:
                 places.add(path)
             yield from _security_left_open(name, container.get("securityContext") or {})
 
-    def template(self) -> Manifest:
-        """Return the pod template as it is now."""
+    def template(self, *, publishing: bool = True) -> Manifest:
+        """Return the pod template as it is now, of pods that publish or of those that only read."""
         annotations = {**self._identity.annotations, **self._annotations}
         parts = {
-            "containers": self._containers,
+            "containers": {
+                name: part for name, part in self._containers.items() if publishing or name not in self._publishing
+            },
             "initContainers": self._init_containers,
             "volumes": self._volumes,
         }

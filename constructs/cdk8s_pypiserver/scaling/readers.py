@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from cdk8s_pypiserver.base.identity import WRITER
+from cdk8s_pypiserver.base.identity import READER, WRITER
 from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.objects import KubernetesObject
 from cdk8s_pypiserver.pod.gateway import HTTPS_PORT_NAME, PORT_NAME
@@ -65,7 +65,8 @@ class Readers(Scaled):
     def template(self, role: str) -> Manifest:
         """Return the pod template of a role as it is now."""
         writer = self._sockets.identity.name_of(SUFFIX)
-        return template_of(role, self._sockets.pod.template(), writer=writer, shared=self._shared)
+        template = self._sockets.pod.template(publishing=role != READER)
+        return template_of(role, template, writer=writer, shared=self._shared)
 
     def _stateful_set(self) -> Manifest:
         identity = self._sockets.identity

@@ -20,6 +20,7 @@ from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
 from cdk8s_pypiserver.base.raw import EnvVar
 from cdk8s_pypiserver.base.remote import RemoteSpec
 from cdk8s_pypiserver.base.schedules import Schedule, TimeZone
+from cdk8s_pypiserver.pod import libraries
 from cdk8s_pypiserver.pod.container import repeated
 from cdk8s_pypiserver.pod.gateway import HTTPS_PORT, PORT
 from cdk8s_pypiserver.pod.hardening import hardened, mount, requirements, scratch
@@ -38,8 +39,8 @@ REMOTE = "source"
 """What rclone knows the bucket as."""
 DIRECTORY = "/etc/pypiserver/copy"
 FILES_VOLUME = "copy-files"
-LIBRARIES = "/libraries"
-REQUIREMENTS = "requirements.txt"
+LIBRARIES = libraries.DIRECTORY
+REQUIREMENTS = libraries.REQUIREMENTS
 WORK_DIRECTORY = "/work"
 LOCK_DIRECTORY = "/etc/pypiserver/copy-lock"
 CA_DIRECTORY = "/etc/pypiserver/copy-ca"
@@ -200,19 +201,12 @@ class CopyJob(Construct):
 
     def _libraries(self, index: str) -> Manifest:
         """The container that brings what the program is made with."""
-        own = {
-            "HOME": "/tmp",  # noqa: S108 - of the container
-            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-            "PIP_INDEX_URL": index,
-            "PIP_NO_CACHE_DIR": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            **({"PIP_CERT": f"{CA_DIRECTORY}/ca.crt"} if self.spec.ca_config_map else {}),
-        }
+        authorities = f"{CA_DIRECTORY}/ca.crt" if self.spec.ca_config_map else None
+        own = libraries.environment(index, authorities=authorities)
         wanted = f"{DIRECTORY}/cdk8s_pypiserver/moving/{REQUIREMENTS}"
-        pip = ["python", "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "--only-binary=:all:"]
         return {
             **self._of_the_image("libraries"),
-            "command": [*pip, "--no-compile", f"--target={LIBRARIES}", f"--requirement={wanted}"],
+            "command": libraries.command(wanted, "--no-compile"),
             "env": self._environment([{"name": name, "value": value} for name, value in own.items()]),
             "volumeMounts": [
                 mount(FILES_VOLUME, DIRECTORY, read_only=True),
