@@ -1,5 +1,7 @@
 """What users and subclasses add to a registry after it was made, from outside and in a subclass."""
 
+from collections.abc import Callable
+
 import cdk8s
 import cdk8s_plus_27 as kplus
 import pytest
@@ -8,10 +10,12 @@ from constructs import Construct
 
 from cdk8s_pypiserver import (
     AvailabilitySpec,
+    Gateway,
     PyPIServer,
     PyPIServerChart,
     PyPIServerSpec,
     RegistryIngressSpec,
+    Server,
     SharedVolumeSpec,
 )
 from manifests import by_kind, pod_of
@@ -150,6 +154,41 @@ def test_what_cannot_join_the_pod_is_refused(add: object, message: str) -> None:
     assert callable(add)
     with pytest.raises(ValueError, match=message):
         add(registry.pod)
+
+
+@pytest.mark.parametrize(
+    ("add", "message"),
+    [
+        (lambda gateway: gateway.add_file("bogus", "mine", ""), r"place 'bogus' must be one of http, server, reads"),
+        (lambda gateway: gateway.add_file("http", "a/b", ""), r"concern 'a/b' must be letters, digits, -, _ and \."),
+        (lambda gateway: gateway.add_port("A_name", 9000), r"port 'A_name' must be a name of lower-case letters"),
+        (lambda gateway: gateway.add_port("a" * 16, 9000), r"must have at most 15 characters, has 16"),
+        (lambda gateway: gateway.add_port("mine", 99999), r"port 99999 must be a number from 1 to 65535"),
+        (lambda gateway: gateway.add_port("mine", 8080), r"port mine \(8080\) is there already"),
+        (lambda gateway: gateway.add_port("mine", 9000, service_port=0), r"port 0 must be a number from 1 to 65535"),
+        (lambda gateway: gateway.add_port("mine", 9000, service_port=80), r"service_port \(80\) is there already"),
+        (lambda gateway: gateway.set("MAXUPLOAD", "2Gi"), r"MAXUPLOAD \('2Gi'\) is not read here; did you mean MAX_UP"),
+        (lambda gateway: gateway.set("TZ", "UTC"), r"TZ \('UTC'\) is not read here; what other .* is GatewaySpec.env"),
+    ],
+)
+def test_what_the_gateway_would_never_look_at_is_refused(add: Callable[[Gateway], None], message: str) -> None:
+    gateway = PyPIServerChart(cdk8s.App(), "chart").registry.gateway
+    with pytest.raises(ValueError, match=message):
+        add(gateway)
+
+
+@pytest.mark.parametrize(
+    ("add", "message"),
+    [
+        (lambda server: server.set("RESCAN_SECOND", "5"), r"\('5'\) is not read here; did you mean RESCAN_SECONDS\?"),
+        (lambda server: server.set("TZ", "UTC"), r"TZ \('UTC'\) is not read here; what other .* is ServerSpec.env"),
+        (lambda server: server.set("THREADS", 9), r"variable THREADS \(9\) must be text"),
+    ],
+)
+def test_what_the_server_would_never_read_is_refused(add: Callable[[Server], None], message: str) -> None:
+    server = PyPIServerChart(cdk8s.App(), "chart").registry.server
+    with pytest.raises(ValueError, match=message):
+        add(server)
 
 
 def test_an_autoscaler_wants_a_request_of_every_container(tmp_path: object) -> None:

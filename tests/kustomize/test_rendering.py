@@ -77,14 +77,14 @@ def test_a_component_can_be_made_of_what_a_chart_was_before_it_changed_again(tmp
     chart = PyPIServerChart(cdk8s.App(), "chart")
     for concern in ("first", "second"):
         before = Rendering(chart)
-        chart.registry.server.set("CONCERN", concern)
+        chart.registry.server.set("CREDENTIALS_SECRET", concern)
         app.add_component(concern, without=before, having=Rendering(chart))
     app.synth()
     for concern in ("first", "second"):
         patch = dict(_files_of(tmp_path / "components" / concern))
         (deployment,) = (each for each in patch.values() if each["kind"] == "Deployment")
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
-        assert container["env"] == [{"name": "CONCERN", "value": concern}]
+        assert container["env"] == [{"name": "CREDENTIALS_SECRET", "value": concern}]
 
 
 @jsii.implements(IValidation)

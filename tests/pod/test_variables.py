@@ -3,9 +3,11 @@
 import re
 from typing import Any
 
+import cdk8s
 import pytest
 
 from cases import CASES
+from cdk8s_pypiserver import PyPIServerChart
 from cdk8s_pypiserver.base.config_files import runtime_files
 from manifests import pod_of, synthesize
 from server.pod.settings import Settings
@@ -36,6 +38,14 @@ def test_the_server_reads_what_is_set(case: str) -> None:
     asked = _Asked()
     Settings.from_environment(asked)
     assert _variables(case, "pypiserver") - OF_OTHERS <= asked.names
+
+
+def test_whatever_the_server_reads_can_be_set() -> None:
+    asked = _Asked()
+    Settings.from_environment(asked)
+    server = PyPIServerChart(cdk8s.App(), "chart").registry.server
+    for name in asked.names:
+        server.set(name, "1")
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -1,6 +1,7 @@
 """What users of any chart set on a container: environment, mounts, probes, hardening, how the image is pulled."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import difflib
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -73,6 +74,26 @@ class ContainerSpec(Spec):
             "livenessProbe": self.liveness.applied(container["livenessProbe"]),
             "volumeMounts": [*container["volumeMounts"], *self.volume_mounts],
         }
+
+
+def check_variable(name: str, value: str, *, read: Collection[str], others: str) -> None:
+    """Check a variable of the environment that is added to what is there already.
+
+    Args:
+        name: The variable.
+        value: Its value.
+        read: The variables that the program reads.
+        others: The field of a spec for what other programs in the container read.
+
+    Raises:
+        ValueError: the program does not read it, or its value is no text.
+    """
+    if name not in read:
+        near = difflib.get_close_matches(name, read, n=1)
+        advice = f"did you mean {near[0]}?" if near else f"what other programs read is {others}"
+        raise ValueError(f"variable {name} ({value!r}) is not read here; {advice}")
+    if not isinstance(value, str):
+        raise ValueError(f"variable {name} ({value!r}) must be text")  # noqa: TRY004 - as of any other value
 
 
 def repeated(field: str, key: str, values: Sequence[Mapping[str, object]]) -> Iterator[Problem]:

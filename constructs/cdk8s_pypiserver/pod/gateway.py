@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Annotated, Literal, NamedTuple, get_args
 
 from constructs import Construct
@@ -9,12 +10,12 @@ from pydantic import Field
 
 from cdk8s_pypiserver.base import images
 from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
-from cdk8s_pypiserver.base.fields import Address, Bytes, Image, PathPrefix, UploadSize
+from cdk8s_pypiserver.base.fields import Address, Bytes, Image, PathPrefix, UploadSize, check_port
 from cdk8s_pypiserver.base.identity import Identity
 from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources
 
-from .container import ContainerSpec, ProbeSpec
+from .container import ContainerSpec, ProbeSpec, check_variable
 from .hardening import (
     PACKAGES_DIRECTORY,
     PACKAGES_VOLUME,
@@ -46,6 +47,8 @@ Place = Literal["http", "server", "reads", "packages", "project", "publish", "me
 """Where files are included: among all settings, in the server, where something is read, where a package is read, where
 the page of a project is read, where something is published, where metrics are read."""
 _OF_A_CONCERN = re.compile(rf"(?:{'|'.join(get_args(Place))})-.*\.conf")
+_CONCERN = re.compile(r"[A-Za-z0-9_.-]{1,200}")
+"""What may be in a key of a ConfigMap."""
 
 
 class GatewaySpec(ContainerSpec):
@@ -117,17 +120,30 @@ class Gateway(ConfigFiles):
             place: Where it is included.
             concern: Whose file it is, for its name `<place>-<concern>.conf`.
             text: What is in it.
+
+        Raises:
+            ValueError: nginx includes nothing at this place, or no file can be called so.
         """
+        if place not in get_args(Place):
+            raise ValueError(f"place {place!r} must be one of {', '.join(get_args(Place))}")
+        if not _CONCERN.fullmatch(concern):
+            raise ValueError(f"concern {concern!r} must be letters, digits, -, _ and .: a file is named after it")
         self.files[f"{place}-{concern}.conf"] = text
 
     def add_port(self, name: str, number: int, *, service_port: int | None = None) -> None:
         """Add a port that nginx listens at, and the port of the Service that leads there, if one does.
 
         Raises:
-            ValueError: the name or the number is taken.
+            ValueError: the name or a number is taken, or Kubernetes would refuse it.
         """
+        check_port(name)
+        check_port(number)
+        if service_port is not None:
+            check_port(service_port)
         if name in self.ports or number in {port.number for port in self.ports.values()}:
             raise ValueError(f"port {name} ({number}) is there already: {self.ports}")
+        if service_port is not None and service_port in {port.service_port for port in self.ports.values()}:
+            raise ValueError(f"port {name}: service_port ({service_port}) is there already: {self.ports}")
         self.ports[name] = Port(number, service_port)
 
     def add_mount(self, volume: str, path: str, *, read_only: bool = False) -> None:
@@ -135,7 +151,12 @@ class Gateway(ConfigFiles):
         self._mounts[path] = mount(volume, path, read_only=read_only)
 
     def set(self, variable: str, value: str) -> None:
-        """Set a variable of the environment; those that count are read by runtime/gateway/start.sh."""
+        """Set a variable of the environment that runtime/gateway/start.sh reads; others are GatewaySpec.env.
+
+        Raises:
+            ValueError: it reads no such variable.
+        """
+        check_variable(variable, value, read=_variables_read(), others="GatewaySpec.env")
         self._environment[variable] = value
 
     def container(self) -> Manifest:
@@ -180,6 +201,11 @@ def after_the_gateway(grace_seconds: int) -> Manifest:
 def basic_files() -> dict[str, str]:
     """Return the files that every gateway has, by name: without those that a concern adds."""
     return {name: text for name, text in runtime_files("gateway").items() if not _OF_A_CONCERN.fullmatch(name)}
+
+
+@cache
+def _variables_read() -> frozenset[str]:
+    return frozenset(re.findall(r"\$\{([A-Z_]+)-", runtime_files("gateway")["start.sh"]))
 
 
 def environment(spec: GatewaySpec) -> dict[str, str]:

@@ -1,6 +1,8 @@
 """The server: this project's program on pypiserver and gunicorn, reached by the gateway alone."""
 
+import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Annotated, Literal
 
 from constructs import Construct
@@ -13,7 +15,7 @@ from cdk8s_pypiserver.base.identity import Identity
 from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources
 
-from .container import ContainerSpec, ProbeSpec
+from .container import ContainerSpec, ProbeSpec, check_variable
 from .gateway import Gateway, in_use
 from .hardening import (
     PACKAGES_DIRECTORY,
@@ -103,7 +105,11 @@ class Server(Construct):
         super().__init__(scope, id_)
         self.spec = spec
         self.grace_seconds = grace_seconds
-        self._environment: dict[str, str | Manifest] = {}
+        self._environment: dict[str, str | Manifest] = {
+            # gunicorn keeps a control socket under it, and the root is read-only.
+            "HOME": "/tmp",  # noqa: S108 - of the container
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
         self._mounts: list[Manifest] = []
         self._identity = identity
         self._pod = pod
@@ -111,12 +117,9 @@ class Server(Construct):
         gateway.set("ALLOW_REMOVAL", "yes" if spec.allow_removal else "no")
         self.set("ALLOW_REMOVAL", "yes" if spec.allow_removal else "no")
         self.set("CONCURRENT_UPLOADS", str(gateway.spec.concurrent_uploads))
-        # gunicorn keeps a control socket under it, and the root is read-only.
-        self.set("HOME", "/tmp")  # noqa: S108 - of the container
         self.set("LOG_LEVEL", spec.log_level)
         self.set("PACKAGES_DIRECTORY", PACKAGES_DIRECTORY)
         self.set("PAGES_DIRECTORY", f"{RUN_DIRECTORY}/pages")
-        self.set("PYTHONDONTWRITEBYTECODE", "1")
         self.set("READY_TIMEOUT_SECONDS", str(spec.ready_timeout_seconds))
         self.set("THREADS", str(spec.threads))
         self.add_mount(PACKAGES_VOLUME, PACKAGES_DIRECTORY)
@@ -139,7 +142,12 @@ class Server(Construct):
         self._pod.add_late_volume(volume, lambda: made.volume(volume))
 
     def set(self, variable: str, value: str) -> None:
-        """Set a variable of the environment; those that count are in runtime/server/pod/settings.py."""
+        """Set a variable of the environment that runtime/server/pod/settings.py reads; others are ServerSpec.env.
+
+        Raises:
+            ValueError: it reads no such variable.
+        """
+        check_variable(variable, value, read=_variables_read(), others="ServerSpec.env")
         self._environment[variable] = value
 
     def set_from_field(self, variable: str, path: str) -> None:
@@ -178,3 +186,8 @@ class Server(Construct):
             f"i=0; while [ -e {RUN_DIRECTORY}/gateway.pid ] && {connected} && [ $i -lt {self.grace_seconds - 10} ]",
             "do sleep 1; i=$((i+1)); done",
         )
+
+
+@cache
+def _variables_read() -> frozenset[str]:
+    return frozenset(re.findall(r'"([A-Z_]+)"', runtime_files("server/pod")["settings.py"]))
