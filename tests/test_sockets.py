@@ -147,6 +147,16 @@ def test_policies_of_cdk8s_plus_find_the_pods() -> None:
         (lambda pod: pod.add_container({"image": "a"}), "a container must have a name"),
         (lambda pod: pod.add_volume({"name": "packages"}), "volume packages is there already"),
         (lambda pod: pod.add_label("app.kubernetes.io/name", "x"), "app.kubernetes.io/name .* cannot be changed"),
+        (
+            lambda pod: pod.set({"nodeSelectr": {"a": "b"}}),
+            r"nodeSelectr \(given\) is no field here; did you mean nodeS",
+        ),
+        (
+            lambda pod: pod.set({"tolerations": [{"kei": "a"}]}),
+            r"tolerations\[0\].kei \('a'\) is no field here; did you",
+        ),
+        (lambda pod: pod.set({"hostNetwork": "yes"}), r"hostNetwork \('yes'\) must be true or false"),
+        (lambda pod: pod.set({"containers": []}), r"containers cannot be set: each is added, with add_container"),
     ],
 )
 def test_what_cannot_join_the_pod_is_refused(add: object, message: str) -> None:
@@ -154,6 +164,21 @@ def test_what_cannot_join_the_pod_is_refused(add: object, message: str) -> None:
     assert callable(add)
     with pytest.raises(ValueError, match=message):
         add(registry.pod)
+
+
+def test_a_field_that_only_the_newest_kubernetes_knows_can_be_set() -> None:
+    chart = PyPIServerChart(cdk8s.App(), "chart")
+    chart.registry.pod.set({"hostnameOverride": "other", "securityContext": {"runAsUser": None}})
+    pod = pod_of(chart.to_json())
+    assert pod["hostnameOverride"] == "other"
+    assert "runAsUser" not in pod["securityContext"]
+
+
+def test_a_label_by_which_pods_are_told_apart_is_refused() -> None:
+    registry = PyPIServerChart(cdk8s.App(), "chart").registry
+    for label in ("app.kubernetes.io/instance", "pypiserver/role"):
+        with pytest.raises(ValueError, match=rf"label {label} \(x\) cannot be changed"):
+            registry.add_label(label, "x")
 
 
 @pytest.mark.parametrize(

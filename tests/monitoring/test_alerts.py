@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -287,6 +288,14 @@ def test_an_alert_of_a_user_is_a_rule() -> None:
             "annotations": {"summary": "Many files", "description": "Tidy up."},
         }
     ]
+
+
+def test_two_alerts_of_one_name_differ_in_severity() -> None:
+    socket = MonitoringSocket()
+    socket.add_alert(FURTHER)
+    socket.add_alert(dataclasses.replace(FURTHER, severity="critical"))
+    with pytest.raises(ValueError, match=r"alert TeamA of severity warning is there already; give it another name"):
+        socket.add_alert(dataclasses.replace(FURTHER, expression="up == 0"))
 
 
 def test_an_alert_that_no_prometheus_would_load_is_refused() -> None:

@@ -94,7 +94,7 @@ class Identity:
             ValueError: the label is one of those that select the pods, or Kubernetes would refuse it.
         """
         check_label(key, value)
-        if key in self.labels and key not in self._labels:
+        if key == ROLE or (key in self.labels and key not in self._labels):
             raise ValueError(f"label {key} ({value}) cannot be changed: the registry's objects find each other by it")
         self._labels[key] = value
         for each in self._followers:

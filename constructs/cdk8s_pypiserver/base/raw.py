@@ -74,6 +74,20 @@ Volume = Annotated[Mapping[str, Any], OfKubernetes(f"{_CORE}.Volume")]
 VolumeMount = Annotated[Mapping[str, Any], OfKubernetes(f"{_CORE}.VolumeMount")]
 
 
+def check_pod_fields(fields: Mapping[str, Any]) -> None:
+    """Check fields of a pod spec, as the newest minor knows them.
+
+    Raises:
+        SpecError: it does not know a field, or a value cannot be one of it.
+    """
+    problems: list[Problem] = []
+    # The containers, which every pod must have, come from elsewhere.
+    plain = {"containers": [], **_plain(fields, (), problems)}
+    problems = problems or [*_found(_minors()[-1], f"{_CORE}.PodSpec", plain).values()]
+    if problems:
+        raise SpecError("PodSpec", problems)
+
+
 def _problems(name: str, value: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what is wrong with a value of this type."""
     unnamed: list[Problem] = []

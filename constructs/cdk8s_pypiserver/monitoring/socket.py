@@ -94,7 +94,13 @@ class MonitoringSocket:
         self.add_target("server")
 
     def add_alert(self, alert: Alert) -> None:
-        """Add an alert."""
+        """Add an alert.
+
+        Raises:
+            ValueError: there is one of this name and severity, whose series would be the same.
+        """
+        if any((each.name, each.severity) == (alert.name, alert.severity) for each in self.alerts):
+            raise ValueError(f"alert {alert.name} of severity {alert.severity} is there already; give it another name")
         self.alerts.append(alert)
 
     def add_panel(self, panel: Panel) -> None:

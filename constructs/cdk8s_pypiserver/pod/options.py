@@ -80,9 +80,9 @@ class PodOptionsSpec(Spec):
         Raises:
             ValueError: a container or a volume has the name of another.
         """
-        pod.set({field: value for field, value in self._fields().items() if value})
+        pod.override({field: value for field, value in self._fields().items() if value})
         if self.topology_spread_constraints is not None:
-            pod.set({"topologySpreadConstraints": self.topology_spread_constraints or None})
+            pod.override({"topologySpreadConstraints": self.topology_spread_constraints or None})
         for key, value in self.labels.items():
             pod.add_label(key, value)
         for key, value in self.annotations.items():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from cdk8s_pypiserver.base.fields import check_annotation, check_label
 from cdk8s_pypiserver.base.identity import ROLE, Identity
 from cdk8s_pypiserver.base.manifest import Manifest
+from cdk8s_pypiserver.base.raw import check_pod_fields
 
 if TYPE_CHECKING:
     from cdk8s_plus_27 import k8s
@@ -14,6 +15,7 @@ Part = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 """A part of the pod as plain fields, or what returns it when the pod is written."""
 
 _TYPED_FIELDS = {"initContainers": "init_containers"}
+_ADDED_BY = {"containers": "add_container", "initContainers": "add_init_container", "volumes": "add_volume"}
 _OF_SERVERS_ALONE = {"affinity", "serviceAccountName", "terminationGracePeriodSeconds", "topologySpreadConstraints"}
 
 
@@ -109,7 +111,18 @@ class Pod:
         """Set fields of the pod spec, such as nodeSelector, whatever a concern has as its default. Mappings are merged.
 
         A field that is None is taken away.
+
+        Raises:
+            ValueError: Kubernetes does not know a field or its value, or there is a method of its own for it.
         """
+        for field in fields:
+            if field in _ADDED_BY:
+                raise ValueError(f"{field} cannot be set: each is added, with {_ADDED_BY[field]}")
+        check_pod_fields(fields)
+        self.override(fields)
+
+    def override(self, fields: Mapping[str, Any]) -> None:
+        """Set fields of the pod spec that a spec has checked, as `set` does."""
         self._overrides = merged(self._overrides, fields)
 
     def fields_of_jobs(self) -> Manifest:
