@@ -46,6 +46,8 @@ def removal(app: webtest.TestApp, **form: str) -> webtest.TestResponse:
         ("my_pkg-1.0-1build-py3-none-any.whl", {"name": "my-pkg", "version": "1.0"}),
         ("my_pkg-1.0rc1.tar.gz", {"name": "my-pkg", "version": "1.0-rc1"}),
         ("my_pkg-1.0+local.1-py3-none-any.whl", {"name": "my-pkg", "version": "1.0+local.1"}),
+        (f"my_pkg-1.{'9' * 19}.tar.gz", {"name": "my-pkg"}),
+        (f"my_pkg-1.0+{'9' * 40}-py3-none-any.whl", {"name": "my-pkg"}),
         (WHEEL, {"sha256_digest": hashlib.sha256(BODY).hexdigest()}),
     ],
 )
@@ -76,6 +78,15 @@ def test_what_fits_is_published(app: webtest.TestApp, name: str, form: dict[str,
         ("_my_pkg-1.0.zip", {}, "Bad filename: _my_pkg-1.0.zip"),
         ("my_pkg-1.0-py3.8-linux.rpm", {}, "Bad filename: my_pkg-1.0-py3.8-linux.rpm"),
         (f"{'a' * 239}-1.0.zip", {}, "Bad filename: more than 246 characters"),
+        *(
+            (f"my_pkg-{version}.tar.gz", {}, "Bad filename: a number of its version has more than 19 digits")
+            for version in ("9" * 200, f"1.{'1' * 20}", f"{'1' * 30}!1", f"1.0rc{'1' * 20}", f"1.0.dev{'1' * 20}")
+        ),
+        (
+            f"my_pkg-{'9' * 20}-py3-none-any.whl",
+            {},
+            "Bad filename: a number of its version has more than 19 digits",
+        ),
         ("my_pkg-1.0.zip", {"version": f"1.{'9' * 10**6}"}, "The field version has more than 1000 bytes"),
         (WHEEL, {":action": "nonsense"}, "Unsupported ':action' field: nonsense"),
     ],
@@ -127,6 +138,15 @@ def test_a_requirement_that_nobody_can_mean_is_refused(
     requirement = (">=3," * 300)[: length - 3] + ">=3"
     wheel = make_wheel(tmp_path, "my_pkg", "1.0", headers=f"Requires-Python: {requirement}\n")
     assert post(app, wheel.name, wheel.read_bytes()).status_int == status
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_version_that_was_put_there_by_hand_harms_no_other(settings: Settings) -> None:
+    for version in ("2.0", "9" * 200, f"{'1' * 30}!1", "1.0"):
+        (settings.packages_directory / f"my_pkg-{version}.tar.gz").write_bytes(BODY)
+    app = webtest.TestApp(application.create(settings))
+    page = app.get("/simple/my-pkg/", headers={"Accept": "application/vnd.pypi.simple.v1+json"}).json
+    assert page["versions"] == ["1.0", "2.0", "9" * 200, f"{'1' * 30}!1"]
 
 
 def test_a_name_that_would_take_minutes_to_read_is_refused_at_once(app: webtest.TestApp) -> None:

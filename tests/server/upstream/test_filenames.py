@@ -20,6 +20,7 @@ from server.upstream import filenames
         ("foo-bar-2.0.linux-x86_64.tar.gz", "2.0"),
         ("foo_bar-1.0-py2.7.egg", "1.0"),
         ("foo_bar-latest.tar.gz", "latest"),
+        (f"foo_bar-{'9' * 180}.tar.gz", "9" * 180),
     ],
 )
 def test_a_version_is_what_installers_take_it_for(filename: str, version: str) -> None:

@@ -28,9 +28,12 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 246
 """How long a file's name may be: with `.metadata` after it, it still is one (NAME_MAX is 255)."""
+MOST_DIGITS = 19
+"""How many digits a number of a version may have: uv, for one, counts in 64 bits, and passes over what has more."""
 FILENAME = "pypiserver.filename"
 """The key of the environment that has the name of the file in a form, for whoever says that it was refused."""
 _SERVED = re.compile(rf"{PACKAGE}(?:\.asc)?")
+_LONG_NUMBER = re.compile(rf"[0-9]{{{MOST_DIGITS + 1}}}")
 _FILES = frozenset({"content", "gpg_signature"})
 """The parts of the form that are kept."""
 _FIELDS = {
@@ -177,6 +180,9 @@ class Uploads:
         guess = name_and_version(filename)
         if not guess or not _PROJECT.fullmatch(normalised(guess[0])):
             raise RefusedError(f"Bad filename: {filename}")
+        # Clients read what is behind the + as text.
+        if _LONG_NUMBER.search(guess[1].partition("+")[0]):
+            raise RefusedError(f"Bad filename: a number of its version has more than {MOST_DIGITS} digits")
         # Before the next: who may not publish here is not told what there is.
         self._permit("publish", normalised(guess[0]))
         if twin := self._twin(filename):
