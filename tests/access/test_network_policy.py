@@ -104,6 +104,19 @@ def test_a_way_to_a_port_that_no_container_has_is_refused_at_synth(tmp_path: Pat
     app.synth()
 
 
+def test_pods_of_jobs_are_isolated_until_synth() -> None:
+    app = cdk8s.App()
+    chart = PyPIServerChart(app, "chart", PyPIServerSpec(network_policy=NetworkPolicySpec()))
+    chart.registry.network.isolate("report", [Way([PEER], [80])])
+    chart.registry.network.isolate("report", [Way([PEER], [443])])
+    chart.registry.network.admit(PyPIServerChart(app, "other", PyPIServerSpec(copying=COPYING)).registry.network)
+    policies = {each["metadata"]["name"]: each for each in chart.to_json() if each["kind"] == "NetworkPolicy"}
+    assert policies.keys() == {"pypiserver", "pypiserver-report", "pypiserver-copy"}
+    report = policies["pypiserver-report"]["spec"]
+    assert report["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "report"
+    assert report["egress"] == [{"to": [PEER], "ports": [{"port": 443, "protocol": "TCP"}]}]
+
+
 def test_a_policy_can_have_the_ways_that_another_registry_has() -> None:
     app = cdk8s.App()
     spec = PyPIServerSpec(ingress=RegistryIngressSpec(host=HOST, controllers=[PEER]), copying=COPYING)

@@ -1,6 +1,6 @@
 """Who may reach the pods and whom they may reach: collected from every concern, and made rules by NetworkPolicy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -52,6 +52,7 @@ class Network:
         self.incoming: list[Way] = []
         self.outgoing: list[Way] = []
         self.isolated: dict[str, list[Way]] = {}
+        self._followers: list[Callable[[str], object]] = []
 
     def allow_from(self, peers: Sequence[Peer], *, ports: Sequence[int | str]) -> None:
         """Let these peers reach these ports of the pods.
@@ -72,21 +73,28 @@ class Network:
     def isolate(self, component: str, ways: Sequence[Way]) -> None:
         """Let pods that bear this label `app.kubernetes.io/component`, those of a Job, reach these and nobody else.
 
-        Nobody reaches them. It counts if it is said before the network policy is made.
+        Nobody reaches them. Said again of the same pods, it takes the place of what was said before.
         """
         self.isolated[component] = [*ways]
+        for follow in self._followers:
+            follow(component)
+
+    def follow(self, make: Callable[[str], object]) -> None:
+        """Have this called with every component that is isolated, those to come included."""
+        self._followers.append(make)
+        for component in self.isolated:
+            make(component)
 
     def allow_names(self) -> None:
         """Let the pods look names up; said twice it is one way."""
         self.outgoing += [way for way in NAMES if way not in self.outgoing]
 
     def admit(self, other: "Network") -> None:
-        """Let in whom another registry lets in, and isolate pods of Jobs as it does if nothing is said of them here.
-
-        It counts if it is said before the network policy is made.
-        """
+        """Let in whom another registry lets in, and isolate pods of Jobs as it does if nothing is said of them here."""
         self.incoming += [way for way in other.incoming if way not in self.incoming]
-        self.isolated = {**other.isolated, **self.isolated}
+        for component, ways in other.isolated.items():
+            if component not in self.isolated:
+                self.isolate(component, ways)
 
     def reaching(self, other: "Network") -> "Network":
         """Return these ways together with the ways out that another registry needs."""

@@ -1,7 +1,6 @@
 """The network policy: nobody reaches the pods and they reach nobody, but by the ways that the concerns named."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from cdk8s_pypiserver.base.fields import Peer
@@ -52,19 +51,23 @@ class NetworkPolicy(KubernetesObject):
         self.spec = spec
         self.network = sockets.network
         self._sockets = sockets
-        self.of_jobs = {
-            component: KubernetesObject(
-                self,
-                component,
-                api_version="networking.k8s.io/v1",
-                kind="NetworkPolicy",
-                identity=identity,
-                suffix=component,
-                content=partial(_isolation, identity.selector_of(component), ways),
-            )
-            for component, ways in sockets.network.isolated.items()
-        }
+        self.of_jobs: dict[str, KubernetesObject] = {}
+        sockets.network.follow(self._isolate)
         sockets.marks[f"{APPLICATION}/network-policy"] = "yes"
+
+    def _isolate(self, component: str) -> None:
+        if component in self.of_jobs:
+            return
+        identity, isolated = self._sockets.identity, self._sockets.network.isolated
+        self.of_jobs[component] = KubernetesObject(
+            self,
+            component,
+            api_version="networking.k8s.io/v1",
+            kind="NetworkPolicy",
+            identity=identity,
+            suffix=component,
+            content=lambda: _isolation(identity.selector_of(component), isolated[component]),
+        )
 
     def _content(self) -> Manifest:
         sockets = self._sockets
