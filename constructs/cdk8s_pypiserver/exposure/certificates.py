@@ -25,8 +25,8 @@ def secret_name(given: str | None, identity: Identity) -> str:
     return given or identity.name_of("tls")
 
 
-def certificate(
-    scope: Construct, spec: IssuerSpec, *, hosts: Sequence[str], secret: str, identity: Identity
+def certificate(  # noqa: PLR0913
+    scope: Construct, id_: str, spec: IssuerSpec, *, hosts: Sequence[str], secret: str, identity: Identity
 ) -> Construct:
     """Make a Certificate for these names, called as the registry; cert-manager puts it into the Secret."""
     # Loading the generated classes takes longer than a whole synth: only who asks for the object pays for it.
@@ -34,7 +34,7 @@ def certificate(
 
     made = cert_manager.Certificate(
         scope,
-        "certificate",
+        id_,
         metadata=cdk8s.ApiObjectMetadata(
             name=identity.name, labels=identity.labels, annotations=identity.annotations or None
         ),

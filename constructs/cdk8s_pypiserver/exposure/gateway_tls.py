@@ -57,5 +57,7 @@ class GatewayTLS(Construct):
         sockets.gateway.add_port(HTTPS_PORT_NAME, HTTPS_PORT, service_port=spec.port)
         self.certificate: Construct | None = None
         if asked:
-            self.certificate = certificate(self, asked, hosts=asked.hosts, secret=secret, identity=sockets.identity)
+            self.certificate = certificate(
+                self, "Default", asked, hosts=asked.hosts, secret=secret, identity=sockets.identity
+            )
             sockets.monitoring.watch_certificate(sockets.identity.name)

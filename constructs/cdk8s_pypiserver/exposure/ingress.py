@@ -99,7 +99,12 @@ class Ingress(Construct):
         if tls and self._secret and tls.certificate:
             if tls.certificate.object:
                 self.certificate = certificate(
-                    self, tls.certificate, hosts=spec.hosts, secret=self._secret, identity=sockets.identity
+                    self,
+                    "certificate",
+                    tls.certificate,
+                    hosts=spec.hosts,
+                    secret=self._secret,
+                    identity=sockets.identity,
                 )
             # cert-manager calls what it makes for an Ingress as the Secret is called.
             sockets.monitoring.watch_certificate(sockets.identity.name if tls.certificate.object else self._secret)

@@ -148,7 +148,10 @@ class Backup(Construct):
             self._remotes[SOURCE] = self._source[0]
         self.files = ConfigFiles(self, "files", identity=identity, suffix="backup", files=runtime_files("backup"))
         runs = [self._backup(), self._restore(), *([self._drill(spec.drill)] if spec.drill else [])]
-        self.jobs = {run.kind: RunPod(sockets, self.files, run).cron_job(f"{id_}-{run.kind}-cron-job") for run in runs}
+        self.jobs = {
+            run.kind: RunPod(sockets, self.files, run).cron_job(self, "Default" if run.kind == "backup" else run.kind)
+            for run in runs
+        }
         sockets.server.set("BACKUP_MAX_AGE_SECONDS", str(age_seconds(spec.max_age)))
         ways = [*(Way(each.peers, each.used_ports) for each in self._remotes.values()), *NAMES]
         for kind in ("backup", "restore"):

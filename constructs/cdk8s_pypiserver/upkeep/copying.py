@@ -164,8 +164,9 @@ class CopyJob(Construct):
         files = {_key(path): text for path, text in command_files().items()}
         self.files = ConfigFiles(self, "files", identity=identity, suffix=COMPONENT, files=files)
         self.cron_job = CronJob(
-            sockets,
-            f"{id_}-cron-job",
+            self,
+            "Default",
+            sockets=sockets,
             component=COMPONENT,
             schedule=spec.schedule or NEVER,
             suspended=spec.schedule is None,

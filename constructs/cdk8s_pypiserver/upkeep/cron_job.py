@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from constructs import Construct
+
 from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.objects import KubernetesObject
 
@@ -23,9 +25,10 @@ class CronJob(KubernetesObject):
 
     def __init__(  # noqa: PLR0913
         self,
-        sockets: "Sockets",
+        scope: Construct,
         id_: str,
         *,
+        sockets: "Sockets",
         component: str,
         schedule: str,
         time_zone: str | None,
@@ -39,8 +42,9 @@ class CronJob(KubernetesObject):
         """Make the CronJob.
 
         Args:
+            scope: The concern that it belongs to.
+            id_: Name of this construct in it; "Default" makes it what `ApiObject.of` finds there.
             sockets: The registry.
-            id_: Name of this construct in it.
             component: Suffix of its name, and its pods' label.
             schedule: When it runs, as cron has it.
             time_zone: Time zone of the schedule; None for that of the control plane.
@@ -63,7 +67,7 @@ class CronJob(KubernetesObject):
             "ttlSecondsAfterFinished": WEEK_SECONDS if suspended else None,
         }
         super().__init__(
-            sockets,
+            scope,
             id_,
             api_version="batch/v1",
             kind="CronJob",

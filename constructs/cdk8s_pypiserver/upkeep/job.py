@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from constructs import Construct
+
 from cdk8s_pypiserver.base.config_files import ConfigFiles
 from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources
@@ -97,12 +99,13 @@ class RunPod:
         self._files = files
         self._run = run
 
-    def cron_job(self, id_: str) -> CronJob:
-        """Return the CronJob, called `id_` in the registry."""
+    def cron_job(self, scope: Construct, id_: str) -> CronJob:
+        """Return the CronJob, called `id_` in this construct."""
         run = self._run
         return CronJob(
-            self._sockets,
+            scope,
             id_,
+            sockets=self._sockets,
             component=run.kind,
             schedule=run.schedule,
             time_zone=run.time_zone,

@@ -163,8 +163,9 @@ class Retention(Construct):
         sockets.server.set("RETENTION_MAX_AGE_SECONDS", str(age_seconds(spec.max_age)))
         self.rules = ConfigFiles(self, "rules", identity=identity, suffix=RULES_VOLUME, files={FILE: text})
         self.cron_job = CronJob(
-            sockets,
-            f"{id_}-cron-job",
+            self,
+            "Default",
+            sockets=sockets,
             component=COMPONENT,
             schedule=spec.schedule,
             time_zone=spec.time_zone,
