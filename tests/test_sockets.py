@@ -146,6 +146,25 @@ def test_policies_of_cdk8s_plus_find_the_pods() -> None:
     assert selected.items() <= labels.items()
 
 
+def test_services_of_cdk8s_plus_leave_the_writer_out() -> None:
+    chart = PyPIServerChart(cdk8s.App(), "chart", CASES["readers"])
+    kplus.Service(chart, "mine", selector=chart.registry.served_pods, ports=[kplus.ServicePort(port=80)])
+    kplus.NetworkPolicy(chart, "policy", selector=chart.registry.pods)
+    manifests = chart.to_json()
+    readers, writer = (
+        by_kind(manifests, kind)["spec"]["template"]["metadata"]["labels"].items()
+        for kind in ("Deployment", "StatefulSet")
+    )
+    (served,) = (
+        m["spec"]["selector"].items() for m in manifests if m["kind"] == "Service" and "mine" in m["metadata"]["name"]
+    )
+    assert served <= readers
+    assert not served <= writer
+    selected = by_kind(manifests, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"].items()
+    assert selected <= readers
+    assert selected <= writer
+
+
 @pytest.mark.parametrize(
     ("add", "message"),
     [

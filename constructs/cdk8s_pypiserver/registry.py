@@ -1,5 +1,6 @@
 """A whole registry: the class that people instantiate and subclass."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import cdk8s
@@ -190,12 +191,20 @@ class PyPIServer(Sockets):
 
     @property
     def pods(self) -> "kplus.IPodSelector":
-        """The pods, as the classes of cdk8s-plus select them: `kplus.NetworkPolicy(chart, "mine", selector=…)`."""
+        """All pods, as policies of cdk8s-plus select them: `kplus.NetworkPolicy(chart, "mine", selector=…)`."""
+        return self._selector("pods", self.identity.selector)
+
+    @property
+    def served_pods(self) -> "kplus.IPodSelector":
+        """The pods that clients reach, all but a writer beside readers: `kplus.Service(chart, "mine", selector=…)`."""
+        return self._selector("served-pods", self.identity.served)
+
+    def _selector(self, id_: str, labels: Mapping[str, str]) -> "kplus.IPodSelector":
         # Loading cdk8s-plus takes longer than a whole synth: whoever asks for this has loaded it.
         from .pod.selector import PodSelector  # noqa: PLC0415
 
-        found = self.node.try_find_child("pods")
-        return found if isinstance(found, PodSelector) else PodSelector(self, "pods", identity=self.identity)
+        found = self.node.try_find_child(id_)
+        return found if isinstance(found, PodSelector) else PodSelector(self, id_, labels=labels)
 
     def _deployment(self) -> Manifest:
         rolling = self.readers is not None or self.spec.storage.several_pods_refused is None

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from server.access.attested import Attested
 from server.http.bottle import HTTPError, request
 from server.http.errors import RefusedError, unavailable
 from server.index import attestations
@@ -18,7 +17,6 @@ from server.index.names import PACKAGE, PROJECT, name_and_version, normalised
 from server.publish import forms
 from server.publish.body import Body
 from server.publish.hashed import FORM_FIELDS, HashedDraft
-from server.publish.verification import Verification
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,9 +26,12 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 246
 """How long a file's name may be: with `.metadata` after it, it still is one (NAME_MAX is 255)."""
+MOST_DIGITS = 19
+"""How many digits a number of a version may have: uv, for one, counts in 64 bits, and passes over what has more."""
 FILENAME = "pypiserver.filename"
 """The key of the environment that has the name of the file in a form, for whoever says that it was refused."""
 _SERVED = re.compile(rf"{PACKAGE}(?:\.asc)?")
+_LONG_NUMBER = re.compile(rf"[0-9]{{{MOST_DIGITS + 1}}}")
 _FILES = frozenset({"content", "gpg_signature"})
 """The parts of the form that are kept."""
 _FIELDS = {
@@ -57,17 +58,14 @@ class Uploads:
         twin: Callable[[str], str | None],
         problem: Callable[[], str | None],
         permit: Callable[[Right, str], None] = lambda *_: None,
-        verification: Verification | None = None,
     ) -> None:
         """Write what comes to a draft of `publisher`.
 
         Refuse what has a `twin`, and every file while there is a `problem` with the volume; `permit` refuses projects
-        that whoever sends a file may not publish, and `verification` attestations, which without it are checked for
-        form alone.
+        that whoever sends a file may not publish.
         """
         self._permit = permit
         self._publisher = publisher
-        self._verification = verification or Verification(Attested(), 0, 1)
         self._twin = twin
         self._problem = problem
 
@@ -123,18 +121,13 @@ class Uploads:
         """The provenance object of the package in a form, None if it has no attestations.
 
         Raises:
-            HTTPError: One is missing where it must not be, or does not verify, or nobody can tell.
             RefusedError: They are not of the form of PEP 740, or about another file.
         """
+        if not form.get(attestations.FIELD):
+            return None
         content = request.files["content"]
-        guess = name_and_version(content.raw_filename)
-        if guess is None:
-            raise RefusedError(f"Bad filename: {content.raw_filename}")
-        return self._verification.provenance(
-            request.forms.getunicode(attestations.FIELD, "") if form.get(attestations.FIELD) else "",
-            normalised(guess[0]),
-            content.raw_filename,
-            content.file.digest.partition("=")[2],
+        return attestations.provenance_object(
+            request.forms.getunicode(attestations.FIELD), content.raw_filename, content.file.digest.partition("=")[2]
         )
 
     def _receive(self, body: Body, drafts: list[HashedDraft]) -> None:
@@ -177,6 +170,9 @@ class Uploads:
         guess = name_and_version(filename)
         if not guess or not _PROJECT.fullmatch(normalised(guess[0])):
             raise RefusedError(f"Bad filename: {filename}")
+        # Clients read what is behind the + as text.
+        if _LONG_NUMBER.search(guess[1].partition("+")[0]):
+            raise RefusedError(f"Bad filename: a number of its version has more than {MOST_DIGITS} digits")
         # Before the next: who may not publish here is not told what there is.
         self._permit("publish", normalised(guess[0]))
         if twin := self._twin(filename):
