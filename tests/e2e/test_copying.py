@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +12,10 @@ import pytest
 import yaml
 
 from cdk8s_pypiserver import CopySpec, NetworkPolicySpec, PyPIServerSpec, RemoteSpec
-from cdk8s_pypiserver.base import images
 from cdk8s_pypiserver.base.config_files import command_files
 from copying import Done
 from documents import blocks
-from e2e import cluster, samples
+from e2e import cluster, index, samples
 from e2e.waiting import eventually
 from manifests import synthesize
 
@@ -28,12 +26,9 @@ if TYPE_CHECKING:
 COMPONENTS = cluster.ROOT / "dist" / "components"
 DOCUMENT = cluster.ROOT / "docs/moving.md"
 CRON_JOB = f"{cluster.NAME}-copy"
-OLD = "http://old:8080"
-LABELS = {"app": "old"}
 PROJECTS = [f"e2e-moved-{number}" for number in range(12)]
 SIZE = 4 * samples.MEBIBYTE
 RATE = "8M"
-PLATFORMS = ("manylinux_2_17_x86_64", "manylinux_2_28_x86_64", "manylinux_2_34_x86_64", "any")
 JSON = {"Accept": "application/vnd.pypi.simple.v1+json"}
 
 
@@ -44,7 +39,7 @@ def _site() -> cluster.Patch:
     change = yaml.safe_load(entry["patch"])
     pod = change["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     (container,), (libraries,) = pod["containers"], pod["initContainers"]
-    container["env"][0]["value"] = libraries["env"][0]["value"] = f"{OLD}/simple/"
+    container["env"][0]["value"] = libraries["env"][0]["value"] = f"{index.URL}/simple/"
     libraries["env"].append({"name": "PIP_TRUSTED_HOST", "value": "old"})
     return cluster.Patch("CronJob", change, CRON_JOB)
 
@@ -56,47 +51,14 @@ def _slowly() -> cluster.Patch:
 
 def _way() -> cluster.Patch:
     """The other registry is in the cluster, and not in the clear on the usual port."""
-    rule = {"to": [{"podSelector": {"matchLabels": LABELS}}], "ports": [{"port": 8080}]}
+    rule = {"to": [{"podSelector": {"matchLabels": index.LABELS}}], "ports": [{"port": 8080}]}
     return cluster.Patch("NetworkPolicy", [{"op": "add", "path": "/spec/egress/-", "value": rule}], CRON_JOB)
-
-
-def _old() -> list[cluster.Object]:
-    """pypiserver, as its own users run it."""
-    container = {
-        "name": "old",
-        "image": images.SERVER,
-        "command": ["pypi-server", "run", "-p", "8080", "-P", ".", "-a", ".", "/packages"],
-        "readinessProbe": {"httpGet": {"path": "/health", "port": 8080}, "periodSeconds": 1},
-        "securityContext": cluster.RESTRICTED,
-        "volumeMounts": [{"name": "packages", "mountPath": "/packages"}, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
-    }
-    security = {"runAsNonRoot": True, "runAsUser": cluster.OWNER, "seccompProfile": {"type": "RuntimeDefault"}}
-    pod = {
-        "containers": [container],
-        "securityContext": security,
-        "volumes": [{"name": name, "emptyDir": {}} for name in ("packages", "tmp")],
-    }
-    return [
-        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "old", "labels": LABELS}, "spec": pod},
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "old"},
-            "spec": {"selector": LABELS, "ports": [{"port": 8080}]},
-        },
-    ]
 
 
 @pytest.fixture(scope="module")
 def libraries(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """What the program is made with, for the Python and the platform of the image."""
-    folder = tmp_path_factory.mktemp("libraries")
-    wanted = folder / "requirements.txt"
-    wanted.write_text(command_files()["moving/requirements.txt"])
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:"]
-    options = ["--python-version=3.14", *(f"--platform={each}" for each in PLATFORMS), f"--dest={folder}"]
-    subprocess.run([*pip, *options, f"--requirement={wanted}"], check=True)
-    return sorted(folder.glob("*.whl"))
+    """What the program is made with."""
+    return index.libraries(tmp_path_factory.mktemp("libraries"), command_files()["moving/requirements.txt"])
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +73,7 @@ def registry(
         components=[COMPONENTS / each for each in ("copy", "network-policy")],
         accounts=True,
     )
-    made.kubectl("apply", "--filename", "-", stdin=yaml.safe_dump_all(_old()))
+    made.kubectl("apply", "--filename", "-", stdin=yaml.safe_dump_all(index.objects()))
     made.kubectl("wait", "--for=condition=Ready", "pod/old", "--timeout=120s", seconds=130)
     paths = [samples.make(sample_directory, project, size=SIZE).path for project in PROJECTS]
     for path in (*paths, *libraries):
@@ -256,8 +218,8 @@ def test_a_bucket_is_copied_through_rclone(
     _send(keys, bucket, folder)
     spec = CopySpec(
         bucket=bucket,
-        libraries=f"{OLD}/simple/",
-        peers=[{"podSelector": {"matchLabels": LABELS}}],
+        libraries=f"{index.URL}/simple/",
+        peers=[{"podSelector": {"matchLabels": index.LABELS}}],
         env=[{"name": "PIP_TRUSTED_HOST", "value": "old"}],
     )
     manifests = synthesize(PyPIServerSpec(copying=spec, network_policy=NetworkPolicySpec()))

@@ -10,6 +10,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +25,6 @@ from signed import ATTESTATION, NAME, OTHER, PROJECT, SHA256, SIGNER, Verifier, 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from gateway_programs import Registry
 
@@ -323,3 +323,39 @@ def test_it_ends_when_the_kubelet_says_so(tmp_path: Path) -> None:
         assert started.process
         started.process.terminate()
         assert started.process.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("ends", [signal.SIGKILL, signal.SIGTERM])
+def test_one_that_ends_while_it_is_asked_lets_nothing_in(tmp_path: Path, file: Path, ends: signal.Signals) -> None:
+    with (
+        Verifier(tmp_path / "verifier") as started,
+        registry(tmp_path / "registry", environment=demanding(tmp_path, started, rules(SIGNER))) as made,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        (child,) = started.children()
+        os.kill(child, signal.SIGSTOP)
+        asked = pool.submit(publish, made, file, [ATTESTATION])
+        wait_for(lambda: connected(started.port), "the question")
+        assert started.process
+        started.process.send_signal(ends)
+        assert asked.result().status_code == 503
+        assert stored(made) == []
+        started.kill()
+        started.launch().wait()
+        assert publish(made, file, [ATTESTATION]).ok
+
+
+def connected(port: int) -> bool:
+    """Whether somebody has a connection to this port of loopback."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    return any(each.split()[1].endswith(f":{port:04X}") and each.split()[3] == "01" for each in lines)
+
+
+def test_a_volume_without_links_takes_what_verifies(verifier: Verifier, file: Path, tmp_path: Path) -> None:
+    environment = demanding(tmp_path, verifier, rules(SIGNER), PUBLISH_METHOD="direct")
+    with registry(tmp_path / "registry", environment=environment) as started:
+        assert publish(started, file).status_code == 403
+        assert stored(started) == []
+        assert publish(started, file, [ATTESTATION]).ok
+        served = started.gateway.get(f"/packages/{NAME}.provenance", *READER).json()
+    assert [each["publisher"] for each in served["attestation_bundles"]] == [SIGNER]

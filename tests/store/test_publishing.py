@@ -11,6 +11,7 @@ import requests
 
 from attested import attestation
 from programs import PATIENCE, upload, wait_for
+from signed import ATTESTATION, PROJECT, SIGNER, Verifier, download, rules, write_rules
 from store_samples import files, metric, sha256, wheel
 
 if TYPE_CHECKING:
@@ -155,3 +156,24 @@ def test_a_cache_that_is_full_costs_one_upload(place: Place) -> None:
     resource.prlimit(worker, resource.RLIMIT_FSIZE, limits)
     assert upload(server.url, *large).ok
     assert metric(server.url, "pypiserver_packages") == 1
+
+
+def test_what_verifies_is_published_with_who_signed_it(place: Place, tmp_path: Path) -> None:
+    file = download(tmp_path)
+    with Verifier(tmp_path / "verifier") as verifier:
+        demanded = {
+            "ATTESTATIONS": str(write_rules(tmp_path, rules(SIGNER))),
+            "ATTESTATIONS_PORT": str(verifier.port),
+        }
+        writer, reader = place.start("writer", **demanded), place.server("reader", ROLE="reader").start()
+        assert upload(writer.url, file.name, file.read_bytes()).status_code == 403
+        assert upload(writer.url, file.name, b"other", attestations=json.dumps([ATTESTATION])).status_code == 400
+        assert not list(place.folder.glob("*.tar.gz"))
+        assert upload(writer.url, file.name, file.read_bytes(), attestations=json.dumps([ATTESTATION])).ok
+
+    def served() -> requests.Response:
+        return requests.get(f"{reader.url}/packages/{file.name}.provenance", timeout=PATIENCE)
+
+    wait_for(lambda: served().ok, "the reader")
+    assert [each["publisher"] for each in served().json()["attestation_bundles"]] == [SIGNER]
+    assert list(files(reader.url, PROJECT)) == [file.name]

@@ -1,34 +1,40 @@
-"""Attestations of an upload (PEP 740), whose form is checked here: whether a signature holds is for clients to say.
+"""Attestations of an upload (PEP 740), whose form is checked here, and the provenance objects that are made of them.
 
-A signature is that of an identity at a certificate authority, which a registry with users of its own knows nothing of.
+A signature is that of an identity at a certificate authority, which a registry with users of its own knows nothing of:
+whether it holds is for clients to say, unless publish/verification.py has asked.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from server.http.errors import RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 FIELD = "attestations"
 """The field of the form: a JSON array."""
 LONGEST = 128 * 2**10
 """How many bytes it may have; one attestation has some five thousand."""
+UNVERIFIED: Mapping[str, Any] = {"kind": "pypiserver", "claims": None}
+"""The publisher of attestations that nobody has verified: readers need not know the registry's users."""
 _STATEMENT = "https://in-toto.io/Statement/v1"
 _PREDICATES = ("https://docs.pypi.org/attestations/publish/v1", "https://slsa.dev/provenance/v1")
 
 
-def provenance_object(text: str, filename: str, sha256: str) -> bytes:
-    """The provenance object of a file, to be served as it is.
+def read(text: str, filename: str, sha256: str) -> list[Any]:
+    """The attestations of a file.
 
     Args:
         text: What the form says.
-        filename: The file that it must be about.
+        filename: The file that they must be about.
         sha256: The digest of that file.
 
     Raises:
-        RefusedError: There is no attestation, or one is not of the form of PEP 740, or about another file.
+        RefusedError: There is none, or one is not of the form of PEP 740, or about another file.
     """
     attestations = _json(text, "the field")
     if not isinstance(attestations, list) or not attestations:
@@ -40,9 +46,20 @@ def provenance_object(text: str, filename: str, sha256: str) -> bytes:
             raise RefusedError(f"Attestation {number} is not one of PEP 740: {_said(error)}") from error
         if subject != (filename, sha256):
             raise RefusedError(f"Attestation {number} is about {subject[0]} with the sha256 {subject[1]}")
-    # Readers need not know the registry's users.
-    bundle = {"publisher": {"kind": "pypiserver", "claims": None}, "attestations": attestations}
-    provenance = {"version": 1, "attestation_bundles": [bundle]}
+    return attestations
+
+
+def provenance_object(bundles: Iterable[tuple[Mapping[str, Any], Sequence[Any]]]) -> bytes:
+    """The provenance object of a file, to be served as it is.
+
+    Args:
+        bundles: Publishers, and the attestations of each.
+
+    Raises:
+        RefusedError: They are no JSON that everybody can read.
+    """
+    written = [{"publisher": publisher, "attestations": attestations} for publisher, attestations in bundles]
+    provenance = {"version": 1, "attestation_bundles": written}
     try:
         return json.dumps(provenance, separators=(",", ":"), allow_nan=False).encode()
     except (ValueError, RecursionError) as error:

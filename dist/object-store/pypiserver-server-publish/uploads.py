@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from server.access.attested import Attested
 from server.http.bottle import HTTPError, request
 from server.http.errors import RefusedError, unavailable
 from server.index import attestations
@@ -17,6 +18,7 @@ from server.index.names import PACKAGE, PROJECT, name_and_version, normalised
 from server.publish import forms
 from server.publish.body import Body
 from server.publish.hashed import FORM_FIELDS, HashedDraft
+from server.publish.verification import Verification
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -58,14 +60,17 @@ class Uploads:
         twin: Callable[[str], str | None],
         problem: Callable[[], str | None],
         permit: Callable[[Right, str], None] = lambda *_: None,
+        verification: Verification | None = None,
     ) -> None:
         """Write what comes to a draft of `publisher`.
 
         Refuse what has a `twin`, and every file while there is a `problem` with the volume; `permit` refuses projects
-        that whoever sends a file may not publish.
+        that whoever sends a file may not publish, and `verification` attestations, which without it are checked for
+        form alone.
         """
         self._permit = permit
         self._publisher = publisher
+        self._verification = verification or Verification(Attested(), 0, 1)
         self._twin = twin
         self._problem = problem
 
@@ -121,13 +126,18 @@ class Uploads:
         """The provenance object of the package in a form, None if it has no attestations.
 
         Raises:
+            HTTPError: One is missing where it must not be, or does not verify, or nobody can tell.
             RefusedError: They are not of the form of PEP 740, or about another file.
         """
-        if not form.get(attestations.FIELD):
-            return None
         content = request.files["content"]
-        return attestations.provenance_object(
-            request.forms.getunicode(attestations.FIELD), content.raw_filename, content.file.digest.partition("=")[2]
+        guess = name_and_version(content.raw_filename)
+        if guess is None:
+            raise RefusedError(f"Bad filename: {content.raw_filename}")
+        return self._verification.provenance(
+            request.forms.getunicode(attestations.FIELD, "") if form.get(attestations.FIELD) else "",
+            normalised(guess[0]),
+            content.raw_filename,
+            content.file.digest.partition("=")[2],
         )
 
     def _receive(self, body: Body, drafts: list[HashedDraft]) -> None:

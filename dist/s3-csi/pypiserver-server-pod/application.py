@@ -6,6 +6,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from server.access.attested import Attested
 from server.access.decisions import Decisions
 from server.access.exchange import Exchange
 from server.access.rights import rights
@@ -36,6 +37,7 @@ from server.publish.actions import Actions
 from server.publish.claims import Claims
 from server.publish.packages import Packages
 from server.publish.uploads import Uploads
+from server.publish.verification import Verification
 from server.volume.backing import on_volume
 from server.volume.notice import Notice
 from server.volume.problems import Problems
@@ -121,7 +123,15 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
     )
     upkeep = Upkeep.of(settings, backing.notes)
     actions = Actions(
-        uploads=Uploads(backing.publisher, packages.twin, backing.closed, decisions.check),
+        uploads=Uploads(
+            backing.publisher,
+            packages.twin,
+            backing.closed,
+            decisions.check,
+            Verification(
+                Attested.from_file(settings.attestations), settings.attestations_port, settings.concurrent_uploads
+            ),
+        ),
         packages=packages,
         listing=listing,
         yanks=withdrawn,

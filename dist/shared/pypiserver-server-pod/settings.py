@@ -55,6 +55,11 @@ class Settings:
     """The file that says which jobs may exchange their identity for a token; None for none."""
     permissions: Path | None = None
     """The file that says who may do what with which projects; None if the credentials alone decide."""
+    attestations: Path | None = None
+    """The file that says whose attestations the files of which projects must have; None if they are checked for form
+    alone."""
+    attestations_port: int = 8085
+    """The port on loopback where the program listens that verifies attestations."""
     audit: str = "none"
     """`log` if changes and refusals are written to standard output for an auditor, `volume` if changes also to the
     package volume; `none` otherwise."""
@@ -156,6 +161,8 @@ class Settings:
             log_level=_choice(read, "LOG_LEVEL", ("info", "debug", "warning", "error")),
             trusted_publishers=Path(path) if (path := read.get("TRUSTED_PUBLISHERS")) else None,
             permissions=Path(path) if (path := read.get("PERMISSIONS")) else None,
+            attestations=Path(path) if (path := read.get("ATTESTATIONS")) else None,
+            attestations_port=int(_positive(read, "ATTESTATIONS_PORT", cls.attestations_port, least=1)),
             audit=_choice(read, "AUDIT", ("none", "log", "volume")),
             volume_wait_seconds=_positive(read, "VOLUME_WAIT_SECONDS", cls.volume_wait_seconds),
             volume_identity=read.get("VOLUME_IDENTITY", cls.volume_identity),

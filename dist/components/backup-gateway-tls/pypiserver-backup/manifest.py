@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 
 MOMENT = "%Y%m%dT%H%M%SZ"
 """How a moment is written, in UTC."""
+_FORMS = {
+    "%Y-%m-%d": timedelta(days=1),
+    "%Y-%m-%dT%H:%MZ": timedelta(minutes=1),
+    "%Y-%m-%dT%H:%M:%SZ": timedelta(seconds=1),
+    MOMENT: timedelta(seconds=1),
+}
+"""How people may write one, and how long what they name is."""
 FORM = 1
 OWN = ".pypiserver/"
 """What the path of everything begins with that is no package."""
@@ -127,18 +135,39 @@ def after(moment: str) -> str:
 
 
 def as_of(found: Iterable[str], moment: str) -> str | None:
-    """The last of these names that is not after a moment: a date, or a date and a time, of UTC; "" for the last of all.
+    """The last of these names that is not after a moment of UTC, to the end of what it names; "" for the last of all.
 
     Raises:
-        RunError: It is no moment.
+        RunError: There is no such moment, or it is yet to come.
     """
-    digits = re.sub(r"[-:TZ ]", "", moment)
-    if not re.fullmatch(r"(?:[0-9]{8}(?:[0-9]{2}){0,3})?", digits):
-        raise RunError("settings", f"{moment!r} must be a date or a time such as 2026-11-26 or 2026-11-26T08:30:00Z")
-    # To the end of what was named.
-    latest = f"{digits}{'99999999999999'[len(digits) :]}"
-    fitting = [name for name in names(found) if re.sub(r"[TZ]", "", name.removesuffix(".jsonl")) <= latest]
-    return fitting[-1] if fitting else None
+    made = names(found)
+    if moment:
+        latest = f"{_end(moment).strftime(MOMENT)}.jsonl"
+        made = [name for name in made if name <= latest]
+    return made[-1] if made else None
+
+
+def _end(moment: str) -> datetime:
+    """The last second of what people have written."""
+    begin, length = _span(moment)
+    if begin > (now := datetime.now(timezone.utc)):
+        raise RunError(
+            "settings",
+            f"RESTORE_AS_OF is {moment!r}, which is yet to come: it is {now:%Y-%m-%dT%H:%M:%SZ}; leave it out for the "
+            "last backup of all",
+        )
+    return begin + length - timedelta(seconds=1)
+
+
+def _span(moment: str) -> tuple[datetime, timedelta]:
+    for form, length in _FORMS.items():
+        with suppress(ValueError):
+            begin = datetime.strptime(moment, form).replace(tzinfo=timezone.utc)
+            # It takes figures of fewer digits too.
+            if begin.strftime(form) == moment:
+                return begin, length
+    reason = "must be a date or a time of UTC that there is, such as 2026-11-26 or 2026-11-26T08:30:00Z"
+    raise RunError("settings", f"RESTORE_AS_OF is {moment!r}; it {reason}")
 
 
 def _check(name: str, entry: Entry) -> None:

@@ -76,8 +76,9 @@ class Restore:
         found = manifest.names_in(kept)
         name = manifest.as_of(found, moment)
         if name is None:
+            oldest = f", the oldest of {found[0].removesuffix('.jsonl')}" if found else ""
             raise RunError(
-                "missing", f"{self._store.fs} has no backup of {moment or 'any time'}: {len(found)} manifests"
+                "missing", f"{self._store.fs} has no backup of {moment or 'any time'}: {len(found)} manifests{oldest}"
             )
         text = self._store.read(f"{MANIFESTS}/{name}")
         chosen = manifest.read(name, text or "")
