@@ -232,8 +232,8 @@ def settings_of(spec: ObjectStoreSpec, rclone: Rclone) -> dict[str, str]:
         **spec.settings(),
         "STORE_URL": rclone.url,
         "STORE_PATH": spec.remote.fs("store", FOLDER),
-        "STORE_REGISTRY": FOLDER,
-        "STORE_NAMESPACE": "team",
+        "REGISTRY_NAME": FOLDER,
+        "REGISTRY_NAMESPACE": "team",
         "STORE_POLL_SECONDS": "0.2",
         "ALLOW_REMOVAL": "yes",
     }

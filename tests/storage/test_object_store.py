@@ -18,6 +18,7 @@ from cdk8s_pypiserver import (
     PyPIServerSpec,
     RcloneSpec,
     Resources,
+    S3VolumeSpec,
     VolumeChart,
 )
 from cdk8s_pypiserver.base.config_files import runtime_files
@@ -37,7 +38,7 @@ HARDENED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}
 
 def _container(spec: PyPIServerSpec, name: str) -> Manifest:
     pod = pod_of(synthesize(spec))
-    (found,) = (each for each in [*pod["containers"], *pod["initContainers"]] if each["name"] == name)
+    (found,) = (each for each in [*pod["containers"], *pod.get("initContainers", ())] if each["name"] == name)
     return dict(found)
 
 
@@ -88,11 +89,12 @@ def test_all_who_read_or_write_mean_the_same_place(spec: PyPIServerSpec, path: s
     assert chart.registry.storage.path == path
 
 
-def test_two_registries_in_one_place_can_be_told_apart() -> None:
-    environment = _environment(_container(PLAIN, "pypiserver"))
-    assert environment["STORE_NAMESPACE"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}
+@pytest.mark.parametrize("spec", [PLAIN, PyPIServerSpec(storage=S3VolumeSpec(bucket="packages"))])
+def test_two_registries_in_one_place_can_be_told_apart(spec: PyPIServerSpec) -> None:
+    environment = _environment(_container(spec, "pypiserver"))
+    assert environment["REGISTRY_NAMESPACE"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}
     field = "metadata.labels['app.kubernetes.io/instance']"
-    assert environment["STORE_REGISTRY"] == {"fieldRef": {"fieldPath": field}}
+    assert environment["REGISTRY_NAME"] == {"fieldRef": {"fieldPath": field}}
 
 
 def test_the_cache_is_bounded_and_no_claim_is_made() -> None:

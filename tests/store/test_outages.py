@@ -176,7 +176,7 @@ def test_a_certificate_that_nobody_trusts_or_that_has_expired(place: Place, tmp_
 def test_another_registry_has_the_place(place: Place) -> None:
     first = place.start()
     assert upload(first.url, NAME, CONTENT).ok
-    for name in ({"STORE_REGISTRY": "other"}, {"STORE_NAMESPACE": "other"}):
+    for name in ({"REGISTRY_NAME": "other"}, {"REGISTRY_NAMESPACE": "other"}):
         reason = ends(place.server("second", None, **name))
         assert "is the place of the registry team/pypiserver" in reason
     assert upload(first.url, OTHER, LARGE).ok

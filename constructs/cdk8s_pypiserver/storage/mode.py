@@ -9,7 +9,7 @@ from pydantic import Field
 
 from cdk8s_pypiserver.base.config_files import runtime_files
 from cdk8s_pypiserver.base.fields import Annotations, Bytes, Form, Labels, Name
-from cdk8s_pypiserver.base.identity import KEPT, Identity
+from cdk8s_pypiserver.base.identity import INSTANCE, KEPT, Identity
 from cdk8s_pypiserver.base.model import Resources, Spec
 from cdk8s_pypiserver.base.objects import KubernetesObject
 from cdk8s_pypiserver.base.problems import Problem
@@ -158,6 +158,13 @@ class VolumeSpec(StorageSpec):
         if self.spools_uploads:
             sockets.gateway.add_file("packages", "slow-volume", runtime_files("gateway")["packages-slow-volume.conf"])
         return self.make(sockets, "storage", identity=sockets.identity, user=user)
+
+
+def name_registry(sockets: "Sockets") -> None:
+    """Tell the server whose it is, by which two registries on one place of a bucket are told apart."""
+    # Of the pod, so that it follows what Kustomize changes.
+    sockets.server.set_from_field("REGISTRY_NAME", f"metadata.labels['{INSTANCE}']")
+    sockets.server.set_from_field("REGISTRY_NAMESPACE", "metadata.namespace")
 
 
 class Storage(Protocol):

@@ -10,7 +10,6 @@ from cdk8s_pypiserver.base import images, remote
 from cdk8s_pypiserver.base.caching import LEAST, CacheSize, bytes_of_files
 from cdk8s_pypiserver.base.config_files import runtime_files
 from cdk8s_pypiserver.base.fields import Image, Name, quantity
-from cdk8s_pypiserver.base.identity import INSTANCE
 from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources
 from cdk8s_pypiserver.base.problems import Problem
@@ -31,7 +30,7 @@ from cdk8s_pypiserver.pod.hardening import (
 )
 from cdk8s_pypiserver.pod.server import FILES_DIRECTORY as SERVER_DIRECTORY
 
-from .mode import StorageSpec
+from .mode import StorageSpec, name_registry
 
 if TYPE_CHECKING:
     from cdk8s_pypiserver.sockets import Sockets
@@ -185,9 +184,7 @@ class ObjectStore:
         self.path = found.fs(REMOTE, folder)
         sockets.server.add_room("store")
         sockets.server.set("STORE_PATH", self.path)
-        # Of the pod, so that they follow what Kustomize changes: two registries in one place are told apart by them.
-        sockets.server.set_from_field("STORE_NAMESPACE", "metadata.namespace")
-        sockets.server.set_from_field("STORE_REGISTRY", f"metadata.labels['{INSTANCE}']")
+        name_registry(sockets)
         cache = (
             {"name": PACKAGES_VOLUME, "persistentVolumeClaim": {"claimName": spec.existing_claim}}
             if spec.existing_claim

@@ -16,7 +16,7 @@ from cdk8s_pypiserver.base.problems import Problem
 from cdk8s_pypiserver.pod.hardening import PACKAGES_VOLUME, scratch
 
 from .cleanup import Cleanup, CleanupSpec
-from .mode import Volume, VolumeSpec
+from .mode import Volume, VolumeSpec, name_registry
 
 if TYPE_CHECKING:
     from cdk8s_pypiserver.sockets import Sockets
@@ -133,6 +133,7 @@ class S3VolumeSpec(VolumeSpec):
     def prepare(self, sockets: "Sockets", *, user: int | None) -> None:
         """See StorageSpec; a pod whose mount is dead has itself replaced by outgrowing a volume."""
         super().prepare(sockets, user=user)
+        name_registry(sockets)
         sockets.pod.add_volume(scratch(DEAD_MOUNT, _DEAD_MOUNT_SIZE))
         sockets.server.add_mount(DEAD_MOUNT, _DEAD_MOUNT_DIRECTORY)
         sockets.server.set("REPLACEMENT_DIRECTORY", _DEAD_MOUNT_DIRECTORY)

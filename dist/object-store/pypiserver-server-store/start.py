@@ -29,9 +29,8 @@ def remote_of(settings: Settings) -> Remote:
 
 def identity_of(settings: Settings, remote: Remote) -> Identity:
     """This server, as the store knows it."""
-    registry = f"{settings.store_namespace}/{settings.store_registry}"
     seen = settings.run_directory / "store"
-    return Identity(remote, registry, socket.gethostname(), expected=settings.volume_identity, seen=seen)
+    return Identity(remote, settings.registry, socket.gethostname(), expected=settings.volume_identity, seen=seen)
 
 
 def check(settings: Settings) -> None:

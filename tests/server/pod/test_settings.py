@@ -39,8 +39,8 @@ def test_every_variable_is_read() -> None:
             "REPLACEMENT_DIRECTORY": "/d",
             "STORE_URL": "http://127.0.0.1:1",
             "STORE_PATH": "store:bucket/folder",
-            "STORE_REGISTRY": "team-a",
-            "STORE_NAMESPACE": "python",
+            "REGISTRY_NAME": "team-a",
+            "REGISTRY_NAMESPACE": "python",
             "STORE_POLL_SECONDS": "4",
             "CONCURRENT_UPLOADS": "3",
         }
@@ -66,8 +66,8 @@ def test_every_variable_is_read() -> None:
         replacement_directory=Path("/d"),
         store_url="http://127.0.0.1:1",
         store_path="store:bucket/folder",
-        store_registry="team-a",
-        store_namespace="python",
+        registry_name="team-a",
+        registry_namespace="python",
         store_poll_seconds=4,
         concurrent_uploads=3,
     )

@@ -10,13 +10,14 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from server.store.problems import AbsentError, FencedError, PresentError, StoreError
+from server.volume.registry import FILE as REGISTRY
+from server.volume.registry import refusal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from server.store.remote import Remote
 
-REGISTRY = ".pypiserver/registry"
 VOLUME = ".pypiserver/volume"
 """What bears the identity, as on a volume."""
 WRITER = ".pypiserver/writer"
@@ -65,11 +66,7 @@ class Identity:
         """
         owner = self._object(REGISTRY)
         if owner is not None and owner.get("registry") != self._registry:
-            raise ForeignError(
-                f"{self._remote.path} is the place of the registry {owner.get('registry')}, and this is"
-                f" {self._registry}: two registries cannot share one. Give this one a folder of its own; if it is that"
-                f" registry under another name, remove the object {REGISTRY}"
-            )
+            raise ForeignError(refusal(self._remote.path, owner.get("registry"), self._registry))
         expected = self._expected
         with contextlib.suppress(OSError):
             expected = expected or self._seen.read_text().strip()
