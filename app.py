@@ -49,6 +49,7 @@ from cdk8s_pypiserver import (  # noqa: E402
     RetentionRuleSpec,
     RetentionSpec,
     S3VolumeSpec,
+    ServerSpec,
     SharedVolumeSpec,
     Spec,
     UpstreamIndexSpec,
@@ -218,6 +219,7 @@ def add_components(app: KustomizeApp, charts: Mapping[str, PyPIServerChart], els
     add.of_fields("ha", shared, of=[shared], availability=AvailabilitySpec())
     add.of_fields("initial-password", local, of=[local], auth=AuthSpec(initial_password=True))
     add.of_fields("anonymous-reads", local, auth=AuthSpec(anonymous_reads=True))
+    add.of_fields("removal", local, server=ServerSpec(allow_removal=True))
     directory = add.of_fields("ldap", local, apart=POLICIES_WITHOUT_LDAP, ldap=DIRECTORY)
     monitoring = add.of_fields("monitoring", local, monitoring=MonitoringSpec())
     apart = ["monitoring", "network-policy", "network-policy-readers", "network-policy-object-store"]

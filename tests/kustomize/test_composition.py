@@ -19,6 +19,7 @@ from cdk8s_pypiserver import (
     NetworkPolicySpec,
     PyPIServerSpec,
     RegistryIngressSpec,
+    ServerSpec,
 )
 from cdk8s_pypiserver.kustomize.patches import patch_between
 from manifests import DIST, Manifest, by_kind, compose, kustomization, objects, pod_of, render, synthesize, too_large
@@ -43,6 +44,7 @@ CONCERNS: dict[str, dict[str, Any]] = {
     "audit": {"audit": AuditSpec()},
     "ldap": {"ldap": DIRECTORY},
     "permissions": {"permissions": PERMISSIONS},
+    "removal": {"server": ServerSpec(allow_removal=True)},
 }
 CONCERNS["network-policy"] = {
     "network_policy": NetworkPolicySpec(),
@@ -106,6 +108,7 @@ ANYWHERE = (
     "copy",
     "ldap",
     "permissions",
+    "removal",
 )
 COMPOSITIONS = [
     *[(chart, (concern,)) for chart in STORAGE for concern in ANYWHERE],
