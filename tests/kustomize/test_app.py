@@ -221,7 +221,7 @@ def test_a_list_that_is_none_is_refused(line: str, tmp_path: Path) -> None:
     with (tmp_path / "dist" / LIST).open("a") as file:
         file.write(f"{line}\n")
     before = _contents(tmp_path)
-    with pytest.raises(FolderError, match=rf"line 3 of {LIST} is not a digest and the name of a file"):
+    with pytest.raises(FolderError, match=rf"line 4 of {LIST} is not a digest and the name of a file"):
         _write(tmp_path, text="other")
     assert _contents(tmp_path) == before
 
@@ -236,6 +236,48 @@ def test_two_merged_lists_name_the_files_of_both(tmp_path: Path) -> None:
     _write(tmp_path, text="both")
     _write(tmp_path / "fresh", text="both")
     assert _contents(tmp_path / "dist") == _contents(tmp_path / "fresh/dist")
+
+
+def test_what_another_app_wrote_is_left_alone(tmp_path: Path) -> None:
+    _write(tmp_path, name="one.py")
+    before = _contents(tmp_path)
+    with pytest.raises(FolderError) as refused:
+        _write(tmp_path, chart="other", name="two.py")
+    reason = "it is written by one.py, and this is two.py: give this app an outdir of its own"
+    assert reason in str(refused.value)
+    assert "KustomizeApp(name='one.py')" in str(refused.value)
+    assert _contents(tmp_path) == before
+
+
+def test_an_app_is_called_as_its_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for directory in ("here", "there"):
+        monkeypatch.setattr(sys, "argv", [f"/{directory}/app.py", "--quiet"])
+        _write(tmp_path)
+    assert (tmp_path / "dist" / LIST).read_text().startswith("# written by app.py\n")
+
+
+def test_the_folder_of_an_earlier_version_is_the_next_apps(tmp_path: Path) -> None:
+    _write(tmp_path, name="one.py")
+    path = tmp_path / "dist" / LIST
+    path.write_text(path.read_text().partition("\n")[2])
+    _write(tmp_path, name="two.py")
+    assert path.read_text().startswith("# written by two.py\n")
+
+
+def test_who_reads_no_further_has_all_files(tmp_path: Path) -> None:
+    script = tmp_path / "app.py"
+    script.write_text(
+        "from cdk8s_pypiserver import KustomizeApp, NamespaceChart\n"
+        "app = KustomizeApp()\nNamespaceChart(app, 'namespace')\napp.synth()\n"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "app.py"], cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "dist/namespace/kustomization.yaml").exists()
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
@@ -321,8 +363,10 @@ def _map(chart: cdk8s.Chart, name: str = "one", text: str = "text") -> None:
     k8s.KubeConfigMap(chart, name, metadata=k8s.ObjectMeta(name=name), data={"text": text})
 
 
-def _write(folder: Path, chart: str = "chart", *, text: str = "text", more: bool = False) -> None:
-    app = KustomizeApp(folder / "dist")
+def _write(
+    folder: Path, chart: str = "chart", *, text: str = "text", more: bool = False, name: str | None = None
+) -> None:
+    app = KustomizeApp(folder / "dist", name=name)
     made = cdk8s.Chart(app, chart)
     _map(made, text=text)
     if more:

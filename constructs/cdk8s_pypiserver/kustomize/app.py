@@ -1,6 +1,7 @@
 """An app that writes its charts as Kustomize folders, and the difference that a concern makes as components."""
 
 import os
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,19 +33,24 @@ class _Component:
 class KustomizeApp(cdk8s.App):
     """An app whose charts become Kustomize folders: `<outdir>/<chart>/` and `<outdir>/components/<concern>/`.
 
-    It changes and removes only what it wrote itself, which a list in the folder tells (`folder.LIST`).
+    It changes and removes only what it wrote itself, which a list in the folder tells (`folder.LIST`), and leaves the
+    folder of another app alone.
     """
 
-    def __init__(self, outdir: str | Path = "dist", *, show_difference: bool | None = None) -> None:
+    def __init__(
+        self, outdir: str | Path = "dist", *, name: str | None = None, show_difference: bool | None = None
+    ) -> None:
         """Make the app.
 
         Args:
             outdir: Folder that is written. Where CDK8S_OUTDIR names another one, as the cdk8s command line does,
                 that gets a copy.
+            name: What tells the app from others that write folders. The script's name by default.
             show_difference: Whether the lines that change are printed too, not only the files. By default if
                 SHOW_DIFFERENCE is set in the environment.
         """
         super().__init__(outdir=str(outdir))
+        self._name = name or Path(sys.argv[0]).name
         self._components: dict[str, _Component] = {}
         self._show_difference = bool(os.environ.get(SHOW_DIFFERENCE)) if show_difference is None else show_difference
 
@@ -86,7 +92,7 @@ class KustomizeApp(cdk8s.App):
         Nothing is written if anything is wrong.
 
         Raises:
-            FolderError: a file in the way is not this app's, or was edited.
+            FolderError: the folder is another app's, or a file in the way is not this one's or was edited.
             RuntimeError: a construct's own validation found an error, or two objects of one chart would be written to
                 one file.
             ValueError: two charts have one id, or a component would take something away.
@@ -95,9 +101,16 @@ class KustomizeApp(cdk8s.App):
         folders = {Path(self.outdir).resolve()}
         if asked := os.environ.get("CDK8S_OUTDIR"):
             folders.add(Path(asked).resolve())
-        for folder in [Folder(path, texts) for path in sorted(folders)]:
-            self._print(folder)
+        written = [Folder(path, texts, self._name) for path in sorted(folders)]
+        for folder in written:
             folder.write()
+        try:
+            for folder in written:
+                self._print(folder)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever reads no further (`| head`) has all files. Python would try once more at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def _texts(self) -> Texts:
         charts = {chart: chart.node.id for chart in self.charts}

@@ -1,4 +1,7 @@
-"""The folder that an app writes to: it may hold other people's files too, so only what the app wrote is its own."""
+"""The folder that an app writes to: it may hold other people's files too, so only what the app wrote is its own.
+
+Another app cannot write there: what the first one wrote would be no longer made, and so removed.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,11 @@ Texts = dict[str, str]
 """The files of a folder, by their path in it, with `/` between its parts."""
 
 LIST = "cdk8s-pypiserver.sha256"
-"""The file in the folder that says which files are the app's, as `sha256sum --check` reads it."""
+"""The file in the folder that says whose it is and which files are the app's, as `sha256sum --check` reads it."""
 
 _STAGE = ".cdk8s-pypiserver-new"
+_APP = "# written by "
+"""What the line of the list begins with that names the app; to `sha256sum` it is a comment."""
 _LINE = re.compile(r"(?P<digest>[0-9a-f]{64}) [ *](?P<name>.+)")
 
 
@@ -65,23 +70,32 @@ class Folder:
 
     path: Path
     texts: Mapping[str, str]
+    app: str
     changes: list[Change] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         """Compare with what is there.
 
         Raises:
-            FolderError: a file that is not the app's, or was edited, is in the way; the text names all of them.
+            FolderError: the folder is another app's, or a file that is not the app's, or was edited, is in the way; the
+                text names all of them.
         """
         _refuse_shared_places(self.texts)
-        self._listed = _read_list(self.path / LIST)
+        self._apps, self._listed = _read_list(self.path / LIST)
+        # A list of an earlier version names none.
+        if self._apps and self.app not in self._apps:
+            raise FolderError(
+                f"nothing was written to {self.path}: it is written by {' and '.join(self._apps)}, and this is"
+                f" {self.app}: give this app an outdir of its own; if it is that one under another name, say so by"
+                f" KustomizeApp(name={self._apps[0]!r})"
+            )
         if problems := [f"  {name} {problem}" for name in self._all if (problem := self._compare(name))]:
             raise FolderError("\n".join([f"nothing was written to {self.path}:", *problems]))
 
     def write(self) -> None:
         """Make the changes; whatever happens meanwhile, the next run knows which files are the app's."""
         digests = {name: [_digest(text)] for name, text in self.texts.items()}
-        if not self.changes and self._listed == digests:
+        if not self.changes and self._listed == digests and self._apps == [self.app]:
             return
         stage = self.path / _STAGE
         shutil.rmtree(stage, ignore_errors=True)
@@ -132,7 +146,7 @@ class Folder:
 
     def _write_list(self, stage: Path, digests: Mapping[str, list[str]]) -> None:
         lines = [f"{digest}  {name}\n" for name, found in sorted(digests.items()) for digest in dict.fromkeys(found)]
-        _write(stage / LIST, "".join(lines))
+        _write(stage / LIST, "".join([f"{_APP}{self.app}\n", *lines]))
         (stage / LIST).replace(self.path / LIST)
 
     def _remove(self, name: str) -> None:
@@ -181,11 +195,16 @@ def _unusual_place(folder: Path, name: str) -> str | None:
     return None
 
 
-def _read_list(path: Path) -> dict[str, list[str]]:
+def _read_list(path: Path) -> tuple[list[str], dict[str, list[str]]]:
+    """Return the apps that a list names, and the digests of each file."""
     if not path.exists():
-        return {}
+        return [], {}
+    apps: list[str] = []
     listed: defaultdict[str, list[str]] = defaultdict(list)
     for number, line in enumerate(_plain(path.read_bytes()).decode("utf-8", "replace").splitlines(), 1):
+        if line.startswith(_APP):
+            apps.append(line.removeprefix(_APP))
+            continue
         match = _LINE.fullmatch(line)
         if not match or match["name"].startswith("/") or ".." in match["name"].split("/"):
             raise FolderError(
@@ -193,7 +212,7 @@ def _read_list(path: Path) -> dict[str, list[str]]:
                 " file in this folder; restore it, or delete all that was generated and synthesize anew"
             )
         listed[match["name"]].append(match["digest"])
-    return dict(listed)
+    return list(dict.fromkeys(apps)), dict(listed)
 
 
 def _plain(content: bytes) -> bytes:
