@@ -85,7 +85,7 @@ def _spec(chart: str, fields: dict[str, Any]) -> PyPIServerSpec:
 
 
 def _comparable(manifests: list[Manifest]) -> dict[tuple[str, str], Any]:
-    """Set aside the dashboard's text: it is for any registry, and begins with the one that its chart is named after."""
+    """Set aside the dashboard's text: it is for any registry, and one of its own is called as in its chart."""
     return {
         key: {**value, "data": {}} if key[1].endswith("-dashboard") else value
         for key, value in objects(manifests).items()

@@ -15,7 +15,7 @@ from cases import CASES
 from cdk8s_pypiserver import Alert, MonitoringSpec, Panel, PyPIServerChart, PyPIServerSpec, RegistryServiceSpec
 from cdk8s_pypiserver.base.config_files import runtime_files
 from cdk8s_pypiserver.monitoring.counting import LOG_ADDRESS, MTAIL_PORT
-from manifests import Manifest, by_kind, pod_of, synthesize
+from manifests import Manifest, by_kind, compose, pod_of, synthesize
 
 CRDS = Path(__file__).parent / "crds"
 
@@ -140,7 +140,7 @@ def test_what_users_add_is_watched_until_synth() -> None:
     manifests = chart.to_json()
     assert by_kind(manifests, "PrometheusRule")["spec"]["groups"][-1]["rules"][0]["alert"] == "Many"
     (shown,) = (m["data"] for m in manifests if m["metadata"]["name"] == "pypiserver-dashboard")
-    places = {p["title"]: p["gridPos"] for p in json.loads(shown["pypiserver.json"])["panels"]}
+    places = {p["title"]: p["gridPos"] for p in json.loads(*shown.values())["panels"]}
     own = [places[f"Own {number}"] for number in range(4)]
     assert {place["y"] for place in own[:3]} == {own[0]["y"]} != {own[3]["y"]}
     assert min(place["y"] for place in own) == max(place["y"] for place in places.values()) - 8
@@ -168,3 +168,52 @@ def test_grafana_finds_the_dashboard() -> None:
     (found,) = (m for m in synthesize(CASES["monitoring"]) if m["metadata"]["name"] == "pypiserver-dashboard")
     assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert list(found["data"]) == ["pypiserver.json"]
+
+
+def _files_of_grafana(*registries: Sequence[Manifest]) -> dict[str, Any]:
+    """What the sidecar puts into the folder of Grafana's provider, by its name; none may take another's place."""
+    files: dict[str, str] = {}
+    for manifests in registries:
+        (data,) = (each["data"] for each in manifests if each["metadata"]["name"].endswith("-dashboard"))
+        for name, text in data.items():
+            assert files.setdefault(name, text) == text, name
+    made = {name: json.loads(text) for name, text in files.items()}
+    # Otherwise Grafana writes none of them any more.
+    assert len({each["uid"] for each in made.values()}) == len({each["title"] for each in made.values()}) == len(made)
+    assert all(len(each["uid"]) <= 40 for each in made.values())
+    return made
+
+
+def test_registries_that_show_the_same_have_one_dashboard(tmp_path: Path) -> None:
+    composed = [
+        compose(tmp_path / "prefix", "local", "monitoring", namePrefix="a-"),
+        compose(tmp_path / "namespace", "local", "monitoring", namespace="team-a"),
+        compose(tmp_path / "store", "object-store", "monitoring"),
+    ]
+    made = [synthesize(PyPIServerSpec(name=name, monitoring=MonitoringSpec())) for name in ("team-a", "team-b")]
+    assert list(_files_of_grafana(*composed, *made)) == ["pypiserver.json"]
+
+
+def test_a_registry_that_shows_more_has_a_dashboard_of_its_own() -> None:
+    def registry(name: str, namespace: str | None, title: str) -> Sequence[Manifest]:
+        spec = PyPIServerSpec(name=name, monitoring=MonitoringSpec())
+        chart = PyPIServerChart(cdk8s.App(), "chart", spec, namespace=namespace)
+        chart.registry.monitoring.add_panel(Panel(title=title, queries={"": "up"}))
+        manifests: Sequence[Manifest] = chart.to_json()
+        return manifests
+
+    long = "team-platform-packages-internal"
+    registries = [
+        registry(f"{long}-aa", None, "one"),
+        registry(f"{long}-bb", None, "two"),
+        registry("pypiserver", "team-a", "three"),
+        registry("pypiserver", "team-b", "four"),
+    ]
+    made = _files_of_grafana(*registries, synthesize(CASES["monitoring"]))
+    assert {each["title"] for each in made.values()} == {
+        f"PyPI: {long}-aa",
+        f"PyPI: {long}-bb",
+        "PyPI: team-a/pypiserver",
+        "PyPI: team-b/pypiserver",
+        "PyPI",
+    }

@@ -106,7 +106,7 @@ class KubernetesObject(cdk8s.ApiObject):
 
     def _own_metadata(self) -> Manifest:
         """Return what cdk8s would make of the metadata."""
-        chart = _chart_of(self._scope)
+        chart = chart_of(self._scope)
         labels = {**chart.labels, **self._metadata["labels"]}
         return {**self._metadata, "namespace": chart.namespace, "labels": labels}
 
@@ -137,7 +137,7 @@ def know_chart(chart: cdk8s.Chart, constructs: Iterable[IConstruct]) -> None:
     _CHARTS.update(dict.fromkeys(constructs, _CHARTS[chart]))
 
 
-def _chart_of(scope: IConstruct) -> _Chart:
+def chart_of(scope: IConstruct) -> _Chart:
     """Return what the chart of a construct gives to its objects, which never changes."""
     if scope not in _CHARTS:
         know_chart(cdk8s.Chart.of(scope), [scope])

@@ -11,7 +11,7 @@ from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
 from cdk8s_pypiserver.base.fields import Image, Labels, Name, Peer
 from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources
-from cdk8s_pypiserver.base.objects import KubernetesObject
+from cdk8s_pypiserver.base.objects import KubernetesObject, chart_of
 from cdk8s_pypiserver.base.problems import Problem
 from cdk8s_pypiserver.pod.container import ContainerSpec
 from cdk8s_pypiserver.pod.hardening import hardened, http_probe, mount, requirements, variables
@@ -178,7 +178,7 @@ class Monitoring(Construct):
                 identity=identity,
                 suffix=dashboard.SUFFIX,
                 labels=dashboard.LABEL,
-                content=lambda: {"data": dashboard.files(identity.name, watched.panels)},
+                content=lambda: {"data": dashboard.files(identity.name, chart_of(self).namespace, watched.panels)},
             )
 
     def container(self) -> Manifest:

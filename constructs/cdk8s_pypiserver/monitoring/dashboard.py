@@ -1,5 +1,11 @@
-"""The Grafana dashboard of a registry, found by Grafana's sidecar through its label."""
+"""The Grafana dashboard of a registry, found by Grafana's sidecar through its label.
 
+Grafana writes none of a provider's dashboards any more once two of its files have one uid or title, and neither can
+follow what Kustomize makes of a registry's name and namespace. So registries that show the same have the same file,
+which the sidecar keeps once; one that shows more has a dashboard of its own.
+"""
+
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,20 +24,24 @@ _FURTHER_IN_A_ROW = 3
 _GREEN, _YELLOW, _RED = "green", "yellow", "red"
 
 
-def files(name: str, further: Sequence[Panel] = ()) -> dict[str, str]:
-    """Return the file of the dashboard by its name, which Grafana's sidecar keeps."""
-    return {f"{name}.json": json.dumps(dashboard(name, further), indent=1) + "\n"}
+def files(name: str, namespace: str | None, further: Sequence[Panel]) -> dict[str, str]:
+    """Return the file of the dashboard by its name, which Grafana's sidecar keeps; arguments as for `dashboard`."""
+    made = dashboard(name, namespace, further)
+    return {f"{made['uid']}.json": json.dumps(made, indent=1) + "\n"}
 
 
-def dashboard(name: str, further: Sequence[Panel] = ()) -> dict[str, Any]:
+def dashboard(name: str, namespace: str | None = None, further: Sequence[Panel] = ()) -> dict[str, Any]:
     """Return the dashboard as Grafana keeps it.
 
     The first row says whether all is well, in green or red; what is below it tells why not.
 
     Args:
-        name: The registry that is shown first, if it is still called so; others can be chosen.
-        further: Panels to show below the usual ones.
+        name: Name of the registry; any can be chosen.
+        namespace: Its namespace, if that is known.
+        further: Panels that this registry shows below those of all.
     """
+    registry = f"{namespace}/{name}" if namespace else name
+    own = f"-{hashlib.sha256(registry.encode()).hexdigest()[:16]}" if further else ""
     rows: list[tuple[Sequence[Panel], int]] = [
         (_state(), 4),
         (_traffic(), 8),
@@ -41,8 +51,8 @@ def dashboard(name: str, further: Sequence[Panel] = ()) -> dict[str, Any]:
     ]
     rows += [(further[first : first + _FURTHER_IN_A_ROW], 8) for first in range(0, len(further), _FURTHER_IN_A_ROW)]
     return {
-        "uid": f"pypiserver-{name}"[:40],
-        "title": f"PyPI: {name}",
+        "uid": f"pypiserver{own}",
+        "title": f"PyPI: {registry}" if further else "PyPI",
         "tags": ["pypiserver"],
         "schemaVersion": 39,
         "editable": True,
@@ -51,8 +61,8 @@ def dashboard(name: str, further: Sequence[Panel] = ()) -> dict[str, Any]:
         "templating": {
             "list": [
                 {"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Source"},
-                # First, since the name is known here and the namespace is not.
-                _variable("job", "label_values(pypiserver_volume_answers, job)", name),
+                # First, since the namespace may not be known here.
+                _variable("job", "label_values(pypiserver_volume_answers, job)", name if further else None),
                 _variable("namespace", 'label_values(pypiserver_volume_answers{job="$job"}, namespace)'),
             ]
         },
