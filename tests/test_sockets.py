@@ -251,6 +251,42 @@ def test_an_autoscaler_wants_a_request_of_every_container(tmp_path: object) -> N
         app.synth()
 
 
+@pytest.mark.parametrize(
+    ("namespaces", "names", "where"),
+    [
+        (("a", "a"), ("pypiserver", "pypiserver"), "in namespace a"),
+        (("a", "b"), ("pypiserver", "pypiserver"), None),
+        (("a", "a"), ("one", "two"), None),
+        # Whoever applies them may name a namespace for each.
+        ((None, None), ("pypiserver", "pypiserver"), None),
+        ((None, "a"), ("pypiserver", "pypiserver"), None),
+    ],
+)
+def test_two_registries_of_one_name_are_refused(
+    namespaces: tuple[str | None, str | None], names: tuple[str, str], where: str | None
+) -> None:
+    app = cdk8s.App()
+    charts = [
+        PyPIServerChart(app, f"chart-{number}", PyPIServerSpec(name=name), namespace=namespace)
+        for number, (namespace, name) in enumerate(zip(namespaces, names, strict=True))
+    ]
+    if where is None:
+        assert all(chart.to_json() for chart in charts)
+        return
+    reason = rf"chart-1/registry: name \(pypiserver\) must be another one: chart-0/registry has it {where}"
+    with pytest.raises(RuntimeError, match=reason):
+        charts[0].to_json()
+
+
+@pytest.mark.parametrize("namespace", [None, "a"])
+def test_two_registries_of_one_name_in_one_chart_are_refused(namespace: str | None) -> None:
+    chart = cdk8s.Chart(cdk8s.App(), "chart", namespace=namespace)
+    PyPIServer(chart, "one")
+    PyPIServer(Construct(chart, "part"), "two")
+    with pytest.raises(RuntimeError, match=r"part/two: name \(pypiserver\) must be another one: chart/one has it in"):
+        chart.to_json()
+
+
 def test_the_address_of_the_index() -> None:
     def url(namespace: str | None = None, **fields: object) -> str:
         spec = PyPIServerSpec.model_validate(fields)

@@ -10,6 +10,7 @@ from constructs import Construct, IConstruct, IValidation
 
 from .access.network import Network
 from .base.identity import Identity
+from .base.objects import chart_of
 from .monitoring.scraping import METRICS_PORT_NAME
 from .monitoring.socket import MonitoringSocket
 from .pod.gateway import CONTAINER as DEFAULT_CONTAINER
@@ -63,7 +64,7 @@ class Sockets(Construct):
             grace_seconds=grace_seconds,
         )
         self._checks: list[Callable[[], Iterable[str]]] = [self.pod.problems, self._closed_ways]
-        _Validation.of(cdk8s.App.of(self)).registries.append(self)
+        _Validation.of(cdk8s.App.of(self)).registries[self] = scope
 
     def add_label(self, key: str, value: str) -> None:
         """Put a label on every object and on the pods.
@@ -110,7 +111,7 @@ class _Validation:
     _of_apps: ClassVar[WeakKeyDictionary[IConstruct, "_Validation"]] = WeakKeyDictionary()
 
     def __init__(self) -> None:
-        self.registries: list[Sockets] = []
+        self.registries: dict[Sockets, Construct] = {}
 
     @classmethod
     def of(cls, app: IConstruct) -> "_Validation":
@@ -122,4 +123,18 @@ class _Validation:
 
     def validate(self) -> list[str]:
         """Return the problems, each with the path of its registry."""
-        return [f"{each.node.path}: {problem}" for each in self.registries for problem in each.problems()]
+        problems = [f"{each.node.path}: {problem}" for each in self.registries for problem in each.problems()]
+        return [*problems, *self._twins()]
+
+    def _twins(self) -> Iterator[str]:
+        """Yield the registries whose objects would be another's; charts without a namespace may be for two of them."""
+        known: dict[tuple[str | int, str], Sockets] = {}
+        for each, scope in self.registries.items():
+            chart, name = chart_of(scope), each.identity.name
+            other = known.setdefault((chart.namespace or id(chart), name), each)
+            if other is not each:
+                where = f"in namespace {chart.namespace}" if chart.namespace else "in one chart"
+                yield (
+                    f"{each.node.path}: name ({name}) must be another one: {other.node.path} has it {where}, so that "
+                    "one's objects would be the other's; registries of two clusters are made by an app for each"
+                )

@@ -23,6 +23,7 @@ from server.publish.methods import publisher
 from server.volume.durable import UnsuitableVolumeError
 from server.volume.marker import Marker, WrongVolumeError
 from server.volume.notice import Notice
+from server.volume.registry import ForeignVolumeError, Registry
 from server.volume.writer import TakenOverError, Writer
 
 if TYPE_CHECKING:
@@ -58,11 +59,13 @@ def check(settings: Settings) -> None:
             next(settings.packages_directory.iterdir(), None)
             if settings.publish_method != "store" and settings.writes:
                 marker(settings).check()
+                _check_registry(settings)
                 publisher(settings.publish_method, settings.packages_directory).check()
         if settings.publish_method == "store":
             _check_store(settings)
         elif not settings.writes:
             _wait_for_the_writer(settings)
+            _check_registry(settings)
     except UnsuitableVolumeError as error:
         raise StartError(str(error)) from error
     except WrongVolumeError as error:
@@ -99,6 +102,14 @@ def _check_files(settings: Settings) -> None:
         raise StartError(f"the trusted publishers cannot be used: {error}") from error
 
 
+def _check_registry(settings: Settings) -> None:
+    try:
+        if found := registry(settings):
+            found.check()
+    except ForeignVolumeError as error:
+        raise StartError(str(error)) from error
+
+
 def _check_store(settings: Settings) -> None:
     # Elsewhere the room is not there.
     from server.store import start as store  # noqa: PLC0415
@@ -129,17 +140,28 @@ def writer(settings: Settings) -> Writer | None:
     return Writer(settings.packages_directory, settings.run_directory / "writer", settle_seconds=settled)
 
 
+def registry(settings: Settings) -> Registry | None:
+    """What keeps two registries of a bucket apart; None where a volume is one claim's, or made to be shared."""
+    if settings.publish_method != "direct" or settings.writers != "one":
+        return None
+    return Registry(settings.packages_directory, settings.registry)
+
+
 def become_writer(settings: Settings) -> None:
     """Become the one that writes to a bucket, which may take as long as a mount shows what is old.
 
     Raises:
-        StartError: Another pod came after this one.
+        StartError: Another pod came after this one, or another registry.
     """
     try:
-        if found := writer(settings):
+        own, found = registry(settings), writer(settings)
+        if own and found:
+            own.adopt()
             found.take()
     except TakenOverError as error:
         raise StartError(error.strerror) from error
+    except ForeignVolumeError as error:
+        raise StartError(str(error)) from error
 
 
 def initial_password(settings: Settings) -> str | None:

@@ -19,6 +19,10 @@ class SettingError(ValueError):
 class Settings:
     """The server's settings; every attribute is the environment variable of the same name in capitals."""
 
+    registry_name: str = "pypiserver"
+    """The registry's name, which tells it from another one on the same place of a bucket."""
+    registry_namespace: str = "default"
+    """The namespace of the registry."""
     packages_directory: Path = Path("/data/packages")
     """The package volume."""
     pages_directory: Path = Path("/run/pypiserver/pages")
@@ -113,14 +117,15 @@ class Settings:
     """Where rclone's remote control listens."""
     store_path: str = ""
     """Where the packages are, as rclone writes it: `remote:bucket/folder`."""
-    store_registry: str = "pypiserver"
-    """The registry's name, which tells it from another one on the same place."""
-    store_namespace: str = "default"
-    """The namespace of the registry."""
     store_poll_seconds: float = 2.0
     """How often the catalogue in the store is looked at, in seconds."""
     fetching_port: int = 8084
     """The port on loopback where the program listens that fetches packages from the store."""
+
+    @property
+    def registry(self) -> str:
+        """The registry as the whole cluster knows it."""
+        return f"{self.registry_namespace}/{self.registry_name}"
 
     @property
     def run_directory(self) -> Path:
@@ -144,6 +149,8 @@ class Settings:
         """
         read = os.environ if environment is None else environment
         return cls(
+            registry_name=read.get("REGISTRY_NAME", cls.registry_name),
+            registry_namespace=read.get("REGISTRY_NAMESPACE", cls.registry_namespace),
             packages_directory=Path(read.get("PACKAGES_DIRECTORY", cls.packages_directory)),
             pages_directory=Path(read.get("PAGES_DIRECTORY", cls.pages_directory)),
             credentials_directory=Path(read.get("CREDENTIALS_DIRECTORY", cls.credentials_directory)),
@@ -186,8 +193,6 @@ class Settings:
             upstream_port=int(_positive(read, "UPSTREAM_PORT", cls.upstream_port, least=1)),
             store_url=read.get("STORE_URL", cls.store_url),
             store_path=_place(read),
-            store_registry=read.get("STORE_REGISTRY", cls.store_registry),
-            store_namespace=read.get("STORE_NAMESPACE", cls.store_namespace),
             store_poll_seconds=_positive(read, "STORE_POLL_SECONDS", cls.store_poll_seconds),
             fetching_port=int(_positive(read, "FETCHING_PORT", cls.fetching_port, least=1)),
             concurrent_uploads=int(_positive(read, "CONCURRENT_UPLOADS", cls.concurrent_uploads, least=1)),
