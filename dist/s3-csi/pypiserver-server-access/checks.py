@@ -56,6 +56,7 @@ class _Waiting:
     user: str
     check: Callable[[], bool]
     guesser: bool
+    begun: float = 0.0
     right: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -127,6 +128,10 @@ class Checks:
         if not asked.guesser:
             waiting, places, spare = self._newcomers, WAITING, SPARE
         self._count(asked, 1)
+        if asked.guesser and not self._has_a_place(asked):
+            # Told so without more ado: of a flood these are nearly all.
+            self._wrong.add(asked.client, 1)
+            raise BusyError
         right = blameless = False
         try:
             waiting.append(asked)
@@ -149,6 +154,11 @@ class Checks:
             else:
                 self._wrong.add(asked.client, 1)
         return right
+
+    def _has_a_place(self, guesser: _Waiting) -> bool:
+        """Whether a guesser would not be the one who is sent away."""
+        waiting = self._guessers
+        return len(waiting) < GUESSERS_WAITING or self._place(guesser) <= max(map(self._place, waiting))
 
     def _guesser(self, client: str) -> bool:
         return self._wrong[client] > FEW
@@ -175,9 +185,9 @@ class Checks:
             first = min(reversed(waiting), key=self._place)
             waiting.remove(first)
             self._running.append(first)
-            if first.guesser and self._guess_seconds:
-                self._next_guess = time.monotonic() + self._guess_seconds
-                asyncio.get_running_loop().call_later(self._guess_seconds, self._start)
+            first.begun = time.monotonic()
+            if first.guesser:
+                self._pause(self._guess_seconds)
             work = asyncio.get_running_loop().run_in_executor(self._threads, first.check)
             work.add_done_callback(lambda done, asked=first: self._finish(asked, done))  # type: ignore[misc]
 
@@ -185,8 +195,17 @@ class Checks:
         guessing = sum(each.guesser for each in self._running)
         return guessing < GUESSERS_AT_ONCE and time.monotonic() >= self._next_guess
 
+    def _pause(self, seconds: float) -> None:
+        """Check no guesser's password for some time."""
+        if seconds:
+            self._next_guess = max(self._next_guess, time.monotonic() + seconds)
+            asyncio.get_running_loop().call_later(seconds, self._start)
+
     def _finish(self, asked: _Waiting, done: asyncio.Future[bool]) -> None:
         self._running.remove(asked)
+        if asked.guesser:
+            # As long as it took: a flood keeps no core from those who answer it, and everybody else.
+            self._pause(time.monotonic() - asked.begun)
         if not asked.right.done():
             if error := done.exception():
                 asked.right.set_exception(error)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,7 +47,8 @@ class Bench:
     async def order(self, tasks: list[asyncio.Task[bool]]) -> list[str]:
         """Let one check after the other end, and return which have begun in which order."""
         await self.wait(self.all_have_begun)
-        while self.checks._running:
+        while self.checks._running or self.checks._guessers:
+            await self.wait(lambda: bool(self.checks._running) and self.all_have_begun())
             ended = len(self.ended)
             self.go.release()
             await self.wait(lambda before=ended: len(self.ended) > before and self.all_have_begun())  # type: ignore[misc]
@@ -173,6 +176,41 @@ def test_a_name_that_nobody_tries_goes_before_guesses_of_ever_new_addresses() ->
         flood += [bench.ask(f"198.18.0.{number}", f"user-{number % 4}", "guess") for number in range(250)]
         await asyncio.sleep(0.01)
         assert (await bench.order([*tasks, *flood, alice]))[0] == "alice"
+
+    asyncio.run(run())
+
+
+def test_a_flood_leaves_half_of_its_thread_s_time_to_whoever_answers_it() -> None:
+    async def run() -> None:
+        made = Checks()
+        for _ in range(checks.FEW + 1):
+            made.count_wrong("192.0.2.1")
+        begun: list[float] = []
+
+        def check() -> bool:
+            begun.append(time.monotonic())
+            time.sleep(0.05)
+            return False
+
+        await asyncio.gather(*(made.right("192.0.2.1", "alice", check) for _ in range(4)))
+        assert all(after - before >= 0.1 for before, after in itertools.pairwise(begun))
+
+    asyncio.run(run())
+
+
+def test_a_guesser_who_finds_all_places_taken_is_told_so_without_waiting() -> None:
+    async def run() -> None:
+        bench = Bench()
+        for _ in range(checks.FEW + 1):
+            bench.checks.count_wrong("192.0.2.1")
+        tasks = [bench.ask("192.0.2.1", "alice", "guess") for _ in range(checks.GUESSERS_WAITING + 1)]
+        await bench.wait(lambda: len(bench.checks._guessers) == checks.GUESSERS_WAITING)
+        for _ in range(checks.FEW + 10):
+            bench.checks.count_wrong("192.0.2.2")
+        late = bench.checks.right("192.0.2.2", "alice", lambda: True)
+        with pytest.raises(BusyError):
+            late.send(None)
+        await bench.order(tasks)
 
     asyncio.run(run())
 
