@@ -63,9 +63,10 @@ class _Waiting:
 class Counts:
     """A number for each of many, which is forgotten some time after its last change, and if there are too many."""
 
-    def __init__(self, seconds: float = REMEMBERED_SECONDS) -> None:
-        """Begin with none; `seconds` is that time."""
+    def __init__(self, seconds: float = REMEMBERED_SECONDS, most: int = CLIENTS) -> None:
+        """Begin with none; `seconds` is that time, and `most` how many have a number."""
         self._seconds = seconds
+        self._most = most
         self._of: OrderedDict[Hashable, tuple[int, float]] = OrderedDict()
 
     def __getitem__(self, who: Hashable) -> int:
@@ -75,9 +76,14 @@ class Counts:
 
     def add(self, who: Hashable, number: int) -> None:
         """Add to the number of one of them; it does not go below 0."""
-        self._of[who] = (max(0, self[who] + number), time.monotonic())
+        sum_ = self[who] + number
+        if sum_ <= 0:
+            # As if there had never been one: it would take the place of another.
+            self._of.pop(who, None)
+            return
+        self._of[who] = sum_, time.monotonic()
         self._of.move_to_end(who)
-        if len(self._of) > CLIENTS:
+        if len(self._of) > self._most:
             self._of.popitem(last=False)
 
 

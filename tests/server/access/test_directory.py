@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import threading
-from contextlib import contextmanager
+from collections import Counter
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from server.access import members as members_module
 from server.access.checks import BusyError, UnansweredError
 from server.access.credentials import Credentials
 from server.access.directory import Directory
-from server.access.judge import DirectoryAwayError
+from server.access.judge import DirectoryAwayError, Judge
 from server.access.members import Members
 from server.access.verdicts import Verdicts
 from server.access.who import Who
@@ -332,6 +333,50 @@ def test_a_user_is_not_locked_out(directory: Directory, httpd: Httpd, clock: Clo
     assert status(members, PUBLISHER) == 204
     clock(members_module.LOCK_OUT_SECONDS)
     assert sorted(asyncio.run(run(10))) == [401] * 4 + [503] * 6
+
+
+class Nobody(Judge):
+    """Knows nobody."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tried: Counter[str] = Counter()
+
+    def look(self) -> None:
+        pass
+
+    def _ask(self, role: Role, user: str, password: bytes) -> HTTPStatus:
+        del role, password
+        self.tried[user] += 1
+        return HTTPStatus.UNAUTHORIZED
+
+    def _groups_of(self, user: str, password: bytes) -> frozenset[str]:
+        del user, password
+        return frozenset()
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "192.0.{}.{}"], ids=["one address", "new addresses"])
+def test_nobody_is_locked_out_by_way_of_other_names(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """Those others fill what is remembered; of one address most of them reach nobody."""
+    monkeypatch.setattr(members_module, "REMEMBERED", 3000)
+    monkeypatch.setattr("server.access.checks.CLIENTS", 1000)
+    nobody = Nobody()
+    members = Members(nobody, seconds=60, guesses=4)
+
+    async def guess(user: str, number: int) -> None:
+        with suppress(BusyError):
+            await ask(members, (user, f"guess-{number}"), address=address.format(number // 250, number % 250))
+
+    async def run() -> None:
+        for number in range(6):
+            await guess("alice", number)
+        for first in range(0, 2500, 100):
+            await asyncio.gather(*(guess(f"user-{number}", number) for number in range(first, first + 100)))
+        for number in range(2500, 2506):
+            await guess("alice", number)
+
+    asyncio.run(run())
+    assert nobody.tried["alice"] == 4
 
 
 def test_a_password_that_was_right_and_is_no_longer_is_a_guess(

@@ -33,7 +33,8 @@ GUESS_SECONDS = 0.2
 LOCK_OUT_SECONDS = 15 * 60.0
 """How long a wrong password counts against its user."""
 REMEMBERED = 100_000
-"""How many answers, and how many users, are remembered: some ten megabytes."""
+"""How many answers, and how many users, are remembered: some ten megabytes. So many names have to be wrong before it is
+forgotten how often one was."""
 WRONG = 20_000
 """How many wrong passwords are."""
 LONGEST_NAME = 256
@@ -77,7 +78,8 @@ class Members:
         self._wrong: OrderedDict[bytes, float] = OrderedDict()
         # Of each user the credentials that were right last: they are no guess.
         self._right: OrderedDict[str, bytes] = OrderedDict()
-        self._guesses = Counts(LOCK_OUT_SECONDS)
+        # By the hash of the name: those that nobody has may be long.
+        self._guesses = Counts(LOCK_OUT_SECONDS, REMEMBERED)
         self._asking: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         self._kept_back = 0
 
@@ -114,7 +116,7 @@ class Members:
     async def _ask(self, role: Role, user: str, password: bytes, address: str, who: bytes) -> Verdict:
         name = _folded(user)
         guess = self._right.get(name) != who
-        if guess and self._guesses[name] >= self._most_guesses:
+        if guess and self._guesses[hash(name)] >= self._most_guesses:
             self._kept_back += 1
             raise BusyError
         loop = asyncio.get_running_loop()
@@ -133,16 +135,16 @@ class Members:
         # Whoever got in lately waits behind no flood that comes from the same address.
         client = address if guess else f"known: {name}"
         # Counted while it is tried: as many again could be on their way.
-        self._guesses.add(name, 1)
+        self._guesses.add(hash(name), 1)
         try:
             await self._checks.right(client, name, check)
         finally:
-            self._guesses.add(name, -1)
+            self._guesses.add(hash(name), -1)
         return answers[0].verdict(time.monotonic())
 
     def _note(self, role: Role, name: str, who: bytes, answer: _Answer) -> None:
         if answer.status == HTTPStatus.UNAUTHORIZED:
-            self._guesses.add(name, 1)
+            self._guesses.add(hash(name), 1)
             if self._right.get(name) == who:
                 del self._right[name]
             _keep(self._wrong, who, answer.end, WRONG)
