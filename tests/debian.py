@@ -29,6 +29,7 @@ PROGRAMS = {
         ],
     ),
     "skopeo": ("usr/bin/skopeo", ["skopeo", "libassuan9", "libgpg-error0", "libgpgme45", "libsqlite3-0", "zlib1g"]),
+    "wrk": ("usr/bin/wrk", ["wrk", "libluajit-5.1-2", "libssl3t64", "libzstd1", "zlib1g"]),
 }
 """Program: its path in the packages, and the packages that it needs besides the C library."""
 C_LIBRARY = ["libc6", "libgcc-s1"]
