@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import tempfile
 import time
 from dataclasses import dataclass
@@ -17,13 +19,13 @@ from programs import PATIENCE, Server, upload, wait_for
 from report import Scale, Section, Target, median, number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 JSON = "application/vnd.pypi.simple.v1+json"
 RELEASES = 10
 SAMPLES = 31
 PUBLISH_PAUSE = 0.1
-"""Seconds between two uploads: a directory that changes is listed once a second, and they spread over that."""
+"""Seconds between two uploads to each: a directory that changes is listed once a second, and they spread over that."""
 PUBLISHER = ("publisher", "publisher-password")
 START_PATIENCE = 300.0
 STARTS = 3
@@ -56,10 +58,8 @@ class Figures:
 def measure(scale: Scale) -> Section:
     """Start the server over volumes of several sizes."""
     sizes = (0, *scale.sizes)
-    results: dict[int, Figures] = {}
-    for size in sizes:
-        with tempfile.TemporaryDirectory() as temporary:
-            results[size] = _figures(Path(temporary), size)
+    with tempfile.TemporaryDirectory() as temporary:
+        results = _figures(Path(temporary), sizes)
     section = Section(
         "Growth with the number of files",
         f"The server alone (gunicorn with the shipped files), {RELEASES} small wheels a project in one directory, in "
@@ -68,7 +68,8 @@ def measure(scale: Scale) -> Section:
         f"{STARTS}. Memory: resident set of the worker after that. First project list: `/simple/`, asked for once. "
         "First page: a project page that nobody has asked for before, in the JSON that pip and uv ask for, so that its "
         "wheels are hashed and their METADATA read. Publish: the upload of a new project until it is acknowledged, "
-        f"durably stored, ten a second. The last two are medians of {SAMPLES}.",
+        f"durably stored, some ten a second. The last two are medians of {SAMPLES}, for which the servers of all sizes "
+        "take turns, over volumes that the disk has written.",
         ["files", "ready s", "CPU s", "memory MiB", "first project list ms", "first page ms", "slowest", "publish ms"],
     )
     for size, each in results.items():
@@ -141,28 +142,61 @@ def _picture(section: Section, results: Mapping[int, Figures], directory: Path) 
     ] = PICTURE
 
 
-def _figures(directory: Path, size: int) -> Figures:
+def _figures(directory: Path, sizes: Sequence[int]) -> dict[int, Figures]:
+    servers = {size: _filled(directory / str(size), size) for size in sizes}
+    # The server writes files too, and would wait for what the kernel has yet to write of so many new ones.
+    os.sync()
+    with contextlib.ExitStack() as stack:
+        for server in servers.values():
+            stack.callback(server.kill)
+        try:
+            return _measured(servers)
+        except requests.RequestException as error:
+            logs = "\n".join(server.log for server in servers.values())
+            raise RuntimeError(f"a server failed:\n{logs}") from error
+
+
+def _filled(directory: Path, size: int) -> Server:
     server = Server(directory)
     content = make_wheel(directory, "project", "1.0", headers="Requires-Python: >=3.8\n").read_bytes()
     for number_ in range(size):
         project, release = divmod(number_, RELEASES)
         (server.packages / f"project_{project:06}-1.{release}-py3-none-any.whl").write_bytes(content)
-    try:
-        starts = [_start(server) for _ in range(STARTS)]
-        ready, cpu = (median(times) for times in zip(*starts, strict=True))
-        memory = _memory(_processes(server)[-1])
-        # Apart over the volume, and none of them asked for before.
-        projects = range(0, size // RELEASES, max(1, size // RELEASES // SAMPLES)) or range(SAMPLES)
-        pages = [f"/simple/project-{project:06}/" for project in projects[:SAMPLES]] if size else ["/simple/"]
-        listing = _seconds(f"{server.url}/simple/")
-        firsts = [_seconds(server.url + path, Accept=JSON) for path in pages]
-        costs = {what: _cpu_of_a_request(server, path) for what, path in _asked(size).items()}
-        publish = median([_publish(server, each) for each in range(SAMPLES)])
-    except requests.RequestException as error:
-        raise RuntimeError(f"the server failed:\n{server.log}") from error
-    finally:
-        server.kill()
-    return Figures(ready, cpu, memory, listing, median(firsts), max(firsts), publish, costs)
+    return server
+
+
+def _measured(servers: Mapping[int, Server]) -> dict[int, Figures]:
+    starts: dict[int, list[tuple[float, float]]] = {size: [] for size in servers}
+    firsts: dict[int, list[float]] = {size: [] for size in servers}
+    publishes: dict[int, list[float]] = {size: [] for size in servers}
+    for _ in range(STARTS):
+        for size, server in servers.items():
+            starts[size].append(_start(server))
+    memory = {size: _memory(_processes(server)[-1]) for size, server in servers.items()}
+    listings = {size: _seconds(f"{server.url}/simple/") for size, server in servers.items()}
+    for sample in range(SAMPLES):
+        for size, server in servers.items():
+            firsts[size].append(_seconds(server.url + _page(size, sample), Accept=JSON))
+    costs = {
+        size: {what: _cpu_of_a_request(server, path) for what, path in _asked(size).items()}
+        for size, server in servers.items()
+    }
+    for sample in range(SAMPLES):
+        for size, server in servers.items():
+            time.sleep(PUBLISH_PAUSE / len(servers))
+            publishes[size].append(_publish(server, sample))
+    results = {}
+    for size in servers:
+        ready, cpu = (median(times) for times in zip(*starts[size], strict=True))
+        first = firsts[size]
+        page, publish = median(first), median(publishes[size])
+        results[size] = Figures(ready, cpu, memory[size], listings[size], page, max(first), publish, costs[size])
+    return results
+
+
+def _page(size: int, sample: int) -> str:
+    """The path of a page; those of a size are apart over the volume, and none of them is asked for before."""
+    return f"/simple/project-{size // RELEASES * sample // SAMPLES:06}/" if size else "/simple/"
 
 
 def _start(server: Server) -> tuple[float, float]:
@@ -220,7 +254,6 @@ def _cpu_of_a_request(server: Server, path: str) -> float:
 
 
 def _publish(server: Server, number_: int) -> float:
-    time.sleep(PUBLISH_PAUSE)
     begun = time.perf_counter()
     upload(server.url, f"published_{number_}-1.0-py3-none-any.whl", user=PUBLISHER).raise_for_status()
     return time.perf_counter() - begun

@@ -19,6 +19,7 @@ prepare()
 import contention  # noqa: E402
 import deciding  # noqa: E402
 import growth  # noqa: E402
+import guessing  # noqa: E402
 import keeping  # noqa: E402
 import machine  # noqa: E402
 import monitoring  # noqa: E402
@@ -40,6 +41,7 @@ BENCHMARKS = {
     "publish": contention.measure,
     "store": store.measure,
     "growth": growth.measure,
+    "flood": guessing.measure,
     "backup": keeping.measure,
     "monitor": monitoring.measure,
 }
