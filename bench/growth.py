@@ -175,14 +175,14 @@ def _measured(servers: Mapping[int, Server]) -> dict[int, Figures]:
     memory = {size: _memory(_processes(server)[-1]) for size, server in servers.items()}
     listings = {size: _seconds(f"{server.url}/simple/") for size, server in servers.items()}
     for sample in range(SAMPLES):
-        for size, server in servers.items():
+        for size, server in _in_turn(servers, sample):
             firsts[size].append(_seconds(server.url + _page(size, sample), Accept=JSON))
     costs = {
         size: {what: _cpu_of_a_request(server, path) for what, path in _asked(size).items()}
         for size, server in servers.items()
     }
     for sample in range(SAMPLES):
-        for size, server in servers.items():
+        for size, server in _in_turn(servers, sample):
             time.sleep(PUBLISH_PAUSE / len(servers))
             publishes[size].append(_publish(server, sample))
     results = {}
@@ -192,6 +192,11 @@ def _measured(servers: Mapping[int, Server]) -> dict[int, Figures]:
         page, publish = median(first), median(publishes[size])
         results[size] = Figures(ready, cpu, memory[size], listings[size], page, max(first), publish, costs[size])
     return results
+
+
+def _in_turn(servers: Mapping[int, Server], round_: int) -> Sequence[tuple[int, Server]]:
+    """The servers, every other round the other way round: none is always asked after the same one."""
+    return list(servers.items())[:: -1 if round_ % 2 else 1]
 
 
 def _page(size: int, sample: int) -> str:
