@@ -1,9 +1,11 @@
 """What a person writes about a directory: servers, entries, filters; what httpd takes for its own is refused."""
 
 import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated
 
 from cdk8s_pypiserver.base.fields import Form
+from cdk8s_pypiserver.base.problems import Problem
 
 _LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _HIGHEST_PORT = 65535
@@ -41,6 +43,28 @@ def _no_template(value: str) -> str | None:
     if "&" in value:
         return "must not hold &, which httpd takes for the whole name"
     return no_text(value)
+
+
+def groups_twice(
+    readers: Sequence[str], publishers: Sequence[str], *, spelt: Callable[[str], str] = str
+) -> Iterator[Problem]:
+    """Yield groups that are meant already: publishers read, too.
+
+    Args:
+        readers: The groups that read.
+        publishers: Those that publish.
+        spelt: Returns what is the same of two ways to write one group.
+    """
+    for field, groups in (("readers", readers), ("publishers", publishers)):
+        said = [spelt(each) for each in groups]
+        for number, group in enumerate(groups):
+            first = said.index(said[number])
+            if groups[first] != group:
+                yield Problem((field, number), group, f"is there twice: {field}[{first}] is the same")
+    publish = {spelt(each) for each in publishers}
+    for number, group in enumerate(readers):
+        if spelt(group) in publish:
+            yield Problem(("readers", number), group, "has no effect: publishers has it, and whoever publishes reads")
 
 
 Server = Annotated[

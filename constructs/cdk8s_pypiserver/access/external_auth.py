@@ -12,6 +12,8 @@ from cdk8s_pypiserver.base.peers import PRIVATE
 from cdk8s_pypiserver.base.places import place
 from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
 
+from .directory import groups_twice
+
 if TYPE_CHECKING:
     from cdk8s_pypiserver.sockets import Sockets
 
@@ -74,6 +76,7 @@ class ExternalAuthSpec(Spec):
             yield Problem(("ca_config_map",), NO_VALUE, "must be given with https: no other certificate is trusted")
         if self.ca_config_map and not self.url.startswith("https://"):
             yield self.problem("ca_config_map", f"must be left out with url {self.url}: no certificate is looked at")
+        yield from groups_twice(self.readers, self.publishers)
         if self.readers and self.everybody_reads:
             yield self.problem("readers", "must be left out with everybody_reads")
         if not self.readers and not self.publishers and not self.everybody_reads:

@@ -1,5 +1,6 @@
 """Users of a directory (LDAP, Active Directory): a container with Apache httpd, which alone speaks its protocol."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,7 +18,7 @@ from cdk8s_pypiserver.pod.container import ContainerSpec
 from cdk8s_pypiserver.pod.gateway import after_the_gateway
 from cdk8s_pypiserver.pod.hardening import exec_probe, hardened, mount, requirements, scratch, variables
 
-from .directory import Attribute, DistinguishedName, Server, UserFilter, UserTemplate
+from .directory import Attribute, DistinguishedName, Server, UserFilter, UserTemplate, groups_twice
 
 if TYPE_CHECKING:
     from cdk8s_pypiserver.sockets import Sockets
@@ -101,14 +102,25 @@ class LDAPSpec(ContainerSpec):
     @property
     def ports(self) -> list[int]:
         """The ports at which the servers are reached."""
-        found = (int(server.rpartition(":")[2]) if ":" in server else None for server in self.servers)
-        return sorted({port or _USUAL_PORTS[self.security] for port in found})
+        return sorted({port for _, port in self._places})
+
+    @property
+    def _places(self) -> list[tuple[str, int]]:
+        """Host and port of each server."""
+        parts = (server.partition(":") for server in self.servers)
+        return [(host, int(port) if port else _USUAL_PORTS[self.security]) for host, _, port in parts]
 
     def conflicts(self) -> Iterator[Problem]:
         """Yield what cannot work together, or would let in others than were meant."""
         yield from super().conflicts()
         yield from _certificates(self)
         yield from _account(self)
+        for number, place in enumerate(self._places):
+            first = self._places.index(place)
+            if self.servers[first] != self.servers[number]:
+                reason = f"is there twice: servers[{first}] ({self.servers[first]}) is the same"
+                yield Problem(("servers", number), self.servers[number], reason)
+        yield from groups_twice(self.readers, self.publishers, spelt=_entry)
         if self.readers and self.everybody_reads:
             yield self.problem("readers", "must be left out with everybody_reads")
         if not self.readers and not self.publishers and not self.everybody_reads:
@@ -125,6 +137,11 @@ class LDAPSpec(ContainerSpec):
                 f"answer takes up to {longest} s, and clients wait for {LONGEST_ANSWER_SECONDS}"
             )
             yield self.problem("connect_seconds", reason)
+
+
+def _entry(name: str) -> str:
+    """Return the name of an entry as directories compare most of them (RFC 4518)."""
+    return re.sub(r"\s*([,=+])\s*", r"\1", name).casefold()
 
 
 def _certificates(spec: LDAPSpec) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from cdk8s_pypiserver.base.fields import Form
 from cdk8s_pypiserver.base.model import Spec
-from cdk8s_pypiserver.base.patterns import AnyNamePattern, covers, normalised
+from cdk8s_pypiserver.base.patterns import AnyNamePattern, covers, meet, needless, normalised
 from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
 
 from .directory import no_text
@@ -136,18 +136,22 @@ class PermissionRuleSpec(Spec):
         if self.create and EVERYBODY in self.publish:
             yield Problem((CREATE,), list(self.create), f"has no effect with publish ({EVERYBODY})")
         excluded = [normalised(each) for each in self.excluding]
+        yield from needless("excluding", self.excluding)
+        about = [normalised(each) for each in self.projects]
+        for number, pattern in enumerate(excluded):
+            if not any(meet(pattern, each) for each in about):
+                reason = f"has no effect: projects ({', '.join(self.projects[:3])}) has no such name"
+                yield Problem(("excluding", number), self.excluding[number], reason)
         for number, pattern in enumerate(self.projects):
             if out := next((each for each in excluded if covers(each, normalised(pattern))), None):
                 yield Problem(("projects", number), pattern, f"has no effect with excluding ({out})")
         for grant in GRANTS:
-            yield from _named_twice(grant, getattr(self, grant))
+            yield from _meant_already(grant, getattr(self, grant))
 
 
-def _named_twice(grant: str, named: Sequence[str]) -> Iterator[Problem]:
+def _meant_already(grant: str, named: Sequence[str]) -> Iterator[Problem]:
     for number, who in enumerate(named):
-        if who in named[:number]:
-            yield Problem((grant, number), who, "is there twice")
-        elif who != EVERYBODY and EVERYBODY in named:
+        if who != EVERYBODY and EVERYBODY in named:
             yield Problem((grant, number), who, f"must be left out with {EVERYBODY}, which is everybody")
 
 
@@ -182,7 +186,7 @@ class _Place(NamedTuple):
         if self[2:] == other[2:]:
             # One of the two has an effect.
             return self[:2] < other[:2]
-        if not self.excluding <= other.excluding:
+        if not self._leaves(other):
             return False
         if self.grants[CREATE] and other.grants["publish"]:
             # It takes from the first that it leaves these names to anybody.
@@ -190,7 +194,11 @@ class _Place(NamedTuple):
         return all(who <= self.grants[grant] or EVERYBODY in self.grants[grant] for grant, who in other.grants.items())
 
     def gives_away(self, other: "_Place") -> bool:
-        return self.number != other.number and self.excluding <= other.excluding and covers(self.pattern, other.pattern)
+        return self.number != other.number and covers(self.pattern, other.pattern) and self._leaves(other)
+
+    def _leaves(self, other: "_Place") -> bool:
+        """Whether nothing of another one is excluded here that is not there."""
+        return all(each in other.excluding for each in self.excluding if meet(each, other.pattern))
 
 
 def _places(rules: Sequence[PermissionRuleSpec]) -> list[_Place]:

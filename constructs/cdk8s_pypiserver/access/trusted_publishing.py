@@ -11,7 +11,7 @@ from cdk8s_pypiserver.base.addresses import IssuerUrl, ServiceUrl
 from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
 from cdk8s_pypiserver.base.fields import Form, Peer, Port
 from cdk8s_pypiserver.base.model import Spec
-from cdk8s_pypiserver.base.patterns import AnyNamePattern
+from cdk8s_pypiserver.base.patterns import AnyNamePattern, needless
 from cdk8s_pypiserver.base.peers import PUBLIC
 from cdk8s_pypiserver.base.problems import Problem
 
@@ -68,8 +68,9 @@ class TrustedPublisherSpec(Spec):
     """Names and patterns of projects that the jobs may publish; 500 at most, with 2000 characters."""
 
     def conflicts(self) -> Iterator[Problem]:
-        """Yield projects that the server could not pass on."""
+        """Yield projects that the server could not pass on, or that are meant already."""
         yield from super().conflicts()
+        yield from needless("projects", self.projects)
         if len(self.projects) > MOST_PROJECTS:
             yield self.problem("projects", f"must be {MOST_PROJECTS} at most; patterns say more with fewer")
         elif len(",".join(self.projects)) > LONGEST_PROJECTS:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 from typing_extensions import Self
@@ -27,6 +27,8 @@ class Spec(BaseModel):
 
     # Reading the docstrings takes a fortieth of a synth: `python -O` goes without them, as jsii without its checks.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=__debug__)
+    may_repeat: ClassVar[frozenset[str]] = frozenset()
+    """Fields whose lists may have an entry twice."""
 
     # pydantic calls this for specs within specs too, so each finds its own problems.
     def __init__(self, /, **values: Any) -> None:  # noqa: ANN401 - as in pydantic
@@ -44,8 +46,13 @@ class Spec(BaseModel):
             raise SpecError(type(self).__name__, problems)
 
     def conflicts(self) -> Iterator[Problem]:
-        """Yield what is right field by field and cannot work together; a subclass yields from super() too."""
-        yield from ()
+        """Yield what is right field by field and cannot work together; a subclass yields from super() too.
+
+        Here it is a name, or whatever else is one text or number, that a list has twice: another one was meant.
+        """
+        for field, value in self.__dict__.items():
+            if isinstance(value, tuple) and field not in self.may_repeat:
+                yield from _repeated(field, value)
 
     def problem(self, field: str, reason: str) -> Problem:
         """Return a problem with the value that a field has.
@@ -137,6 +144,15 @@ class Spec(BaseModel):
             reason = "must be the name of a field, as text; YAML reads on, off, yes and no as true or false"
             raise SpecError(cls.__name__, [Problem((str(key),), key, reason) for key in other])
         return handler(values)
+
+
+def _repeated(field: str, values: tuple[Any, ...]) -> Iterator[Problem]:
+    seen = set()
+    for number, value in enumerate(values):
+        if isinstance(value, (str, int)):
+            if value in seen:
+                yield Problem((field, number), value, "is there twice")
+            seen.add(value)
 
 
 class _FrozenDict(dict[_Key, _Value]):

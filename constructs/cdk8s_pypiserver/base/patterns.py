@@ -1,9 +1,11 @@
 """Patterns of project names, with versions or without, and what can be told of two of them."""
 
 import re
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 from cdk8s_pypiserver.base.fields import Form
+from cdk8s_pypiserver.base.problems import Problem
 
 _PATTERN = r"[A-Za-z0-9*](?:[A-Za-z0-9._*-]*[A-Za-z0-9*])?"
 _VERSIONS = r"(?:(?:~=|[=!<>]=|[<>]) *[A-Za-z0-9.!+*_-]+)"
@@ -22,6 +24,35 @@ def covers(pattern: str, other: str) -> bool:
     """Return whether a pattern matches all that another one does; both are normalised and without versions."""
     # The star of the other one is a character like any, which only a star matches.
     return bool(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), other))
+
+
+def meet(one: str, other: str) -> bool:
+    """Return whether there is a name that both match; they are normalised and without versions."""
+    head, longer_head = sorted((each.partition("*")[0] for each in (one, other)), key=len)
+    tail, longer_tail = sorted((each.rpartition("*")[2] for each in (one, other)), key=len)
+    if not longer_head.startswith(head) or not longer_tail.endswith(tail):
+        return False
+    # Between the ends of two patterns there may be anything.
+    return ("*" in one and "*" in other) or covers(one, other) or covers(other, one)
+
+
+def needless(field: str, patterns: Sequence[str]) -> Iterator[Problem]:
+    """Yield a problem for each of these patterns of which another, in other letters, says as much.
+
+    Args:
+        field: The field of the spec that holds them.
+        patterns: The patterns, in any spelling.
+    """
+    said = [normalised(each) for each in patterns]
+    for number, pattern in enumerate(said):
+        for other, wider in enumerate(said):
+            if patterns[other] == patterns[number] or not pattern.startswith(wider.partition("*")[0]):
+                continue
+            # One of two that say the same has an effect.
+            if covers(wider, pattern) and (wider != pattern or other < number):
+                reason = f"has no effect: {field}[{other}] ({patterns[other]}) says as much"
+                yield Problem((field, number), patterns[number], reason)
+                break
 
 
 def names_of(pattern: str) -> tuple[str, str]:

@@ -75,8 +75,8 @@ class RegistryIngressSpec(Spec):
     def conflicts(self) -> Iterator[Problem]:
         """Yield a host that is there twice."""
         yield from super().conflicts()
-        if len(set(self.hosts)) < len(self.hosts):
-            yield self.problem("further_hosts", f"must name each host once, and not host ({self.host})")
+        if self.host in self.further_hosts:
+            yield self.problem("further_hosts", f"must not name host ({self.host}) again")
 
 
 class Ingress(Construct):

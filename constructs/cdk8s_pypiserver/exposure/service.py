@@ -52,9 +52,7 @@ class RegistryServiceSpec(Spec):
         for field, types in needs.items():
             if getattr(self, field) and self.type not in types:
                 yield self.problem(field, f"needs the type {' or '.join(types)} (type is {self.type})")
-        if len(set(self.ip_families)) < len(self.ip_families):
-            yield self.problem("ip_families", "must not name a family twice")
-        elif len(self.ip_families) > 1 and self.ip_family_policy in (None, "SingleStack"):
+        if len(set(self.ip_families)) > 1 and self.ip_family_policy in (None, "SingleStack"):
             yield self.problem(
                 "ip_families", "must be one unless ip_family_policy is PreferDualStack or RequireDualStack"
             )

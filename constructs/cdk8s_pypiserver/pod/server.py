@@ -58,6 +58,8 @@ class ServerSpec(ContainerSpec):
     bytes, which breaks every lock file that names the old ones."""
     ready_timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 3
     """Seconds within which the package volume must answer for the pod to be ready."""
+    may_repeat = frozenset({"arguments"})
+
     arguments: Sequence[Argument] = ()
     """Further arguments of gunicorn, which runs the server."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

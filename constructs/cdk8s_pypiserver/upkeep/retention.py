@@ -100,11 +100,6 @@ class RetentionSpec(Spec):
             if rule.keep_days is not None and rule.keep_days < self.minimum_age_days:
                 reason = f"must not be below minimum_age_days ({self.minimum_age_days}), before which nothing goes"
                 yield Problem(("rules", number, "keep_days"), rule.keep_days, reason)
-        for field in ("pinned", "lock_config_maps"):
-            values = getattr(self, field)
-            for number, value in enumerate(values):
-                if value in values[:number]:
-                    yield Problem((field, number), value, "is there twice")
         if self.yank_reason is not None and self.action != "yank":
             yield self.problem("yank_reason", f"must be left out with action ({self.action})")
 

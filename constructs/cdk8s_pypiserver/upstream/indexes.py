@@ -61,7 +61,7 @@ class UpstreamIndexSpec(Spec):
         return place(self.url)
 
     def conflicts(self) -> Iterator[Problem]:
-        """Yield an index without TLS, if nobody has said so, and what is said twice."""
+        """Yield an index without TLS, if nobody has said so, and what does not go with it."""
         yield from super().conflicts()
         in_the_clear = self.url.startswith(_IN_THE_CLEAR)
         if in_the_clear and not self.plain_http:
@@ -77,6 +77,3 @@ class UpstreamIndexSpec(Spec):
                 yield self.problem(field, f"must be left out with url ({self.url}), which has no TLS")
         if self.name is None and (reason := _NAME.reason(self.called)):
             yield self.problem("name", f"must be given with url ({self.url}): {self.called} {reason}")
-        for number, host in enumerate(self.file_hosts):
-            if host in self.file_hosts[:number]:
-                yield Problem(("file_hosts", number), host, "is there twice")

@@ -44,9 +44,13 @@ def run(given: Namespace) -> int:
             _check(given)
             target = _target(given, stop)
             source = _source(given, stop, report, target, opened)
-            if isinstance(target, Registry):
-                target.probe()
             transfer = Transfer(source, target, report, stop, only=given.only, jobs=given.jobs, is_dry=given.dry_run)
+            if (
+                isinstance(target, Registry)
+                and (projects := transfer.projects)
+                and (unsure := target.probe(projects[0]))
+            ):
+                sys.stderr.write(f"copy: {unsure}\n")
             with report:
                 transfer.run()
             if isinstance(target, TargetDirectory):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from .downloads import Downloaded
 from .forms import Form
-from .problems import CopyError, ExistsError, InputError, PassingError
+from .problems import CopyError, ExistsError, HopelessError, InputError, PassingError
 from .web import check
 
 if TYPE_CHECKING:
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from .package import Content, Package
     from .web import Web
 
+_NOWHERE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
 _EXISTS = frozenset({HTTPStatus.CONFLICT, HTTPStatus.BAD_REQUEST})
+# What servers say with 400: PyPI and Nexus, GitLab.
+_TAKEN = re.compile("exist|already been taken|does not allow updating", re.IGNORECASE)
 
 
 class Registry:
@@ -37,18 +41,21 @@ class Registry:
         self._lock = threading.Lock()
         self._withdrawn: set[tuple[str, str]] = set()
 
-    def probe(self) -> None:
-        """Make sure that there is a registry.
+    def probe(self, project: str) -> str | None:
+        """Make sure that there is a registry, as far as one can tell; returns what cannot be told.
+
+        Args:
+            project: One whose page is looked at where there is none of all projects: CodeArtifact and Gitea have none.
 
         Raises:
             InputError: There is none, or not for this user.
         """
         try:
-            answer = self._index.projects()
+            if self._index.projects() is not None or self._index.packages(project) is not None:
+                return None
         except CopyError as error:
             raise InputError("TARGET", self.name, f"has an index that cannot be read: {error}") from error
-        if answer is None:
-            raise InputError("--target-index", self._index.url, "is no simple index: 404")
+        return f"{self._index.url} has no page of all projects and none of {project} (404): a registry may have neither"
 
     def packages(self, project: str) -> dict[str, Package]:
         """See Target."""
@@ -63,9 +70,11 @@ class Registry:
         headers = {"Content-Type": form.content_type}
         answer = self._web.send("POST", self._url, data=form, headers=headers, allow_redirects=False)
         if answer.status_code in _EXISTS and (
-            answer.status_code == HTTPStatus.CONFLICT or "exist" in f"{answer.reason} {answer.text}".lower()
+            answer.status_code == HTTPStatus.CONFLICT or _TAKEN.search(f"{answer.reason} {answer.text}")
         ):
             raise ExistsError(_said(answer))
+        if answer.status_code in _NOWHERE:
+            raise HopelessError(f"{_said(answer)}: nothing takes uploads at {self._url}, or not from this user")
         _check(answer)
 
     def digest(self, package: Package, algorithms: Iterable[str]) -> dict[str, str]:
@@ -117,7 +126,9 @@ class IndexSource(Downloaded):
         except CopyError as error:
             raise InputError("SOURCE", self.name, f"has an index that cannot be read: {error}") from error
         if projects is None:
-            raise InputError("SOURCE", self.name, "is no simple index: 404")
+            # Some registries have none, and a wrong address neither.
+            why = "has no page of all projects (404): name each by --only NAME, or give a lock file"
+            raise InputError("SOURCE", self.name, why)
         return projects
 
     def packages(self, project: str) -> list[Package]:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from packaging.utils import canonicalize_name
@@ -59,25 +60,13 @@ class Transfer:
         self._is_dry = is_dry
         self._hopeless: str | None = None
 
-    def run(self) -> None:
-        """Do it; when `stop` is set it ends early.
+    @cached_property
+    def projects(self) -> list[str]:
+        """The normalised names of the projects that are copied.
 
         Raises:
-            InputError: There is nothing to copy.
+            InputError: They cannot be had, or a pattern is the name of none.
         """
-        projects = self._projects()
-        with ThreadPoolExecutor(self._jobs) as pool:
-            planned = self._each(pool, self._plan, projects)
-            steps = [step for each in planned for step in each]
-            self._report.expect(len(steps), sum(step.package.size or 0 for step in steps))
-            copied: dict[str, list[tuple[Package, Content]]] = defaultdict(list)
-            for done in self._each(pool, self._take, steps):
-                if done:
-                    copied[done[0].project].append(done)
-            for _ in self._each(pool, self._verify, list(copied.values())):
-                pass
-
-    def _projects(self) -> list[str]:
         # Servers that mirror others have more names than there are packages.
         if self._only and not any(set(each) & set("*?[") for each in self._only):
             return sorted(set(self._only))
@@ -88,6 +77,23 @@ class Transfer:
         return [
             each for each in projects if not self._only or any(fnmatchcase(each, pattern) for pattern in self._only)
         ]
+
+    def run(self) -> None:
+        """Do it; when `stop` is set it ends early.
+
+        Raises:
+            InputError: There is nothing to copy.
+        """
+        with ThreadPoolExecutor(self._jobs) as pool:
+            planned = self._each(pool, self._plan, self.projects)
+            steps = [step for each in planned for step in each]
+            self._report.expect(len(steps), sum(step.package.size or 0 for step in steps))
+            copied: dict[str, list[tuple[Package, Content]]] = defaultdict(list)
+            for done in self._each(pool, self._take, steps):
+                if done:
+                    copied[done[0].project].append(done)
+            for _ in self._each(pool, self._verify, list(copied.values())):
+                pass
 
     def _each(self, pool: ThreadPoolExecutor, do: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         """Do it to all items, with few of them waiting, until the command is to end."""
