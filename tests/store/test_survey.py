@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 import requests
 
 from programs import PATIENCE, upload, wait_for
 from store_samples import files, metric, sha256, wheel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from programs import Server
     from store_programs import Place
 
 NAME, CONTENT = wheel("demo", "1.0")
@@ -87,26 +91,67 @@ def test_a_file_that_is_there_by_hand_is_not_replaced(place: Place) -> None:
     assert upload(server.url, OTHER, LATER).ok
 
 
-def test_a_bucket_that_is_suddenly_empty_empties_no_index(place: Place) -> None:
-    server = place.start()
-    packages = dict(wheel("demo", f"1.{number}") for number in range(4))
-    for each in packages.items():
-        assert upload(server.url, *each).ok
-    # Not one after the other, as the server sees it.
+def filled(place: Place, count: int, **environment: str) -> tuple[Server, dict[str, bytes]]:
+    """A server, and what it lists, which was in the bucket before."""
+    packages = dict(wheel("demo", f"{number}.0") for number in range(1, count + 1))
+    place.folder.mkdir()
+    for name, content in packages.items():
+        (place.folder / name).write_bytes(content)
+    server = place.start(**environment)
+    wait_for(lambda: files(server.url, "demo").keys() == packages.keys(), "the packages")
+    return server, packages
+
+
+def take_away(place: Place, names: Iterable[str]) -> None:
+    """Not one after the other, as the server sees it."""
     place.way.be("refused")
-    for name in packages:
+    for name in names:
         place.hand.remove(name)
     place.way.be("open")
-    wait_for(lambda: metric(server.url, "pypiserver_store_lost_files") == 4, "the metric")
+
+
+@pytest.mark.parametrize(("gone", "count"), [(1, 1), (2, 2), (2, 3), (9, 10), (10, 19)])
+def test_more_than_half_of_a_bucket_that_is_gone_stays_listed(place: Place, gone: int, count: int) -> None:
+    server, packages = filled(place, count)
+    taken = list(packages.items())[:gone]
+    take_away(place, dict(taken))
+    wait_for(lambda: metric(server.url, "pypiserver_store_lost_files") == gone, "the metric")
     assert files(server.url, "demo").keys() == packages.keys()
-    assert "4 of 4 files are not in the bucket any more" in server.log
+    assert f"{gone} of {count} files are not in the bucket any more" in server.log
     server.kill()
     second = place.start("second")
     assert files(second.url, "demo").keys() == packages.keys()
-    for each in packages.items():
+    wait_for(lambda: metric(second.url, "pypiserver_store_lost_files") == gone, "the metric")
+    for each in taken:
         place.hand.write(*each)
     wait_for(lambda: metric(second.url, "pypiserver_store_lost_files") == 0, "their return")
     assert files(second.url, "demo").keys() == packages.keys()
+
+
+@pytest.mark.parametrize(("gone", "count"), [(1, 2), (10, 20)])
+def test_half_of_a_bucket_may_be_taken_away_at_once(place: Place, gone: int, count: int) -> None:
+    server, packages = filled(place, count)
+    taken = list(packages)[:gone]
+    take_away(place, taken)
+    wait_for(lambda: files(server.url, "demo").keys() == packages.keys() - set(taken), "their end")
+    assert metric(server.url, "pypiserver_store_lost_files") == 0
+
+
+def test_what_is_meant_to_go_is_removed_through_the_registry(place: Place) -> None:
+    """Also when it is gone already, and by somebody who leaves nothing."""
+    server, packages = filled(place, 3, ALLOW_REMOVAL="yes")
+    take_away(place, packages)
+    wait_for(lambda: metric(server.url, "pypiserver_store_lost_files") == 3, "the metric")
+    for number in (1, 2, 3):
+        form = {":action": "remove_pkg", "name": "demo", "version": f"{number}.0"}
+        wait_for(
+            lambda form=form: requests.post(server.url, data=form, timeout=PATIENCE).ok,  # type: ignore[misc]
+            "its end",
+        )
+    assert not files(server.url, "demo")
+    wait_for(lambda: metric(server.url, "pypiserver_store_lost_files") == 0, "the metric")
+    server.kill()
+    assert not files(place.start("second").url, "demo")
 
 
 def test_a_place_that_is_another_now_takes_nothing_and_empties_no_index(place: Place) -> None:

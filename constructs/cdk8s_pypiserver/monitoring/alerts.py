@@ -166,8 +166,8 @@ def _store() -> list[Alert]:
             expression="max by (namespace, job) (pypiserver_store_lost_files) > 0",
             severity="critical",
             summary=f"{{{{ $value }}}} listed files of {_WHO} are not in the bucket any more",
-            description="Too many to be believed gone: they stay listed until they are back, or are removed through "
-            "the registry. Stop whatever removes them.",
+            description="They are more than half, too many to be believed gone: they stay listed until they are back, "
+            "or are removed through the registry. Stop whatever removes them.",
         ),
         Alert(
             name="PyPIServerStoreHasTwoWriters",

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 SHOWN = {yanks.DIRECTORY: True, provenance.DIRECTORY: False, reserved.DIRECTORY: False, owners.DIRECTORY: True}
 """The directories of records, and whether the catalogue has what is in them."""
-MOST_LOST = 10
-"""So many files may be gone at once whatever there was; of more, half."""
+MOST_LOST = 0.5
+"""Which share of the files may be gone at once, however few that are."""
 AT_ONCE = 4
 """How many objects are read at the same time."""
 _BATCH = 64
@@ -68,7 +68,7 @@ class Survey:
         self._identity = identity
         self._problems = problems
         self.lost = 0
-        """How many listed files the bucket has not, that are too many to be believed gone."""
+        """How many listed files the bucket has not, if they are too many to be believed gone."""
         self.unread = 0
         """How many objects wait to be read, since they were put there by hand."""
         self.projects: frozenset[str] | None = None
@@ -182,8 +182,8 @@ class Survey:
     def _lose(self, missing: Iterable[str], listed: int) -> None:
         """Have those not listed any more that are gone from the bucket, unless that is beyond reason."""
         gone = [path for path in missing if self._listing.at(path)]
-        if gone and (len(gone) == listed or len(gone) > max(MOST_LOST, listed // 2)):
-            if not self.lost:
+        if len(gone) > listed * MOST_LOST:
+            if len(gone) != self.lost:
                 _log.error(
                     "%d of %d files are not in the bucket any more; they stay listed until they are back, or are"
                     " removed through the registry",

@@ -93,7 +93,7 @@ def in_store(
         if settings.writes:
             text = "Whether another server has taken over writing to the store."
             yield Sample("pypiserver_store_fenced", text, following.fenced)
-            text = "Listed files that the bucket has not, too many to be believed gone."
+            text = "Listed files that the bucket has not, if more than half: too many to be believed gone."
             yield Sample("pypiserver_store_lost_files", text, survey.lost)
             text = "Objects that were put there by hand, and are still to be read."
             yield Sample("pypiserver_store_unread_objects", text, survey.unread)
