@@ -13,11 +13,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from programs import PATIENCE, Server, free_port, installed, wait_for
+from refusing_store import RefusingStore
 from remote_programs import KEYS, RemoteStore
 from server.store.remote import Remote
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from contextlib import ExitStack
     from pathlib import Path
     from typing import Self
@@ -227,6 +228,13 @@ class Place:
         directory.mkdir()
         rclone = self._stack.enter_context(Rclone(directory, s3_remote(self._port)))
         return Remote(rclone.url, f"store:{BUCKET}/pypi", directory)
+
+    @contextlib.contextmanager
+    def refusing(self) -> Iterator[RefusingStore]:
+        """What stands before the store, and can refuse what it is asked for; `way` leads to it."""
+        with RefusingStore(self._port) as store:
+            self.way.lead_to(store.port)
+            yield store
 
     def rclone(self, name: str = "server", **options: str) -> Rclone:
         directory = self._directory / name

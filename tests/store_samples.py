@@ -37,6 +37,10 @@ def files(url: str, project: str) -> dict[str, dict[str, Any]]:
     return {file["filename"]: file for file in answer.json()["files"]}
 
 
+def metrics(url: str) -> str:
+    return requests.get(f"{url}/-/metrics", timeout=PATIENCE).text
+
+
 def metric(url: str, name: str) -> float:
-    page = requests.get(f"{url}/-/metrics", timeout=PATIENCE).text
+    page = metrics(url)
     return next(float(line.split()[1]) for line in page.splitlines() if line.startswith(f"{name} "))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -11,14 +12,16 @@ import pytest
 import requests
 
 from certificates import Authority
-from programs import PATIENCE, upload, wait_for
+from programs import PATIENCE, RUNTIME, upload, wait_for
+from refusing_store import EXPIRED_TOKEN, OTHER_REGION, OTHER_TIME, READ_ONLY, UNKNOWN_KEY
 from remote_programs import KEYS, RemoteStore
-from store_samples import files, metric, sha256, wheel
+from store_samples import files, metric, metrics, sha256, wheel
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from programs import Server
+    from refusing_store import Refusal
     from store_programs import Place
 
 NAME, CONTENT = wheel("demo", "1.0")
@@ -125,9 +128,17 @@ def test_a_server_starts_when_the_store_is_back(place: Place) -> None:
 
 
 def ends(server: Server) -> str:
-    """The reason why a server does not start."""
+    """The reason why a server does not start, in its log and in what the kubelet reads."""
+    told = server.directory / "termination-log"
+    told.write_text("")
+    server.program = server.directory / "program"
+    shutil.copytree(RUNTIME / "server", server.program / "server", dirs_exist_ok=True)
+    start = server.program / "server/pod/start.py"
+    start.write_text(start.read_text().replace("/dev/termination-log", str(told)))
     assert server.launch().wait(60) == 1
-    return server.log.partition("pypiserver cannot start: ")[2]
+    reason = server.log.rpartition("pypiserver cannot start: ")[2]
+    assert told.read_text() == reason
+    return reason
 
 
 def test_a_store_that_stays_away_ends_the_start(place: Place) -> None:
@@ -145,6 +156,51 @@ def test_wrong_keys(place: Place) -> None:
 
 def test_a_bucket_that_is_not_there(place: Place) -> None:
     assert "no such bucket" in ends(place.server(STORE_PATH="store:nothing/pypi"))
+
+
+@pytest.mark.parametrize(
+    ("refusal", "reason"),
+    [
+        (OTHER_REGION, "the region, or the endpoint, is another"),
+        (OTHER_TIME, "the clocks of this node and of the store differ too much"),
+        (UNKNOWN_KEY, "the store does not know this access key"),
+        (EXPIRED_TOKEN, "the store does not take these keys"),
+        (READ_ONLY, "cannot be stored: it is not permitted to these keys"),
+    ],
+)
+def test_what_a_store_refuses_at_the_start(place: Place, refusal: Refusal, reason: str) -> None:
+    with place.refusing() as store:
+        store.refusal = refusal
+        assert reason in ends(place.server())
+
+
+@pytest.mark.parametrize(
+    ("refusal", "reason", "said"),
+    [(UNKNOWN_KEY, "keys", "does not know this access key"), (OTHER_TIME, "clock", "clocks of this node and of")],
+)
+def test_what_a_store_refuses_later_is_said_once(place: Place, refusal: Refusal, reason: str, said: str) -> None:
+    """By who follows and by who surveys the bucket, and by the metric for as long as it is so."""
+    with place.refusing() as store:
+        server = place.start()
+        wait_for(lambda: upload(server.url, NAME, CONTENT).ok, "an upload")
+        store.refusal = refusal
+        problem = f'pypiserver_store_problem{{reason="{reason}"}}'
+        wait_for(lambda: problem in metrics(server.url), "the metric")
+        assert metric(server.url, problem) == 1
+        assert metric(server.url, "pypiserver_store_answers") == 0
+        count = len(store.requests)
+        wait_for(lambda: len(store.requests) > count + 20, "more attempts")
+        answer = upload(server.url, OTHER, LARGE)
+        assert (answer.status_code, said in answer.text) == (503, True)
+        assert_goes_on(server)
+        for warning in ("the last listing stays", "what is known stays"):
+            lines = [line for line in server.log.splitlines() if warning in line]
+            assert [said in line for line in lines] == [True], warning
+        store.refusal = None
+        wait_for(lambda: metric(server.url, "pypiserver_store_answers") == 1, "the metric")
+        assert "pypiserver_store_problem" not in metrics(server.url)
+        assert server.log.count("The store is back") == 1
+        wait_for(lambda: upload(server.url, OTHER, LARGE).ok, "an upload")
 
 
 def test_a_remote_that_rclone_does_not_know(place: Place) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from server.store.complaints import Complaint
 from server.store.problems import FencedError, StoreError
 from server.volume.problems import why
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from server.store.catalogue import Catalogue
     from server.store.holdings import Holdings
     from server.store.identity import Identity
+    from server.store.remote import Remote
     from server.store.survey import Survey
     from server.store.unfinished import Unfinished
 
@@ -33,6 +35,7 @@ class Following:
 
     def __init__(  # noqa: PLR0913
         self,
+        remote: Remote,
         catalogue: Catalogue,
         *,
         survey: Survey,
@@ -43,7 +46,8 @@ class Following:
         poll_seconds: float,
         rescan_seconds: float,
     ) -> None:
-        """Follow `catalogue`."""
+        """Follow `catalogue`, which is in `remote`."""
+        self._remote = remote
         self._catalogue = catalogue
         self.own: Sequence[OwnRecords] = ()
         """The records that are shown of it."""
@@ -55,6 +59,7 @@ class Following:
         self._poll_seconds = poll_seconds
         self._rescan_seconds = rescan_seconds
         self._failure: str | None = None
+        self._complaint, self._complaint_of_survey = Complaint(_log.warning), Complaint(_log.warning)
         self._looks = 0
         self._fence: str | None = None
         self.looked = 0.0
@@ -72,8 +77,8 @@ class Following:
         return None
 
     def away(self) -> str | None:
-        """Why the store cannot be used, or None if it can."""
-        return self._failure
+        """Why the store cannot be used, in a word, or None if it can."""
+        return self._complaint.reason
 
     def closed(self) -> str | None:
         """Why nothing can be published, or None if it can."""
@@ -133,15 +138,17 @@ class Following:
             if not self.fenced:
                 _log.error("%s: this server only reads from now on", why(error))
             self._fence = why(error)
+        except StoreError as error:
+            told = self._remote.explained(error)
+            self._failure = f"The store is away: {why(told)}"
+            self._complaint.make(told.reason, f"{why(told)}; the last listing stays")
         except Exception as error:  # noqa: BLE001 - the thread must outlive whatever it meets
             if self._failure is None:
-                if isinstance(error, StoreError):
-                    _log.warning("%s; the last listing stays", why(error))
-                else:
-                    _log.exception("the store cannot be followed; the last listing stays")
+                _log.exception("the store cannot be followed; the last listing stays")
             self._failure = f"The store is away: {why(error) if isinstance(error, OSError) else error}"
+            self._complaint.make("other", self._failure)
         else:
-            if self._failure:
+            if self._complaint.end():
                 _log.warning("The store is back")
             self._failure = None
 
@@ -153,8 +160,11 @@ class Following:
                     self._survey.run()
                     self._unfinished.sweep()
                     self.surveyed = time.time()
+                    self._complaint_of_survey.end()
             except OSError as error:
-                _log.warning("%s; what is known stays", why(error))
+                told = self._remote.explained(error) if isinstance(error, StoreError) else error
+                reason = told.reason if isinstance(told, StoreError) else "other"
+                self._complaint_of_survey.make(reason, f"{why(told)}; what is known stays")
                 # As soon as it answers.
                 time.sleep(min(self._poll_seconds * 5, self._rescan_seconds))
                 continue

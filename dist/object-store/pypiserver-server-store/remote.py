@@ -111,6 +111,19 @@ class Remote:
         """
         return bool(self._call("operations/fsinfo", {"fs": self.path}, "the store cannot be used").get("Hashes"))
 
+    def explained(self, error: StoreError) -> StoreError:
+        """The error, or what the store says of a listing: an answer to HEAD, which objects are asked by, says no why.
+
+        A refusal then looks like one for want of permission, whatever it is for.
+        """
+        if error.reason not in {"permission", "other"}:
+            return error
+        try:
+            self.names(UNFINISHED)
+        except StoreError as told:
+            return told
+        return error
+
     def read(self, path: str, most: int) -> bytes:
         """All of a small object.
 

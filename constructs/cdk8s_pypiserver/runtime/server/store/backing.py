@@ -65,6 +65,7 @@ def in_store(
         problems=problems,
     )
     following = Following(
+        remote,
         catalogue,
         survey=survey,
         holdings=holdings,
@@ -83,8 +84,11 @@ def in_store(
         return following
 
     def samples() -> Iterator[Sample]:
-        answers = following.away() is None
-        yield Sample("pypiserver_store_answers", "Whether the object store answers.", answers)
+        reason = following.away()
+        yield Sample("pypiserver_store_answers", "Whether the object store answers.", reason is None)
+        if reason:
+            text = "Why the object store does not do what it is asked for."
+            yield Sample("pypiserver_store_problem", text, 1, labels=f'{{reason="{reason}"}}')
         text = "Requests to the store that failed."
         yield Sample("pypiserver_store_failed_requests_total", text, remote.failures, "counter")
         yield Sample("pypiserver_store_requests_total", "Requests to the store.", remote.requests, "counter")

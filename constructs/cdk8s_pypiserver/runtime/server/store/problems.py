@@ -10,22 +10,35 @@ from server.volume.durable import UnsettledError
 
 LONGEST = 300
 """How many characters of what rclone says are shown."""
-_SILENCE = "the store does not answer in time"
 _HINTS = (
-    ("InvalidAccessKeyId", "the store does not know this access key"),
-    ("SignatureDoesNotMatch", "the secret key is not that of the access key"),
-    ("RequestTimeTooSkewed", "the clocks of this node and of the store differ too much"),
-    ("AuthorizationHeaderMalformed|PermanentRedirect|StatusCode: 301", "the region, or the endpoint, is another"),
-    ("NoSuchBucket", "there is no such bucket"),
-    ("AccessDenied|StatusCode: 403|Forbidden", "it is not permitted to these keys"),
-    ("certificate has expired", "the store's certificate has expired"),
-    ("x509: ", "the store's certificate is not trusted"),
-    ("no such host|server misbehaving", "no host has the endpoint's name"),
-    ("connection refused|connection reset|EOF", "nobody answers at the endpoint"),
-    ("i/o timeout|deadline exceeded|TLS handshake timeout|timed out", _SILENCE),
-    ("didn't find section in config file|didn't find backend", "rclone knows no such remote"),
+    ("InvalidAccessKeyId", "keys", "the store does not know this access key"),
+    ("SignatureDoesNotMatch", "keys", "the secret key is not that of the access key"),
+    (
+        "ExpiredToken|InvalidToken|AuthenticationFailed|StatusCode: 401|Unauthorized|unable to authenticate",
+        "keys",
+        "the store does not take these keys",
+    ),
+    ("RequestTimeTooSkewed", "clock", "the clocks of this node and of the store differ too much"),
+    (
+        "AuthorizationHeaderMalformed|PermanentRedirect|StatusCode: 301",
+        "region",
+        "the region, or the endpoint, is another",
+    ),
+    ("NoSuchBucket", "bucket", "there is no such bucket"),
+    ("AccessDenied|StatusCode: 403|Forbidden", "permission", "it is not permitted to these keys"),
+    ("certificate has expired", "certificate", "the store's certificate has expired"),
+    ("x509: ", "certificate", "the store's certificate is not trusted"),
+    ("no such host|server misbehaving", "connection", "no host has the endpoint's name"),
+    ("connection refused|connection reset|EOF", "connection", "nobody answers at the endpoint"),
+    (
+        "i/o timeout|deadline exceeded|TLS handshake timeout|timed out",
+        "silence",
+        "the store does not answer in time",
+    ),
+    ("didn't find section in config file|didn't find backend", "remote", "rclone knows no such remote"),
 )
-_FOR_GOOD = frozenset(hint for _, hint in _HINTS[:8]) | {_HINTS[11][1]}
+"""What to look for in what is said; the reason in a word, as the metric has it; and in a sentence."""
+_FOR_GOOD = frozenset({"keys", "clock", "region", "bucket", "permission", "certificate", "remote"})
 """What waiting does not change: somebody has to put it right."""
 
 
@@ -34,13 +47,14 @@ class StoreError(AwayError):
 
     def __init__(self, what: str, said: str) -> None:
         """`what` it was asked for, and what was `said` to that, by rclone or by the system."""
-        hint = next((hint for pattern, hint in _HINTS if re.search(pattern, said)), "")
+        known = ((word, hint) for pattern, word, hint in _HINTS if re.search(pattern, said))
+        self.reason, hint = next(known, ("other", ""))
         short = " ".join(said.split())
         short = short if len(short) <= LONGEST else f"{short[: LONGEST // 2]} … {short[-LONGEST // 2 :]}"
         super().__init__(errno.EIO, f"{what}: {f'{hint} ({short})' if hint else short}")
-        self.is_for_good = hint in _FOR_GOOD
+        self.is_for_good = self.reason in _FOR_GOOD
         """Whether waiting does not help."""
-        self.is_silence = hint == _SILENCE
+        self.is_silence = self.reason == "silence"
         """Whether it has not answered at all, so that another request would wait as long."""
 
 

@@ -41,7 +41,7 @@ def check(settings: Settings) -> None:
     """
     remote = remote_of(settings)
     identity = identity_of(settings, remote)
-    end, told = time.monotonic() + settings.volume_wait_seconds, False
+    end, waits = time.monotonic() + settings.volume_wait_seconds, False
     while True:
         try:
             if identity.adopt(writes=settings.writes):
@@ -50,14 +50,15 @@ def check(settings: Settings) -> None:
         except ForeignError as error:
             raise UnusableStoreError(str(error)) from error
         except StoreError as error:
-            problem = why(error)
-            if error.is_for_good:
+            told = remote.explained(error)
+            problem = why(told)
+            if told.is_for_good:
                 raise UnusableStoreError(f"the store {settings.store_path} cannot be used: {problem}") from error
         except OSError as error:
             raise UnusableStoreError(f"the cache of packages cannot be written to: {why(error)}") from error
         if time.monotonic() > end:
             raise UnusableStoreError(f"the store {settings.store_path} cannot be used: {problem}")
-        if not told:
+        if not waits:
             print(f"waiting for the store: {problem}", file=sys.stderr, flush=True)  # noqa: T201 - no logger yet
-        told = True
+        waits = True
         time.sleep(_PAUSE_SECONDS)
