@@ -64,11 +64,13 @@ def test_twine_publishes_and_pip_and_uv_install(shared: Registry, tmp_path: Path
 def test_pip_and_uv_without_a_right_password(shared: Registry, tmp_path: Path) -> None:
     for address in (index(shared), index(shared, "reader", "guess")):
         pip = [sys.executable, "-m", "pip", "download", "--no-cache-dir", "--no-input", "--no-deps"]
-        done = run(tmp_path, *pip, "--index-url", address, "demo")
+        # Twice verbose, or of an index without a password it says no more than that nothing was found.
+        done = run(tmp_path, *pip, "-vv", "--index-url", address, "demo")
         assert done.returncode != 0
+        assert "/simple/demo/: 401 Client Error" in done.stdout
         done = run(tmp_path, "uv", "pip", "install", "--no-cache", "--target", "x", "--default-index", address, "demo")
         assert done.returncode != 0
-        assert "401" in done.stdout
+        assert "401 Unauthorized" in done.stdout
 
 
 def test_netrc_answers_the_challenge(shared: Registry, tmp_path: Path) -> None:
