@@ -17,6 +17,7 @@ import requests
 from e2e import cluster, samples
 from e2e.loading import load_on
 from e2e.waiting import eventually
+from losses import no_loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,7 +115,7 @@ def test_another_pod_lists_an_upload(registry: Registry, pods: list[Pod], note: 
 
         eventually(seen, f"{name} in the other pod's index", 60, 0.02)
         waited.append(time.monotonic() - acknowledged)
-        assert other.get(f"packages/{name}").content == content
+        no_loss(other.get(f"packages/{name}").content == content, name)
         assert f"seen-{n // 2}" in other.get("simple/").text
     note(f"median {sorted(waited)[len(waited) // 2]:.2f} s, longest {max(waited):.2f} s")
     assert max(waited) <= STATED_BOUND + ATTRIBUTE_CACHE
@@ -140,7 +141,7 @@ def test_one_of_two_racing_uploads_wins(registry: Registry, pods: list[Pod], not
             winner = codes.index(requests.codes.ok)
             wins[winner] += 1
             for racer in racers:
-                assert racer.get(f"packages/{name}").content == content_of(winner, name)
+                no_loss(racer.get(f"packages/{name}").content == content_of(winner, name), name)
     note(f"{wins[0]} to {wins[1]}")
     last = f"race-1.{RACES - 1}.tar.gz"
     eventually(lambda: all(racer.lists("race", last) for racer in racers), "the last one in the index of both")
@@ -300,8 +301,8 @@ def publish_and_read(client: Client, number: int) -> None:
     name, content = f"crash-1.{number}.tar.gz", f"content {number}".encode()
     answer = client.upload(name, content)
     assert answer.ok, f"{answer.status_code} {answer.reason}"
-    assert client.lists("crash", name)
-    assert client.get(f"packages/{name}").content == content
+    no_loss(client.lists("crash", name), name)
+    no_loss(client.get(f"packages/{name}").content == content, name)
 
 
 def test_load_adds_pods(registry: Registry, pods: list[Pod], paths: list[str], note: Callable[[str], None]) -> None:

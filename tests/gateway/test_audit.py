@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import pytest
 
 from gateway_programs import make_wheel, multipart, registry
+from losses import no_loss
 from programs import Server, wait_for
 from server.audit.chain import DIRECTORY
 from server.audit.verify import problems
@@ -146,9 +147,11 @@ def test_a_server_that_is_killed_leaves_a_line_for_each_file(audited: Registry, 
             acknowledged.add(wheel.name)
     lines = kept(audited.server)
     there = {path.name for path in audited.server.packages.glob("*.whl")}
-    assert there <= {line["file"] for line in lines if line["outcome"] == "begun"}
+    no_loss(acknowledged <= there, acknowledged - there)
+    begun = {line["file"] for line in lines if line["outcome"] == "begun"}
+    no_loss(there <= begun, there - begun)
     done = [line["file"] for line in lines if line["outcome"] == "done"]
-    assert acknowledged <= set(done)
+    no_loss(acknowledged <= set(done), acknowledged - set(done))
     assert len(done) == len(set(done))
     assert problems(audited.server.packages / DIRECTORY) == []
 
