@@ -171,8 +171,9 @@ def test_a_right_password_is_checked_once(directory: Path, monkeypatch: pytest.M
     assert verdict(judge, header("rita", "other"), "reader") == HTTPStatus.UNAUTHORIZED
 
 
-def test_a_name_that_nobody_has_takes_a_check(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as a wrong password: the time must not tell which users there are."""
+@pytest.mark.parametrize("role", ["publishers", "readers"])
+def test_a_name_that_nobody_has_takes_a_check(role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a wrong password does, the first time and again: the time must not tell which users there are."""
     checked: list[tuple[bytes, str]] = []
 
     def check(password: bytes, digest: str) -> bool:
@@ -180,9 +181,14 @@ def test_a_name_that_nobody_has_takes_a_check(directory: Path, monkeypatch: pyte
         return verify(password, digest)
 
     monkeypatch.setattr(credentials, "verify", check)
-    assert verdict(Credentials(directory), header("nobody", "guess"), "reader") == HTTPStatus.UNAUTHORIZED
-    digest = (directory / "publishers").read_text().strip().partition(":")[2]
-    assert checked == [(b"guess", digest)]
+    line = htpasswd_line("somebody", "right")
+    (tmp_path / role).write_text(line)
+    judge = Credentials(tmp_path)
+    for user, password in (("nobody", "guess"), ("somebody", "guess"), ("nobody", "other"), ("no-one", "guess")):
+        checked.clear()
+        for _ in range(2):
+            assert verdict(judge, header(user, password), "reader") == HTTPStatus.UNAUTHORIZED
+        assert checked == [(password.encode(), line.strip().partition(":")[2])], user
 
 
 def test_a_rotated_secret_counts_without_a_restart(serve: Serve) -> None:

@@ -120,7 +120,10 @@ class Credentials:
         return Asked(self, user, password, found)
 
     def remembers(self, password: bytes, digest: str) -> bool | None:
-        """Whether a password is that of a hash, None if it was not checked lately."""
+        """Whether a password is that of a hash, None if it was not checked lately.
+
+        Of a name that nobody has there is no hash, and the name takes its place.
+        """
         known = self._short(password, digest)
         if hmac.compare_digest(self._right.get(digest, b""), known):
             return True
@@ -135,10 +138,21 @@ class Credentials:
                 self._right = {each: short for each, short in self._right.items() if each in current}
                 self._right[digest] = known
             else:
-                self._wrong[known] = None
-                if len(self._wrong) > WRONG:
-                    self._wrong.popitem(last=False)
+                self._remember_wrong(known)
         return right
+
+    def check_in_vain(self, password: bytes, user: str) -> None:
+        """Take as long for a name that nobody has as `check` does: the time must not tell which users there are."""
+        for digest in [*self.publishers().values(), *self._readers.hashes().values()][:1]:
+            verify(password, digest)
+        with self._lock:
+            # The same guess once more is answered at once about users, so about this name too.
+            self._remember_wrong(self._short(password, user))
+
+    def _remember_wrong(self, short: bytes) -> None:
+        self._wrong[short] = None
+        if len(self._wrong) > WRONG:
+            self._wrong.popitem(last=False)
 
     def _short(self, password: bytes, digest: str) -> bytes:
         return hmac.digest(self._key, digest.encode() + b"\0" + password, "sha256")
@@ -181,7 +195,9 @@ class Asked:
                 return None
             if right:
                 return each.status
-        return HTTPStatus.UNAUTHORIZED if self._found else None
+        if self._found or self._credentials.remembers(self.password, self.user) is False:
+            return HTTPStatus.UNAUTHORIZED
+        return None
 
     @property
     def source(self) -> Source:
@@ -193,9 +209,7 @@ class Asked:
     def check(self) -> bool:
         """Find out whether the password is right, so that `known` knows."""
         if not self._found:
-            # As slow as a wrong password: the time must not tell which users there are.
-            for digest in list(self._credentials.publishers().values())[:1]:
-                verify(self.password, digest)
+            self._credentials.check_in_vain(self.password, self.user)
             return False
         return any(self._credentials.check(self.password, each.digest) for each in self._found)
 
