@@ -115,6 +115,33 @@ def test_sizes_that_are_refused(
 
 
 @pytest.mark.parametrize(
+    ("environment", "uploads"),
+    [
+        ({"MAX_UPLOAD": "1Gi", "UPLOAD_ROOM": "20Gi"}, 20),
+        ({"MAX_UPLOAD": "2Gi", "UPLOAD_ROOM": "20Gi"}, 10),
+        ({"MAX_UPLOAD": "1.5Gi", "UPLOAD_ROOM": "21474836480"}, 13),
+        ({"MAX_UPLOAD": "20Gi", "UPLOAD_ROOM": "20Gi"}, 1),
+        ({"MAX_UPLOAD": "1Ki", "UPLOAD_ROOM": "20Gi", "CONCURRENT_UPLOADS": "3"}, 3),
+        ({"MAX_UPLOAD": "50Gi"}, 20),
+    ],
+)
+def test_no_more_uploads_are_received_at_once_than_there_is_room_for(
+    tmp_path: Path, environment: dict[str, str], uploads: int
+) -> None:
+    setup = Setup(environment=environment)
+    with Gateway(tmp_path, 1, packages=tmp_path / "packages", pages=tmp_path / "pages", setup=setup) as gateway:
+        assert (gateway.temporary / "gateway/publish-limit.conf").read_text() == f"limit_conn publishes {uploads};\n"
+        assert ("uploads that are received at once" in gateway.error_log) is (uploads in {10, 13, 1})
+
+
+def test_an_upload_that_has_no_room_is_refused(tmp_path: Path) -> None:
+    said = refusal(tmp_path, {"MAX_UPLOAD": "50Gi", "UPLOAD_ROOM": "20Gi"})
+    assert said.startswith("MAX_UPLOAD is '50Gi' and UPLOAD_ROOM '20Gi': such an upload does not fit")
+    said = refusal(tmp_path / "another", {"UPLOAD_ROOM": "20 Gi"})
+    assert said.startswith("UPLOAD_ROOM is '20 Gi'; it must be a size such as 1Gi")
+
+
+@pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
         ("CONCURRENT_UPLOADS", "0", "from 1 to 256"),

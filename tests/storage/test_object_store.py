@@ -103,6 +103,7 @@ def test_the_cache_is_bounded_and_no_claim_is_made() -> None:
     (volume,) = (each for each in pod_of(manifests)["volumes"] if each["name"] == "packages")
     assert volume["emptyDir"] == {"sizeLimit": "50Gi"}
     kept = int(_environment(_container(PLAIN, "store"))["CACHE_BYTES"])
+    assert int(_environment(_container(PLAIN, "gateway"))["UPLOAD_ROOM"]) == kept - (1 << 30)
     assert 40 << 30 < kept < (50 << 30) * 0.9
     (claimed,) = (each for each in pod_of(synthesize(COMPANY))["volumes"] if each["name"] == "packages")
     assert claimed["persistentVolumeClaim"] == {"claimName": "cache"}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cdk8s_pypiserver import PyPIServerSpec, ReadersSpec, S3VolumeSpec, SharedVolumeSpec
+from cdk8s_pypiserver import PyPIServerSpec, ReadersSpec, S3VolumeSpec, ServerSpec, SharedVolumeSpec
 from cdk8s_pypiserver.base.fields import quantity
 from manifests import OVERLAYS, by_kind, pod_of, synthesize
 from programs import wait_for
@@ -37,6 +37,17 @@ def test_every_pod_of_a_bucket_can_ask_for_its_replacement() -> None:
         assert 8192 < quantity(volume["emptyDir"]["sizeLimit"]) < BYTES / 2
         # tmpfs would refuse it instead.
         assert "medium" not in volume["emptyDir"]
+
+
+def test_the_gateway_knows_how_much_room_uploads_have() -> None:
+    spec = PyPIServerSpec(
+        storage=S3VolumeSpec(bucket="packages"), readers=ReadersSpec(), server=ServerSpec(temporary_size="30Gi")
+    )
+    for pod in pods(spec):
+        (room,) = (each["value"] for each in pod["containers"][0]["env"] if each["name"] == "UPLOAD_ROOM")
+        (scratch,) = (each["emptyDir"] for each in pod["volumes"] if each["name"] == "server-tmp")
+        assert room == scratch["sizeLimit"] == "30Gi"
+    assert "UPLOAD_ROOM" not in str(pod_of(synthesize(PyPIServerSpec(storage=SharedVolumeSpec()))))
 
 
 def test_other_volumes_are_waited_for() -> None:

@@ -156,6 +156,7 @@ class VolumeSpec(StorageSpec):
         sockets.pod.add_volume({"name": PACKAGES_VOLUME, "persistentVolumeClaim": claim})
         self.prepare(sockets, user=user)
         if self.spools_uploads:
+            sockets.gateway.set("UPLOAD_ROOM", sockets.server.spec.temporary_size)
             sockets.gateway.add_file("packages", "slow-volume", runtime_files("gateway")["packages-slow-volume.conf"])
         return self.make(sockets, "storage", identity=sockets.identity, user=user)
 

@@ -196,6 +196,7 @@ class ObjectStore:
         # Not read-only: there Linux would not note when a file was last read, by which the cache knows what may go.
         sockets.gateway.add_mount(PACKAGES_VOLUME, PACKAGES_DIRECTORY)
         shipped = runtime_files("gateway")
+        sockets.gateway.set("UPLOAD_ROOM", str(spec.room_for_uploads))
         for place in _PLACES:
             sockets.gateway.add_file(place, REMOTE, shipped[f"{place}-{REMOTE}.conf"])
         sockets.pod.add_init_container(self._rclone())

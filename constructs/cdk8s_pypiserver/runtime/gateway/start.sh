@@ -3,6 +3,8 @@
 #
 #   MAX_UPLOAD          largest upload, a quantity of Kubernetes: 1Gi, 500M, 1e9, 1073741824. Default 1Gi.
 #   CONCURRENT_UPLOADS  uploads that are received at once, 1 to 256. Default 20.
+#   UPLOAD_ROOM         what they may take together while they are received, a quantity as well: fewer are received at
+#                       once if they are larger. Default no bound.
 #   PATH_PREFIX         path below which clients find the registry, such as /pypi. Default /.
 #   TRUSTED_PROXIES     addresses and networks, separated by spaces, of the proxies whose X-Forwarded headers are
 #                       believed. Default none.
@@ -44,17 +46,19 @@ choice() {
   refuse "$name is '$value'; it must be one of: $*"
 }
 
-refuse_upload() {
-  refuse "MAX_UPLOAD is '$max_upload'; $1"
+refuse_size() {
+  refuse "$variable is '$size'; $1"
 }
 
 # Sets `bytes`. A quantity may have a fraction and can be beyond what the shell can count, which would wrap in silence.
-read_max_upload() {
+read_size() {
+  # read_size NAME VALUE
+  variable=$1 size=$2
   form="it must be a size such as 1Gi, 500M, 1e9 or 1073741824"
-  number=${max_upload%%[!0-9.]*}
-  suffix=${max_upload#"$number"}
+  number=${size%%[!0-9.]*}
+  suffix=${size#"$number"}
   case $number in
-    '' | . | *.*.*) refuse_upload "$form" ;;
+    '' | . | *.*.*) refuse_size "$form" ;;
   esac
   case $suffix in
     '') base=1 times=0 ;;
@@ -71,8 +75,8 @@ read_max_upload() {
     Pi) base=1024 times=5 ;;
     Ei) base=1024 times=6 ;;
     [eE][0-9] | [eE][1-9][0-9]) base=10 times=${suffix#?} ;;
-    m | u | n) refuse_upload "the suffix $suffix means a fraction of a byte; M is a million bytes, Mi 1048576" ;;
-    *) refuse_upload "$form" ;;
+    m | u | n) refuse_size "the suffix $suffix means a fraction of a byte; M is a million bytes, Mi 1048576" ;;
+    *) refuse_size "$form" ;;
   esac
   whole=${number%%.*}
   fraction=
@@ -84,10 +88,10 @@ read_max_upload() {
   whole=${whole:-0}
   fraction=${fraction%"${fraction##*[!0]}"}
   if [ ${#whole} -gt 18 ]; then
-    refuse_upload "$too_large"
+    refuse_size "$too_large"
   fi
   if [ ${#fraction} -gt 14 ]; then
-    refuse_upload "it has more than 14 digits after the point"
+    refuse_size "it has more than 14 digits after the point"
   fi
   scale=1
   for digit in 1 2 3 4 5 6 7 8 9 10 11 12 13 14; do
@@ -100,14 +104,14 @@ read_max_upload() {
   while [ "$times" -gt 0 ]; do
     carried=$((fraction * base / scale))
     if [ "$whole" -gt $(((largest - carried) / base)) ]; then
-      refuse_upload "$too_large"
+      refuse_size "$too_large"
     fi
     whole=$((whole * base + carried))
     fraction=$((fraction * base % scale))
     times=$((times - 1))
   done
   if [ "$whole" -eq 0 ]; then
-    refuse_upload "it is less than a byte, and nginx takes 0 for no limit at all"
+    refuse_size "it is less than a byte, and nginx takes 0 for no limit at all"
   fi
   bytes=$whole
 }
@@ -192,6 +196,7 @@ replace_workers() {
 
 max_upload=${MAX_UPLOAD-1Gi}
 uploads=${CONCURRENT_UPLOADS-20}
+room=${UPLOAD_ROOM-}
 prefix=${PATH_PREFIX-/}
 proxies=${TRUSTED_PROXIES-}
 removal=${ALLOW_REMOVAL-no}
@@ -200,11 +205,24 @@ writer=${WRITER-}
 readers=${READERS-no}
 level=${LOG_LEVEL-error}
 
-read_max_upload
+read_size MAX_UPLOAD "$max_upload"
+largest_upload=$bytes
 case $uploads in
   [1-9] | [1-9][0-9] | 1[0-9][0-9] | 2[0-4][0-9] | 25[0-6]) ;;
   *) refuse "CONCURRENT_UPLOADS is '$uploads'; it must be a whole number from 1 to 256" ;;
 esac
+if [ -n "$room" ]; then
+  read_size UPLOAD_ROOM "$room"
+  fitting=$((bytes / largest_upload))
+  if [ "$fitting" -eq 0 ]; then
+    refuse "MAX_UPLOAD is '$max_upload' and UPLOAD_ROOM '$room': such an upload does not fit where it stands while it is \
+received; make MAX_UPLOAD smaller, or that volume larger and UPLOAD_ROOM with it"
+  fi
+  if [ "$fitting" -lt "$uploads" ]; then
+    echo "uploads that are received at once: $fitting, as no more of $max_upload fit into $room" >&2
+    uploads=$fitting
+  fi
+fi
 # No character of it is encoded in an address, or means something in a regular expression.
 case $prefix in
   /) ;;
@@ -234,7 +252,7 @@ rm -rf "$made"
 rm -f "$pid_file"
 mkdir -p "$made"
 printf 'error_log stderr %s;\n' "$level" >"$made/main-log.conf"
-printf 'client_max_body_size %s;\n' "$bytes" >"$made/upload-size.conf"
+printf 'client_max_body_size %s;\n' "$largest_upload" >"$made/upload-size.conf"
 printf 'limit_conn publishes %s;\n' "$uploads" >"$made/publish-limit.conf"
 if [ "$removal" = yes ]; then
   freshness=no-cache
