@@ -13,12 +13,13 @@ import pytest
 import pinned
 from cases import ATTESTED, CASES
 from cdk8s_pypiserver import NetworkPolicySpec, PyPIServerChart, PyPIServerSpec, SpecError
-from cdk8s_pypiserver.access.attestations import AnyIdentity
+from cdk8s_pypiserver.access.attestations import PORT, AnyIdentity
 from cdk8s_pypiserver.base.config_files import runtime_files
 from cdk8s_pypiserver.base.identity import ROLE
 from cdk8s_pypiserver.pod.libraries import REQUIREMENTS
 from manifests import by_kind, pod_of, synthesize
 from server.access.attested import KINDS, Attested
+from server.attesting.listener import port
 from server.pod.settings import Settings
 from signed import ATTESTATION, SIGNER, Verifier
 
@@ -97,6 +98,9 @@ def test_it_runs_on_the_files_that_are_mounted_and_its_libraries_alone(tmp_path:
     verifier = Verifier(tmp_path / "work", PYTHONPATH=str(tmp_path))
     with verifier:
         assert verifier.ask([ATTESTATION], SIGNER).json() == {"publishers": [0]}
+        probe = [sys.executable, *container(manifests)["livenessProbe"]["exec"]["command"][1:]]
+        assert subprocess.run(probe, env=verifier.environment, check=False).returncode == 0
+    assert subprocess.run(probe, env=verifier.environment, check=False).returncode == 1
     loaded = "import server.attesting.main, sys; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", loaded], env=verifier.environment, check=True, capture_output=True, text=True
@@ -105,8 +109,9 @@ def test_it_runs_on_the_files_that_are_mounted_and_its_libraries_alone(tmp_path:
 
 
 def test_the_port_is_the_one_that_the_server_asks() -> None:
-    probe = container(synthesize(CASES["attestations"]))["livenessProbe"]["exec"]["command"]
-    assert probe[-1] == f"http://127.0.0.1:{Settings().attestations_port}/health"
+    own = container(synthesize(CASES["attestations"]))
+    assert "ATTESTATIONS_PORT" not in variables(own)
+    assert port() == PORT == Settings().attestations_port
 
 
 def test_the_pod_is_ready_without_it() -> None:
@@ -200,4 +205,4 @@ def test_changed_rules_roll_the_pods() -> None:
 def test_nobody_is_let_out_without_it() -> None:
     manifests = synthesize(PyPIServerSpec(network_policy=NetworkPolicySpec()))
     assert "attestations" not in json.dumps(pod_of(manifests))
-    assert "egress" not in by_kind(manifests, "NetworkPolicy")["spec"]
+    assert "ipBlock" not in json.dumps(by_kind(manifests, "NetworkPolicy")["spec"].get("egress"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import os
 import signal
@@ -19,17 +20,20 @@ import sigstore
 from pypi_attestations import Distribution, Provenance
 from pypi_simple import PyPISimple
 
-from gateway_programs import make_sdist, registry, twine_upload
+from certifier import Sigstore, circleci, github, gitlab, google
+from gateway_programs import make_sdist, registry, run, twine_upload
 from programs import PATIENCE, wait_for
 from signed import ATTESTATION, NAME, OTHER, PROJECT, SHA256, SIGNER, Verifier, changed, download, rules, write_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from certifier import Identity
     from gateway_programs import Registry
 
 PUBLISHER = ("publisher", "publisher-password")
 READER = ("reader", "reader-password")
+SDIST = ("acme_lib-1.0.tar.gz", b"content")
 GITLAB = {"kind": "GitLab", "repository": "trailofbits/pypi-attestations", "workflow_filepath": "release.yml"}
 GOOGLE = {"kind": "Google", "email": "ci@acme.example"}
 CIRCLECI = {"kind": "CircleCI", "project_id": "one", "pipeline_definition_id": "two"}
@@ -274,20 +278,143 @@ def test_what_is_no_question_is_refused(verifier: Verifier) -> None:
     assert verifier.ask([ATTESTATION], {"kind": "Banana"}).status_code == 403
 
 
-def test_another_trust_root_counts_in_the_place_of_the_public_one(tmp_path: Path) -> None:
-    found = resources.files(sigstore) / "_store"
-    roots = {each.name: each / "trusted_root.json" for each in found.iterdir() if each.is_dir()}
-    by_host = {
-        "public": next(path for name, path in roots.items() if "sigstore.dev" in name),
-        "other": next(path for name, path in roots.items() if "sigstage.dev" in name),
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sigstore, Verifier]]:
+    """A Sigstore of one's own, and a verifier that trusts it alone."""
+    directory = tmp_path_factory.mktemp("ours")
+    made = Sigstore()
+    root = directory / "trusted_root.json"
+    root.write_text(made.trusted_root)
+    with Verifier(directory, ATTESTATIONS_TRUST_ROOT=str(root)) as started:
+        yield made, started
+
+
+def test_another_trust_root_counts_in_the_place_of_the_public_one(
+    ours: tuple[Sigstore, Verifier], verifier: Verifier
+) -> None:
+    made, started = ours
+    signed = made.attest(*SDIST, github("acme/lib", "release.yml"))
+    by = {"kind": "GitHub", "repository": "acme/lib", "workflow": "release.yml"}
+    assert started.ask([signed], by).json() == {"publishers": [0]}
+    assert verifier.ask([signed], by).status_code == 403
+    assert started.ask([ATTESTATION], SIGNER).status_code == 403
+
+
+def test_the_root_of_the_public_one_is_taken_from_a_file_too(tmp_path: Path) -> None:
+    stores = (each for each in (resources.files(sigstore) / "_store").iterdir() if "sigstore.dev" in each.name)
+    root = tmp_path / "trusted_root.json"
+    root.write_bytes((next(stores) / "trusted_root.json").read_bytes())
+    with Verifier(tmp_path, ATTESTATIONS_TRUST_ROOT=str(root)) as started:
+        assert started.ask([ATTESTATION], SIGNER).json() == {"publishers": [0]}
+
+
+@pytest.mark.parametrize(
+    ("identity", "publisher", "others"),
+    [
+        (
+            github("acme/lib", "release.yml"),
+            {"kind": "GitHub", "repository": "acme/lib", "workflow": "release.yml"},
+            [
+                {"repository": "acme/li"},
+                {"repository": "acme/lib2"},
+                {"repository": "ACME/lib"},
+                {"workflow": "release.yaml"},
+                {"workflow": "release.yml@refs/heads/main"},
+            ],
+        ),
+        (
+            gitlab("acme/team/lib", "ci/release.yml"),
+            {"kind": "GitLab", "repository": "acme/team/lib", "workflow_filepath": "ci/release.yml"},
+            [{"repository": "acme/team"}, {"workflow_filepath": "release.yml"}],
+        ),
+        (
+            google("ci@acme.example"),
+            {"kind": "Google", "email": "ci@acme.example"},
+            [{"email": "ci@acme.exampl"}, {"email": "CI@acme.example"}],
+        ),
+        (
+            circleci("one", "two", "github.com/acme/lib", "refs/heads/main"),
+            {"kind": "CircleCI", "project_id": "one", "pipeline_definition_id": "two"},
+            [
+                {"project_id": "two"},
+                {"pipeline_definition_id": "one"},
+                {"vcs_origin": "github.com/acme/other"},
+                {"vcs_ref": "refs/heads/other"},
+            ],
+        ),
+    ],
+    ids=["GitHub", "GitLab", "Google", "CircleCI"],
+)
+def test_each_kind_is_told_by_all_of_its_fields(
+    ours: tuple[Sigstore, Verifier], identity: Identity, publisher: dict[str, str], others: list[dict[str, str]]
+) -> None:
+    made, started = ours
+    signed = made.attest(*SDIST, identity)
+    assert started.ask([signed], publisher).json() == {"publishers": [0]}
+    for other in others:
+        answer = started.ask([signed], {**publisher, **other})
+        assert answer.status_code == 403, other
+        assert "who is no publisher of this project" in answer.text
+    # Who has the same name at another issuer is somebody else.
+    name, claims = identity
+    impostor = made.attest(*SDIST, (name, {**claims, "issuer": "https://issuer.example"}))
+    assert started.ask([impostor], publisher).status_code == 403
+
+
+@pytest.mark.parametrize("lost", ["authority", "certificates", "signatures"])
+def test_each_key_of_the_trust_root_counts(ours: tuple[Sigstore, Verifier], lost: str) -> None:
+    made, started = ours
+    identity = github("acme/lib", "release.yml")
+    by = {"kind": "GitHub", "repository": "acme/lib", "workflow": "release.yml"}
+    forged = copy.copy(made)
+    setattr(forged, lost, getattr(Sigstore(), lost))
+    assert started.ask([forged.attest(*SDIST, identity)], by).status_code == 403
+    assert started.ask([made.attest(*SDIST, identity)], by).ok
+
+
+def test_a_signature_is_good_only_while_its_certificate_was(ours: tuple[Sigstore, Verifier]) -> None:
+    made, started = ours
+    by = {"kind": "Google", "email": "ci@acme.example"}
+    statuses = {
+        seconds: started.ask([made.attest(*SDIST, google(by["email"]), late_seconds=seconds)], by).status_code
+        for seconds in (-1, 0, 599, 601)
     }
-    answers = {}
-    for name, path in by_host.items():
-        root = tmp_path / f"{name}.json"
-        root.write_bytes(path.read_bytes())
-        with Verifier(tmp_path / name, ATTESTATIONS_TRUST_ROOT=str(root)) as started:
-            answers[name] = started.ask([ATTESTATION], SIGNER).status_code
-    assert answers == {"public": 200, "other": 403}
+    assert statuses == {-1: 403, 0: 200, 599: 200, 601: 403}
+
+
+@pytest.mark.parametrize("client", ["twine", "uv"])
+def test_files_of_several_publishers_are_served_with_who_signed_what(
+    ours: tuple[Sigstore, Verifier], tmp_path: Path, client: str
+) -> None:
+    made, started = ours
+    first = {"kind": "GitHub", "repository": "acme/lib", "workflow": "release.yml"}
+    second = {"kind": "Google", "email": "ci@acme.example"}
+    said = {"publishers": [rules(each, "acme-*")["publishers"][0] for each in (first, second)]}
+    sdist = make_sdist(tmp_path, "acme_lib", "1.0")
+    content = sdist.read_bytes()
+    slsa = "https://slsa.dev/provenance/v1"
+    attested = {
+        "publish": made.attest(sdist.name, content, github("acme/lib", "release.yml")),
+        "slsa": made.attest(sdist.name, content, google("ci@acme.example"), predicateType=slsa, predicate={}),
+    }
+    for name, attestation in attested.items():
+        (tmp_path / f"{sdist.name}.{name}.attestation").write_text(json.dumps(attestation))
+    with registry(tmp_path / "registry", environment=demanding(tmp_path, started, said)) as here:
+        files = sorted(tmp_path.glob(f"{sdist.name}*"))
+        if client == "twine":
+            options = ("--attestations",)
+            done = twine_upload(tmp_path, here.gateway.url, *files, options=options, credentials=PUBLISHER)
+        else:
+            access = ("--publish-url", f"{here.gateway.url}/", "--username", PUBLISHER[0], "--password", PUBLISHER[1])
+            done = run(tmp_path, "uv", "publish", *access, *map(str, files))
+        assert done.returncode == 0, done.stdout
+        served = here.gateway.get(f"/packages/{sdist.name}.provenance", *READER).json()
+        other = make_sdist(tmp_path, "acme_lib", "2.0")
+        assert publish(here, other, [attested["publish"]]).status_code == 400
+    assert served["attestation_bundles"] == [
+        {"publisher": first, "attestations": [attested["publish"]]},
+        {"publisher": second, "attestations": [attested["slsa"]]},
+    ]
 
 
 @pytest.mark.parametrize("content", [None, "{}", "banana"])

@@ -19,7 +19,7 @@ from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
 from cdk8s_pypiserver.pod import libraries
 from cdk8s_pypiserver.pod.container import ContainerSpec
 from cdk8s_pypiserver.pod.gateway import after_the_gateway
-from cdk8s_pypiserver.pod.hardening import exec_probe, hardened, health, mount, requirements, scratch, variables
+from cdk8s_pypiserver.pod.hardening import exec_probe, hardened, mount, requirements, scratch, variables
 from cdk8s_pypiserver.pod.server import FILES_DIRECTORY as SERVER_DIRECTORY
 
 from .permissions import LARGEST
@@ -171,7 +171,7 @@ class AttestationsSpec(ContainerSpec):
     """Index that the libraries come from when a pod starts, each of one version and known by its sha256. None if
     `image` has them: what the extra `attestations` of cdk8s-pypiserver installs."""
     image: Image | None = None
-    """Image with Python 3.11 or later, wget and, for `libraries`, pip; the server's by default."""
+    """Image with Python 3.11 or later, a shell and, for `libraries`, pip; the server's by default."""
     ca_config_map: Name | None = None
     """ConfigMap whose key `ca.crt` has the certificates by which `libraries` is known; those that come with Python by
     default."""
@@ -303,7 +303,7 @@ class Attestations(Construct):
             "securityContext": hardened(),
             "resources": requirements(spec.resources),
             # It listens on loopback only. The pod is ready without it: whoever reads needs no attestation verified.
-            "livenessProbe": exec_probe(*health(PORT), period=30, timeout=10, failures=3),
+            "livenessProbe": exec_probe("python", "-m", f"server.{ROOM}.health", period=30, timeout=10, failures=3),
             "lifecycle": after_the_gateway(server.grace_seconds),
             "volumeMounts": self._mounts(files),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -16,8 +17,13 @@ LONGEST = 2**20
 """Bytes of a question: the server takes 128 KiB of attestations, which as JSON are six times as many at most."""
 
 
-def listen(worker: Worker, port: int) -> None:
-    """Answer on loopback until the process ends.
+def port() -> int:
+    """Where it listens on loopback."""
+    return int(os.environ.get("ATTESTATIONS_PORT", "8085"))
+
+
+def listen(worker: Worker) -> None:
+    """Answer until the process ends.
 
     Raises:
         OSError: The port is taken.
@@ -26,7 +32,7 @@ def listen(worker: Worker, port: int) -> None:
     class Listener(_Listener):
         asked = worker
 
-    with _Server(("127.0.0.1", port), Listener) as server:
+    with _Server(("127.0.0.1", port()), Listener) as server:
         server.serve_forever()
 
 

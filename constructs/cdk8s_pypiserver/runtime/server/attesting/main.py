@@ -18,7 +18,7 @@ def main() -> None:
     mark = Path(os.environ.get("LIBRARIES", "/libraries")) / ".complete"
     worker = Worker([sys.executable, "-m", "server.attesting.verifying"], before=sys.argv[1:], mark=mark)
     worker.start()
-    listen(worker, int(os.environ.get("ATTESTATIONS_PORT", "8085")))
+    listen(worker)
 
 
 if __name__ == "__main__":
