@@ -36,7 +36,7 @@ class ImageRegistry:
         conf.write_text(
             "".join(
                 f'[[registry]]\nprefix = "{host}"\nlocation = "{self.address}/{host}"\ninsecure = true\n'
-                for host in ("docker.io", "ghcr.io")
+                for host in ("docker.io", "ghcr.io", "quay.io")
             )
             + f'[[registry]]\nlocation = "{self.address}"\ninsecure = true\n'
         )

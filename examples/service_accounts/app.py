@@ -32,7 +32,7 @@ registry.pod.add_volume({"name": "cluster", "configMap": {"name": "kube-root-ca.
 registry.pod.add_container(
     {
         "name": "identities",
-        "image": "quay.io/oauth2-proxy/oauth2-proxy:v7.15.3",
+        "image": TrustedPublishingSpec.VERIFIER,
         "args": [
             "--http-address=127.0.0.1:4180",
             "--provider=oidc",

@@ -27,7 +27,7 @@ registry = PyPIServerChart(app, "registry", spec).registry
 registry.pod.add_container(
     {
         "name": "identities",
-        "image": "quay.io/oauth2-proxy/oauth2-proxy:v7.15.3",
+        "image": TrustedPublishingSpec.VERIFIER,
         "args": [
             "--http-address=127.0.0.1:4180",
             # A provider that is asked nothing, and cookies that nobody sends: it only verifies.

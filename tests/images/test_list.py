@@ -51,7 +51,22 @@ def test_all_that_the_constructs_use() -> None:
     # By the text of the files alone.
     texts = [file.read_text() for file in (ROOT / "dist").rglob("*.yaml")]
     lines = {line.strip().removeprefix("- ") for text in texts for line in text.splitlines()}
-    assert {line.removeprefix("image: ") for line in lines if line.startswith("image: ")} == set(images.ALL)
+    # Into a pod it is the user's own app that puts a verifier.
+    used = {line.removeprefix("image: ") for line in lines if line.startswith("image: ")}
+    assert used == {*images.ALL} - {images.VERIFIER}
+
+
+def test_the_verifier_is_what_the_tests_run() -> None:
+    version = images.VERIFIER.partition("@")[0].rpartition(":")[2]
+    assert f"go install github.com/oauth2-proxy/oauth2-proxy/v7@{version}\n" in (ROOT / "Makefile").read_text()
+    assert f"oauth2-proxy {version.removeprefix('v')}" in (ROOT / "docs/trusted-publishing.md").read_text()
+
+
+def test_no_example_names_an_image_beside_the_lock() -> None:
+    apps = (ROOT / "examples").glob("*/app.py")
+    text = "".join(app.read_text() for app in apps)
+    assert text.count("TrustedPublishingSpec.VERIFIER") == 2
+    assert [image for image in images.ALL if image.partition(":")[0] in text] == []
 
 
 def test_standard_input_and_files(tmp_path: Path) -> None:

@@ -154,4 +154,5 @@ def test_what_is_written_with_a_lock_names_digests(tmp_path: Path) -> None:
     for file in (tmp_path / "dist").rglob("*.yaml"):
         for document in yaml.safe_load_all(file.read_text()):
             found |= set(re.findall(r"'image': '([^']+)'", str(document)))
-    assert found == {f"{tag}@{DIGEST}" for tag in TAGS}
+    verifier = images.VERIFIER.partition("@")[0]
+    assert found == {f"{tag}@{DIGEST}" for tag in TAGS if tag != verifier}

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from constructs import Construct
 from pydantic import Field
 
+from cdk8s_pypiserver.base import images
 from cdk8s_pypiserver.base.addresses import IssuerUrl, ServiceUrl
 from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
 from cdk8s_pypiserver.base.fields import Form, Peer, Port
@@ -84,6 +85,9 @@ class TrustedPublishingSpec(Spec):
 
     The Secret of AuthSpec has to have the key `signing-key`, of 32 characters or more.
     """
+
+    VERIFIER: ClassVar[str] = images.VERIFIER
+    """Image of oauth2-proxy, for the container that `verifier` speaks with by default."""
 
     audience: Audience
     """Whom identities have to be for (`aud`): this registry and no other service."""

@@ -19,4 +19,8 @@ STORE: Final = pinned("docker.io/rclone/rclone:1.76.0")
 LDAP: Final = pinned("docker.io/library/httpd:2.4")
 """Apache httpd with all its modules, on Debian (Dockerfile of httpd 2.4)."""
 
-ALL: Final = (SERVER, GATEWAY, METRICS, STORE, LDAP)
+VERIFIER: Final = pinned("quay.io/oauth2-proxy/oauth2-proxy:v7.15.3")
+"""oauth2-proxy, the verifier of trusted publishing that an app puts into the pod; nothing but the program is in it
+(Dockerfile of oauth2-proxy v7.15.3)."""
+
+ALL: Final = (SERVER, GATEWAY, METRICS, STORE, LDAP, VERIFIER)
