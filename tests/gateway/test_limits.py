@@ -6,11 +6,13 @@ import os
 import shutil
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from cdk8s_pypiserver import GatewaySpec
+from flooding import TRUSTED, address
 from gateway_programs import (
     Gateway,
     Recorder,
@@ -97,6 +99,34 @@ def test_a_client_that_stops_reading_is_closed(tmp_path: Path) -> None:
             connection.sendall(b"GET /packages/large-1.0.zip HTTP/1.1\r\nHost: x\r\n\r\n")
             line = started.gateway.logged(path="/packages/large-1.0.zip")
             assert line["bytes"] < 100_000_000
+
+
+def test_exchanges_are_bounded_of_one_address_and_of_all(tmp_path: Path) -> None:
+    setup = Setup(
+        trusted=True,
+        environment=TRUSTED,
+        changes={"exchanges 8;": "exchanges 2;", "exchanges_in_all 64;": "exchanges_in_all 3;"},
+    )
+    with scene(tmp_path, setup) as started:
+        gateway, recorder = started.gateway, started.recorder
+        recorder.hold.clear()
+
+        def exchange(client: int) -> int:
+            headers = {"X-Forwarded-For": address(client)}
+            return gateway.request("POST", "/_/oidc/mint-token", data=b"{}", headers=headers).status_code
+
+        with ThreadPoolExecutor() as others:
+            held = [others.submit(exchange, client) for client in (1, 1)]
+            wait_for(lambda: len(recorder.asked("/_/oidc/")) == 2, "two exchanges at the server")
+            assert exchange(1) == 503
+            held.append(others.submit(exchange, 2))
+            wait_for(lambda: len(recorder.asked("/_/oidc/")) == 3, "another one")
+            assert exchange(3) == 503
+            assert gateway.error_log == ""
+            assert gateway.request("POST", "/", "reader", "read").status_code == 403
+            recorder.hold.set()
+            assert [each.result() for each in held] == [200, 200, 200]
+        assert exchange(3) == 200
 
 
 def test_concurrent_publishes_are_bounded(tmp_path: Path) -> None:
