@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -68,10 +69,15 @@ class Authority:
 
 
 def put(directory: Path, pair: Pair) -> None:
-    """Put a certificate where the gateway reads it, as a kubelet does: a new directory behind the same link."""
+    """Put a certificate where the gateway reads it, as a kubelet does."""
+    mount(directory, {"tls.crt": pair.certificate, "tls.key": pair.key})
+
+
+def mount(directory: Path, secret: Mapping[str, bytes]) -> None:
+    """Have a directory show what a Secret has now, as a kubelet does: a new directory behind the same link."""
     version = directory / f"..{len(list(directory.iterdir()))}"
     version.mkdir()
-    for name, content in {"tls.crt": pair.certificate, "tls.key": pair.key}.items():
+    for name, content in secret.items():
         (version / name).write_bytes(content)
         if not (directory / name).is_symlink():
             (directory / name).symlink_to(f"..data/{name}")

@@ -16,17 +16,23 @@ from typing import TYPE_CHECKING
 import requests
 
 from cdk8s_pypiserver import ObjectStoreSpec, PyPIServerSpec, RemoteSpec
+from certificates import mount
 from gateway_programs import Gateway, Setup
 from manifests import pod_of, synthesize
 from programs import PATIENCE, RUNTIME, Server, free_port, wait_for
+from refusing_store import RefusingStore
 from remote_programs import KEYS, s3, s3_options, told
+from server.store.keys import Keys
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Self
 
     from remote_programs import RemoteStore
 
 BUCKET, FOLDER = "bucket", "pypiserver"
+NEW_KEYS = {"access_key_id": "another", "secret_access_key": "secret-of-another"}
+"""What the Secret has after it was changed."""
 
 
 class Way:
@@ -149,7 +155,7 @@ class Program:
         self.kill()
 
 
-def spec_of(store: RemoteStore, way: Way | None = None) -> ObjectStoreSpec:
+def spec_of(store: RemoteStore, way: Way | RefusingStore | None = None) -> ObjectStoreSpec:
     """A registry's store in a bucket of this one."""
     (store.directory / BUCKET).mkdir(exist_ok=True)
     options = s3_options(store)
@@ -159,10 +165,19 @@ def spec_of(store: RemoteStore, way: Way | None = None) -> ObjectStoreSpec:
 
 
 class Rclone(Program):
-    """The container `rclone` of the pod, with its arguments and its environment, at another port."""
+    """The container `rclone` of the pod, with its arguments and its environment, at another port.
 
-    def __init__(self, directory: Path, spec: ObjectStoreSpec) -> None:
+    Its configuration is written unless somebody else does that.
+    """
+
+    def __init__(self, directory: Path, spec: ObjectStoreSpec, *, configured: bool = True) -> None:
         super().__init__(directory, "rclone", port=free_port())
+        self.file = directory / "rclone.conf"
+        if configured:
+            secret = directory / "secret"
+            secret.mkdir()
+            mount(secret, {name: value.encode() for name, value in KEYS.items()})
+            Keys(secret, self.file, spec.remote.type, self.url).write()
         (self._container,) = (
             each
             for each in pod_of(synthesize(PyPIServerSpec(storage=spec)))["initContainers"]
@@ -173,7 +188,7 @@ class Rclone(Program):
         return ["rclone", *(each.replace("5572", str(self.port)) for each in self._container["args"])]
 
     def environment(self) -> dict[str, str]:
-        return told(self._container["env"], KEYS)
+        return {**told(self._container["env"], {}), "RCLONE_CONFIG": str(self.file)}
 
 
 class Fetching(Program):
@@ -189,11 +204,12 @@ class Fetching(Program):
         server_port: int,
         cache_bytes: int = 2**30,
         port: int | None = None,
+        told: Mapping[str, str] = {},
     ) -> None:
         super().__init__(directory, "fetching", port=port or free_port(), path="health")
         self.packages = packages
         self.cache_bytes = cache_bytes
-        self._told = {"STORE_URL": rclone, "STORE_PATH": path, "SERVER_PORT": str(server_port)}
+        self._told = {"STORE_URL": rclone, "STORE_PATH": path, "SERVER_PORT": str(server_port), **told}
 
     def command(self) -> list[str]:
         return [sys.executable, "-m", "server.store.main"]
@@ -240,15 +256,24 @@ def settings_of(spec: ObjectStoreSpec, rclone: Rclone) -> dict[str, str]:
 
 
 class Pod:
-    """A registry whose packages are in a store: gateway, server, the program that fetches, and rclone."""
+    """A registry whose packages are in a store: gateway, server, the program that fetches, and rclone.
 
-    def __init__(self, directory: Path, setup: Setup | None = None, cache_bytes: int = 2**30) -> None:
+    The store takes two pairs of keys, and `door`, if it is to be before it, refuses what it is told to.
+    """
+
+    def __init__(
+        self, directory: Path, setup: Setup | None = None, cache_bytes: int = 2**30, *, with_door: bool = False
+    ) -> None:
         self._stack = contextlib.ExitStack()
-        self.store = s3(directory / "s3")
-        spec = spec_of(self.store)
+        self.store = s3(directory / "s3", "--auth-key", ",".join(NEW_KEYS.values()))
+        self.door = RefusingStore(self.store.port)
+        self.secret = directory / "secret"
+        self.secret.mkdir()
+        self.give(KEYS)
+        spec = spec_of(self.store, self.door if with_door else None)
         self.place = spec.remote.fs("store", FOLDER)
         self.objects = self.store.directory / BUCKET / FOLDER
-        self.rclone = Rclone(directory / "rclone", spec)
+        self.rclone = Rclone(directory / "rclone", spec, configured=False)
         port = free_port()
         self.server = Server(directory / "server", {**settings_of(spec, self.rclone), "FETCHING_PORT": str(port)})
         self.fetching = Fetching(
@@ -259,6 +284,11 @@ class Pod:
             server_port=self.server.port,
             cache_bytes=cache_bytes,
             port=port,
+            told={
+                "SECRET_DIRECTORY": str(self.secret),
+                "RCLONE_FILE": str(self.rclone.file),
+                "STORE_TYPE": spec.remote.type,
+            },
         )
         self.gateway = Gateway(
             directory / "gateway",
@@ -270,9 +300,13 @@ class Pod:
             setup=replace(setup or Setup(), store=True),
         )
 
+    def give(self, keys: Mapping[str, str]) -> None:
+        """Have the Secret of the store show these keys."""
+        mount(self.secret, {name: value.encode() for name, value in keys.items()})
+
     def __enter__(self) -> Self:
         with self._stack:
-            for program in (self.store, self.rclone, self.server, self.fetching, self.gateway):
+            for program in (self.store, self.door, self.rclone, self.fetching, self.server, self.gateway):
                 self._stack.enter_context(program)
             # None of them outlives one that does not start.
             self._stack = self._stack.pop_all()

@@ -13,10 +13,12 @@ from cases import CASES, PUBLIC, STORE
 from cdk8s_pypiserver import (
     NetworkPolicySpec,
     ObjectStore,
+    ObjectStoreSpec,
     PyPIServer,
     PyPIServerChart,
     PyPIServerSpec,
     RcloneSpec,
+    RemoteSpec,
     Resources,
     S3VolumeSpec,
     VolumeChart,
@@ -59,15 +61,39 @@ def test_rclone_starts_before_the_others_and_ends_after_them() -> None:
     assert "lifecycle" not in rclone
 
 
-def test_rclone_knows_the_store_and_nobody_else_its_keys() -> None:
-    environment = _environment(_container(PLAIN, "rclone"))
+def test_rclone_knows_the_store_and_reads_the_secret_from_a_file_that_may_change() -> None:
+    rclone, fetching = (_container(PLAIN, name) for name in ("rclone", "store"))
+    environment = _environment(rclone)
     assert environment["RCLONE_CONFIG_STORE_ENDPOINT"] == "https://s3.example.org"
-    for key in ("access_key_id", "secret_access_key"):
-        reference = environment[f"RCLONE_CONFIG_STORE_{key.upper()}"]
-        assert reference == {"secretKeyRef": {"name": "pypiserver-s3", "key": key}}
-    others = pod_of(synthesize(PLAIN))["containers"]
-    assert "RCLONE_CONFIG" not in json.dumps(others)
-    assert "pypiserver-s3" not in json.dumps(others)
+    assert environment["RCLONE_CONFIG"] == _environment(fetching)["RCLONE_FILE"]
+    # What is in the environment would count for as long as the container lives.
+    known = {name for name in environment if name.startswith("RCLONE_CONFIG_STORE_")}
+    assert not known & {f"RCLONE_CONFIG_STORE_{key}" for key in ("TYPE", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY")}
+    assert _environment(fetching)["STORE_TYPE"] == "s3"
+    for container in (rclone, fetching):
+        assert _mounts(container)["/run/rclone"].get("readOnly") is None
+    volumes = {each["name"]: each for each in pod_of(synthesize(PLAIN))["volumes"]}
+    assert volumes["rclone"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "1Mi"}
+    items = [{"key": key, "path": key} for key in ("access_key_id", "secret_access_key")]
+    assert volumes["store-secret"]["secret"] == {"secretName": "pypiserver-s3", "items": items}
+
+
+def test_nobody_else_has_the_keys() -> None:
+    for name in ("gateway", "pypiserver", "rclone"):
+        assert "/etc/pypiserver/store-secret" not in _mounts(_container(PLAIN, name)), name
+    for name in ("gateway", "pypiserver"):
+        assert "/run/rclone" not in _mounts(_container(PLAIN, name)), name
+    assert "secretKeyRef" not in json.dumps(pod_of(synthesize(PLAIN)))
+
+
+def test_a_store_that_knows_the_pod_has_no_secret() -> None:
+    remote = RemoteSpec(type="google cloud storage", path="bucket", options={"env_auth": "true"}, secret_options=[])
+    spec = PyPIServerSpec(storage=ObjectStoreSpec(remote=remote))
+    environment = _environment(_container(spec, "rclone"))
+    assert environment["RCLONE_CONFIG"] == "/dev/null"
+    assert environment["RCLONE_CONFIG_STORE_TYPE"] == "google cloud storage"
+    assert "SECRET_DIRECTORY" not in _environment(_container(spec, "store"))
+    assert not {"rclone", "store-secret"} & {each["name"] for each in pod_of(synthesize(spec))["volumes"]}
 
 
 def test_rclone_listens_where_no_other_pod_reaches_it() -> None:

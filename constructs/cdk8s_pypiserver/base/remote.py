@@ -206,42 +206,55 @@ class RemoteSpec(Spec):
         """Return it with this Secret, where it needs one and names none."""
         return self if self.secret or not self.secrets else self.replace(secret=name)
 
+    def secret_volume(self, volume: str, identity: Identity) -> Manifest:
+        """Return a volume of this name that has a file of each option that the Secret has."""
+        # Not optional, as in `environment`.
+        items = [{"key": option, "path": option} for option in self.secrets]
+        return {"name": volume, "secret": {"secretName": self.secret_name(identity), "items": items}}
+
     def fs(self, name: str, below: str = "") -> str:
         """Return what rclone takes as this place, or one below it, if the remote is called `name`."""
         return f"{name}:{self.path}{f'/{below}' if below else ''}"
 
-    def environment(self, name: str, identity: Identity) -> list[Manifest]:
+    def environment(self, name: str, identity: Identity, *, in_file: bool = False) -> list[Manifest]:
         """Return variables of the environment by which rclone knows the remote as `name`, which is of letters.
 
-        `environment` of this module has them too, and what rclone needs besides.
+        `environment` of this module has them too, and what rclone needs besides. What the Secret has, and the type, may
+        be `in_file`: then there is no such remote before that is written.
         """
         prefix = f"RCLONE_CONFIG_{name.upper()}_"
-        plain = {"type": self.type, **self.options}
+        plain = {**({} if in_file else {"type": self.type}), **self.options}
         if self.type in _NEVER_MADE:
             plain.setdefault(_NEVER_MADE[self.type], "true")
         values: list[Manifest] = [
             {"name": f"{prefix}{option.upper()}", "value": value} for option, value in plain.items()
         ]
         secret = self.secret_name(identity)
-        for option in self.secrets:
+        for option in () if in_file else self.secrets:
             # Not optional: the kubelet says which Secret or which key is missing.
             reference = {"secretKeyRef": {"name": secret, "key": option}}
             values.append({"name": f"{prefix}{option.upper()}", "valueFrom": reference})
         return values
 
 
-def environment(remotes: Mapping[str, RemoteSpec], identity: Identity) -> list[Manifest]:
+def environment(remotes: Mapping[str, RemoteSpec], identity: Identity, *, file: str | None = None) -> list[Manifest]:
     """Return all variables of the environment of a container whose rclone knows these remotes, sorted by name.
 
     Args:
         remotes: The remotes by the names that rclone knows them by: `store` is `store:` to it.
         identity: Whose container it is.
+        file: Configuration file that has their types and what their Secrets have; the environment by default.
     """
     certificates = [f"{CA_DIRECTORY}/{name}/ca.crt" for name, remote in remotes.items() if remote.ca_config_map]
     # Then no others count, for any of the remotes.
-    general = {**BEHAVIOUR, **({"RCLONE_CA_CERT": ",".join(certificates)} if certificates else {})}
+    general = {
+        **BEHAVIOUR,
+        **({"RCLONE_CONFIG": file} if file else {}),
+        **({"RCLONE_CA_CERT": ",".join(certificates)} if certificates else {}),
+    }
     values: list[Manifest] = [{"name": name, "value": value} for name, value in general.items()]
-    values += (each for name, remote in remotes.items() for each in remote.environment(name, identity))
+    in_file = file is not None
+    values += (each for name, remote in remotes.items() for each in remote.environment(name, identity, in_file=in_file))
     return sorted(values, key=lambda each: str(each["name"]))
 
 

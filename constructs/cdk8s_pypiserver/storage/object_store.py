@@ -43,6 +43,12 @@ RCLONE = "rclone"
 """Name of the container that speaks with the store."""
 RCLONE_PORT = 5572
 ADDRESS = f"http://127.0.0.1:{RCLONE_PORT}"
+SECRET_VOLUME = "store-secret"  # noqa: S105 - a name
+SECRET_DIRECTORY = "/etc/pypiserver/store-secret"  # noqa: S105 - a path
+CONFIGURATION_VOLUME = "rclone"
+CONFIGURATION_DIRECTORY = "/run/rclone"
+"""Where the container that fetches packages writes what the Secret has, for rclone: its image has no other program."""
+CONFIGURATION = f"{CONFIGURATION_DIRECTORY}/rclone.conf"
 ROOMS = ("fetching", "http", "index", "store")
 """Rooms of runtime/server that the program which fetches is made of."""
 _PLACES: tuple[GatewayPlace, ...] = ("http", "packages", "server")
@@ -193,6 +199,9 @@ class ObjectStore:
         sockets.pod.add_volume(cache)
         for volume in remote.volumes({REMOTE: spec.remote}):
             sockets.pod.add_volume(volume)
+        if spec.remote.secrets:
+            sockets.pod.add_volume(spec.remote.secret_volume(SECRET_VOLUME, sockets.identity))
+            sockets.pod.add_volume(scratch(CONFIGURATION_VOLUME, "1Mi", in_memory=True))
         # Not read-only: there Linux would not note when a file was last read, by which the cache knows what may go.
         sockets.gateway.add_mount(PACKAGES_VOLUME, PACKAGES_DIRECTORY)
         shipped = runtime_files("gateway")
@@ -216,7 +225,7 @@ class ObjectStore:
             "RCLONE_LOG_LEVEL": spec.log_level,
         }
         environment = [
-            *(each for each in remote.environment(remotes, self._sockets.identity) if each["name"] not in own),
+            *(each for each in self._known(remotes) if each["name"] not in own),
             *variables(own),
         ]
         # rclone itself asks, since images need not hold anything else.
@@ -231,9 +240,22 @@ class ObjectStore:
             "resources": requirements(spec.resources),
             "startupProbe": exec_probe(*asked, period=1, timeout=10, failures=60),
             "livenessProbe": exec_probe(*asked, period=30, timeout=10, failures=3),
-            "volumeMounts": [mount(PACKAGES_VOLUME, PACKAGES_DIRECTORY, read_only=True), *remote.mounts(remotes)],
+            "volumeMounts": [
+                mount(PACKAGES_VOLUME, PACKAGES_DIRECTORY, read_only=True),
+                *remote.mounts(remotes),
+                # Not read-only: of some types rclone itself keeps what the store gives it anew.
+                *self._with_secret(mount(CONFIGURATION_VOLUME, CONFIGURATION_DIRECTORY)),
+            ],
         }
         return spec.applied(container)
+
+    def _known(self, remotes: Mapping[str, RemoteSpec]) -> list[Manifest]:
+        """Return what rclone knows from its environment, but for the Secret: that may change."""
+        file = CONFIGURATION if self.spec.remote.secrets else None
+        return remote.environment(remotes, self._sockets.identity, file=file)
+
+    def _with_secret(self, *mounts: Manifest) -> tuple[Manifest, ...]:
+        return mounts if self.spec.remote.secrets else ()
 
     def _fetching(self) -> Manifest:
         """Return the container that fetches packages."""
@@ -247,6 +269,10 @@ class ObjectStore:
             "STORE_PATH": self.path,
             "STORE_URL": ADDRESS,
         }
+        if self.spec.remote.secrets:
+            environment.update(
+                RCLONE_FILE=CONFIGURATION, SECRET_DIRECTORY=SECRET_DIRECTORY, STORE_TYPE=self.spec.remote.type
+            )
         container = {
             "name": REMOTE,
             "image": server.spec.image,
@@ -260,6 +286,10 @@ class ObjectStore:
             "volumeMounts": [
                 mount(PACKAGES_VOLUME, PACKAGES_DIRECTORY),
                 *(mount(f"server-{room}", f"{SERVER_DIRECTORY}/{room}", read_only=True) for room in ROOMS),
+                *self._with_secret(
+                    mount(SECRET_VOLUME, SECRET_DIRECTORY, read_only=True),
+                    mount(CONFIGURATION_VOLUME, CONFIGURATION_DIRECTORY),
+                ),
             ],
         }
         return spec.applied(container)

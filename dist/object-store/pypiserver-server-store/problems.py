@@ -38,8 +38,8 @@ _HINTS = (
     ("didn't find section in config file|didn't find backend", "remote", "rclone knows no such remote"),
 )
 """What to look for in what is said; the reason in a word, as the metric has it; and in a sentence."""
-_FOR_GOOD = frozenset({"keys", "clock", "region", "bucket", "permission", "certificate", "remote"})
-"""What waiting does not change: somebody has to put it right."""
+_FOR_GOOD = frozenset({"keys", "clock", "region", "bucket", "permission", "certificate"})
+"""What waiting does not change: somebody has to put it right. A remote may be about to be written for rclone."""
 
 
 class StoreError(AwayError):

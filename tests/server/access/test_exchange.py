@@ -200,6 +200,17 @@ def test_without_a_key_there_is_no_token(app: webtest.TestApp, key: Path, tokens
     asked(app, identity(), 503)
 
 
+def test_a_key_that_changes_counts_at_once_and_ends_the_tokens_of_the_one_before(
+    publishers: Publishers, key: Path, tokens: TrustedTokens
+) -> None:
+    (publisher,) = publishers.publishers
+    before, _ = tokens.make(publisher)
+    key.write_text("l" * 40)
+    after, _ = tokens.make(publisher)
+    assert tokens.find(before.encode()) is None
+    assert tokens.find(after.encode())
+
+
 def test_an_end_beyond_all_lives_is_not_believed(publishers: Publishers, key: Path, tokens: TrustedTokens) -> None:
     """As of a pod whose clock was wrong."""
     ahead = TrustedTokens(publishers, key, lambda: NOW + 3600)

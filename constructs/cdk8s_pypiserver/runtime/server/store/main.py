@@ -14,6 +14,7 @@ from server.fetching.fetches import Fetches
 from server.fetching.listener import Handler, Reply, Sending, serve
 from server.index.names import PLAIN
 from server.store.fetcher import Fetcher, NotListedError, bytes_in, counters
+from server.store.keys import Keys
 from server.store.objects import Objects
 from server.store.stored import Questions
 
@@ -45,6 +46,9 @@ def main() -> None:
     except (KeyError, OSError, ValueError) as error:
         program.end(f"fetching packages cannot start: {error!r}")
     cache.start()
+    if secret := read.get("SECRET_DIRECTORY"):
+        file = Path(read.get("RCLONE_FILE", "/run/rclone/rclone.conf"))
+        Keys(Path(secret), file, read["STORE_TYPE"], read.get("STORE_URL", "http://127.0.0.1:5572")).start()
     questions = Questions(int(read.get("SERVER_PORT", "8081")))
     fetcher = Fetcher(questions, objects, cache=cache, fetches=Fetches(cache, counted), counters=counted)
 
