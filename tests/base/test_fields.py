@@ -39,6 +39,7 @@ TAKEN: dict[str, tuple[Any, list[Any]]] = {
     "path prefix": (fields.PathPrefix, ["/", "/pypi", "/team-a/pypi", "/A_b/0", "/simple-index"]),
     "argument": (fields.Argument, ["--keep-alive", "5", "a b", "ü"]),
     "qualified name": (fields.QualifiedName, ["internal", "example.org/internal"]),
+    "variable": (fields.VariableName, ["A_1", ".a-b"]),
     "port": (fields.Port, [1, 65535]),
     "user": (fields.UserId, [1, 2**31 - 1]),
 }
@@ -201,6 +202,7 @@ REFUSED: dict[str, tuple[Any, dict[Any, str]]] = {
     ),
     "argument": (fields.Argument, {"": "must not be empty", "a\nb": "must be one argument", "a ": "white space"}),
     "qualified name": (fields.QualifiedName, {"a b": "must be a name such as", "/": "must be a name such as"}),
+    "variable": (fields.VariableName, {"a=b": "must be letters", "1A": "no digit first", "": "must not be empty"}),
     "port": (fields.Port, {0: "", 65536: "", -1: "", "80": "", 80.0: "", True: ""}),
     "user": (fields.UserId, {0: "", -1: "", 2**31: "", "9898": ""}),
 }
@@ -255,8 +257,13 @@ def test_an_amount_is_a_number() -> None:
     assert fields.quantity("1.5Gi") == 3 * 2**29
     assert fields.quantity("2") == 2
     assert fields.quantity("250m") * 4 == 1
+    assert fields.quantity("1e3") == fields.quantity("1E+3") == fields.quantity("1k") == 1000
+    assert fields.quantity(".5E") == fields.quantity("5e17")
+    assert fields.quantity("1000000n") == fields.quantity("1000u") == fields.quantity("1.m")
     with pytest.raises(ValueError, match="must be a Kubernetes quantity"):
         fields.quantity("10 GB")
+    with pytest.raises(ValueError, match="must be a Kubernetes quantity"):
+        fields.quantity("1e3Ki")
 
 
 def test_annotations_have_a_size() -> None:

@@ -178,6 +178,22 @@ def test_a_rollout_over_several_pods() -> None:
             {"volumeMounts": [{"name": "packages", "mountPath": "/a"}, {"name": "run", "mountPath": "/a"}]},
             r"mountPath \(/a\) must be another one",
         ),
+        (
+            {"volumeMounts": [{"name": "packages", "mountPath": "/a"}, {"name": "run", "mountPath": "/a/"}]},
+            r"mountPath \(/a/\) must be another one",
+        ),
+        ({"image": "A B"}, r"container mine: image \(A B\) must be an image such as registry.example.org"),
+        ({"name": "X_"}, r"container X_: name \(X_\) must be a name of lower-case letters"),
+        ({"env": [{"name": "a=b", "value": "c"}]}, r"container mine: env.name \(a=b\) must be letters, digits, -, _"),
+        (
+            {"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1e0"}}},
+            r"container mine: resources.requests.cpu \(2\) must not be above resources.limits \(1e0\)",
+        ),
+        (
+            {"resources": {"limits": {"memory": "512 m"}}},
+            r"container mine: resources.limits.memory \(512 m\) must be a Kubernetes quantity such as 512Mi",
+        ),
+        ({"securityContext": {**HARDENED, "runAsUser": 0}}, r"runAsUser \(0\) must be another with runAsNonRoot"),
         ({"securityContext": {}}, r"container mine: securityContext.allowPrivilegeEscalation \(None\) must be set"),
         (
             {"securityContext": {"allowPrivilegeEscalation": False}},
@@ -191,6 +207,25 @@ def test_what_would_never_start_is_refused_at_synth(field: str, container: dict[
     spec = PyPIServerSpec.model_validate({"pod": {field: [mine]}})
     with pytest.raises(RuntimeError, match=message):
         PyPIServerChart(cdk8s.App(), "chart", spec).to_json()
+
+
+@pytest.mark.parametrize(("port", "other"), [(8080, "gateway"), (8081, "pypiserver"), (8082, "pypiserver")])
+def test_two_containers_have_no_port_in_common(port: int, other: str) -> None:
+    ports: list[dict[str, Any]] = [{"containerPort": port}]
+    mine = {"name": "mine", "image": "a", "securityContext": HARDENED, "ports": ports}
+    refused = rf"container mine: ports.containerPort \({port}\) must be another one: {other} listens there"
+    with pytest.raises(RuntimeError, match=refused):
+        synthesize(PyPIServerSpec(pod=PodOptionsSpec(containers=[mine])))
+    # What has ended when the others begin is in nobody's way, nor is another protocol.
+    synthesize(PyPIServerSpec(pod=PodOptionsSpec(init_containers=[mine])))
+    ports[0]["protocol"] = "UDP"
+    synthesize(PyPIServerSpec(pod=PodOptionsSpec(containers=[mine])))
+
+
+def test_pods_that_are_root_and_must_not_be_are_refused() -> None:
+    with pytest.raises(RuntimeError, match=r"container gateway: securityContext.runAsUser \(0\) must be another with"):
+        synthesize(PyPIServerSpec(pod=PodOptionsSpec(security_context={"runAsUser": 0})))
+    synthesize(PyPIServerSpec(pod=PodOptionsSpec(security_context={"runAsUser": 0, "runAsNonRoot": False})))
 
 
 def test_whoever_wants_privileges_says_so() -> None:

@@ -272,7 +272,7 @@ class Attestations(Construct):
         for each in spec.places:
             sockets.network.allow_to(spec.peers, ports=[each.port])
             sockets.network.allow_names()
-        sockets.refuse(self._ports_taken)
+        sockets.pod.keep_port(PORT, container=CONTAINER)
 
     def container(self) -> Manifest:
         """Return the container."""
@@ -326,6 +326,3 @@ class Attestations(Construct):
             "attestations-ca": self.spec.ca_config_map,
         }
         return {volume: name for volume, name in named.items() if name}
-
-    def _ports_taken(self) -> Iterator[str]:
-        return self._sockets.pod.listening(PORT, besides=CONTAINER)

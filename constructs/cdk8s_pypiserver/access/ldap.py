@@ -202,7 +202,7 @@ class LDAP(Construct):
         sockets.server.set("DIRECTORY_GUESSES", str(spec.guesses))
         sockets.network.allow_to(spec.peers, ports=spec.ports)
         sockets.network.allow_names()
-        sockets.refuse(lambda: sockets.pod.listening(PORT, besides=CONTAINER))
+        sockets.pod.keep_port(PORT, container=CONTAINER)
 
     def container(self) -> Manifest:
         """Return the container."""

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -16,10 +16,12 @@ from pydantic_core import CoreSchema, core_schema
 # The suffixes of https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 _SUFFIXES = {suffix: Decimal(1024) ** power for power, suffix in enumerate(("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"))}
 _SUFFIXES |= {
-    suffix: Decimal(1000) ** power for power, suffix in enumerate(("m", "", "k", "M", "G", "T", "P", "E"), -1)
+    suffix: Decimal(1000) ** power for power, suffix in enumerate(("n", "u", "m", "", "k", "M", "G", "T", "P", "E"), -3)
 }
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
-_QUANTITY = re.compile(rf"(?P<number>{_NUMBER})(?P<suffix>[A-Za-z]*)")
+_QUANTITY = re.compile(
+    r"(?P<number>[0-9]+\.?[0-9]*|\.[0-9]+)(?:(?P<exponent>[eE][+-]?[0-9]{1,2})|(?P<suffix>[A-Za-z]*))"
+)
 _LARGEST = 2**63 - 1
 """What Kubernetes, and nginx for sizes, count up to."""
 _MOST_CORES = 1000
@@ -87,6 +89,12 @@ class Form:
         return self.refusal(value) or (None if re.fullmatch(self.pattern, value) else self.words)
 
 
+def refusal(kind: object, value: str) -> str | None:
+    """Return what is wrong with a text for a field of a type that is here, such as Image, or None."""
+    form: Form = get_args(kind)[1]
+    return form.reason(value)
+
+
 def check_label(key: str, value: str) -> None:
     """Check a label that is added to what is there already.
 
@@ -136,15 +144,15 @@ def check_port(port: int | str) -> None:
 
 
 def quantity(value: str) -> Decimal:
-    """Return a Kubernetes quantity such as `512Mi`, `2` or `100m` as a number (bytes, cores).
+    """Return a Kubernetes quantity such as `512Mi`, `2`, `100m` or `1e3` as a number (bytes, cores).
 
     Raises:
         ValueError: the text is not a quantity.
     """
     match = _QUANTITY.fullmatch(value)
-    if match is None or match["suffix"] not in _SUFFIXES:
+    if match is None or (match["suffix"] or "") not in _SUFFIXES:
         raise ValueError("must be a Kubernetes quantity such as 512Mi, 10Gi or 250m")
-    return Decimal(match["number"]) * _SUFFIXES[match["suffix"]]
+    return Decimal(match["number"] + (match["exponent"] or "")) * _SUFFIXES[match["suffix"] or ""]
 
 
 def _bytes(least: str, *, whole: bool = False) -> Form:
@@ -272,6 +280,11 @@ Image = Annotated[
     Form(_IMAGE, "must be an image such as registry.example.org:5000/team/name:tag or name@sha256:… (64 digits)", 512),
 ]
 """A reference of a container image."""
+
+VariableName = Annotated[
+    str, Form(r"[-._a-zA-Z][-._a-zA-Z0-9]*", "must be letters, digits, -, _ and ., with no digit first", 1000)
+]
+"""A name of a variable of the environment, as every minor takes it."""
 
 _LABEL_KEY = _qualified("a label key")
 LabelKey = Annotated[str, _LABEL_KEY]

@@ -38,6 +38,8 @@ FILES_DIRECTORY = "/etc/pypiserver/server"
 SCRATCH_VOLUME = "server-tmp"
 PORT = 8081
 """Where the server listens on loopback (runtime/server/pod/gunicorn.conf.py)."""
+VERDICTS_PORT = 8082
+"""Where it listens for questions about credentials (runtime/server/pod/settings.py)."""
 ROOMS = tuple(room for room in runtime_folders("server") if room not in {"attesting", "store", "upstream"})
 """The rooms of runtime/server that every registry has; the others are a third of all, and come with what needs them."""
 HEALTH = health(PORT)
@@ -128,6 +130,8 @@ class Server(Construct):
         self.add_mount(RUN_VOLUME, RUN_DIRECTORY)
         self.add_mount(SCRATCH_VOLUME, "/tmp")  # noqa: S108 - of the container
         pod.add_late_container(CONTAINER, self.container)
+        pod.keep_port(PORT, container=CONTAINER)
+        pod.keep_port(VERDICTS_PORT, container=CONTAINER)
         # 100,000 index pages of 10 kB fit in.
         pod.add_volume(scratch(RUN_VOLUME, "1Gi"))
         pod.add_volume(scratch(SCRATCH_VOLUME, spec.temporary_size))

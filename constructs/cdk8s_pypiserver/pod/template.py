@@ -8,6 +8,8 @@ from cdk8s_pypiserver.base.identity import ROLE, Identity
 from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.raw import check_pod_fields
 
+from .container_problems import problems_of
+
 if TYPE_CHECKING:
     from cdk8s_plus_27 import k8s
 
@@ -43,6 +45,7 @@ class Pod:
             "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
         }
         self._overrides: Manifest = {}
+        self._kept_ports: dict[int, str] = {}
 
     def add_container(self, container: "k8s.Container | Mapping[str, Any]") -> None:
         """Add a container, as `k8s.Container` or in plain fields.
@@ -141,34 +144,18 @@ class Pod:
         """Return the containers as they are now, init containers last."""
         return [_made(part) for part in (*self._containers.values(), *self._init_containers.values())]
 
-    def listening(self, port: int, *, besides: str) -> Iterator[str]:
-        """Yield what is wrong with containers that have a port which another one has on loopback.
-
-        Args:
-            port: The number.
-            besides: Name of the container that has it.
-        """
-        for container in self.containers():
-            if any(each.get("containerPort") == port for each in container.get("ports") or ()):
-                name = f"container {container['name']}"
-                yield f"{name}: ports.containerPort ({port}) must be another one: {besides} listens there"
+    def keep_port(self, port: int, *, container: str) -> None:
+        """Keep the port at which a container listens on loopback from all others."""
+        self._kept_ports[port] = container
 
     def problems(self) -> Iterator[str]:
         """Yield why Kubernetes would not take the pods as they are now, or would never start them."""
-        volumes = set(self._volumes)
-        for container in self.containers():
-            name = f"container {container['name']}"
-            if not container.get("image"):
-                yield f"{name}: image (None) must be set"
-            places: set[str] = set()
-            for mount in container.get("volumeMounts") or ():
-                volume, path = mount.get("name"), mount.get("mountPath")
-                if volume not in volumes:
-                    yield f"{name}: volumeMounts.name ({volume}) must be a volume of the pod: {_listed(volumes)}"
-                if path in places:
-                    yield f"{name}: volumeMounts.mountPath ({path}) must be another one: a volume is mounted there"
-                places.add(path)
-            yield from _security_left_open(name, container.get("securityContext") or {})
+        volumes, security = set(self._volumes), merged(self._defaults, self._overrides)["securityContext"] or {}
+        containers = self.containers()
+        for container in containers:
+            for problem in problems_of(container, volumes=volumes, pod_security=security):
+                yield f"container {container['name']}: {problem}"
+        yield from self._ports_taken(containers)
 
     def template(self, *, publishing: bool = True) -> Manifest:
         """Return the pod template as it is now, of pods that publish or of those that only read."""
@@ -186,6 +173,19 @@ class Pod:
             "spec": {**merged(self._defaults, self._overrides), **spec},
         }
 
+    def _ports_taken(self, containers: Iterable[Manifest]) -> Iterator[str]:
+        """Yield ports that another container has, of those that run beside each other."""
+        taken = {(port, "TCP"): name for port, name in self._kept_ports.items()}
+        for container in containers:
+            name = container["name"]
+            if name in self._init_containers and container.get("restartPolicy") != "Always":
+                continue
+            for port in container.get("ports") or ():
+                number = port.get("containerPort")
+                other = taken.setdefault((number, port.get("protocol", "TCP")), name)
+                if other != name:
+                    yield f"container {name}: ports.containerPort ({number}) must be another one: {other} listens there"
+
     def _add(self, to: dict[str, Part], what: str, part: Part, name: str | None = None) -> None:
         if name is None:
             name = str(_made(part).get("name", ""))
@@ -196,23 +196,6 @@ class Pod:
         if name in taken:
             raise ValueError(f"{what} {name} is there already; give this one another name")
         to[name] = part
-
-
-def _security_left_open(name: str, context: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what Pod Security "restricted" wants said of each container; what is said is the user's affair."""
-    for field, said, wanted in (
-        ("allowPrivilegeEscalation", context.get("allowPrivilegeEscalation"), "false"),
-        ("capabilities.drop", (context.get("capabilities") or {}).get("drop"), "[ALL]"),
-    ):
-        if said is None:
-            yield (
-                f"{name}: securityContext.{field} (None) must be set: without {wanted} Pod Security 'restricted' lets "
-                "no pod start; where the namespace allows it, say otherwise"
-            )
-
-
-def _listed(names: Iterable[Any]) -> str:
-    return ", ".join(sorted(map(str, names)))
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Manifest:

@@ -212,8 +212,8 @@ class ObjectStore:
         sockets.pod.add_late_container(REMOTE, self._fetching)
         sockets.network.allow_to(spec.remote.peers, ports=spec.remote.used_ports)
         sockets.network.allow_names()
-        sockets.refuse(lambda: sockets.pod.listening(FETCHING_PORT, besides=REMOTE))
-        sockets.refuse(lambda: sockets.pod.listening(RCLONE_PORT, besides=RCLONE))
+        sockets.pod.keep_port(FETCHING_PORT, container=REMOTE)
+        sockets.pod.keep_port(RCLONE_PORT, container=RCLONE)
 
     def _rclone(self) -> Manifest:
         """Return the container that speaks with the store: it starts before the others and ends after them."""

@@ -198,7 +198,7 @@ class Upstream(Construct):
         sockets.network.allow_to(spec.peers, ports=ports)
         sockets.network.allow_names()
         watching.watch(sockets.monitoring)
-        sockets.refuse(self._ports_taken)
+        sockets.pod.keep_port(PORT, container=CONTAINER)
 
     def container(self) -> Manifest:
         """Return the container."""
@@ -238,6 +238,3 @@ class Upstream(Construct):
             volume = f"{directory.rpartition('/')[2]}-{index.called}"
             self._sockets.pod.add_volume({"name": volume, **source})
             self._mounts.append(mount(volume, f"{directory}/{index.called}", read_only=True))
-
-    def _ports_taken(self) -> Iterator[str]:
-        return self._sockets.pod.listening(PORT, besides=CONTAINER)
