@@ -1,11 +1,20 @@
 """The autoscaler and the disruption budget."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
 import schemas
-from cdk8s_pypiserver import AvailabilitySpec, GatewaySpec, PyPIServerSpec, Resources, ServerSpec, SharedVolumeSpec
+from cdk8s_pypiserver import (
+    AvailabilitySpec,
+    GatewaySpec,
+    PodOptionsSpec,
+    PyPIServerSpec,
+    Resources,
+    ServerSpec,
+    SharedVolumeSpec,
+)
 from manifests import by_kind, synthesize
 
 
@@ -73,3 +82,31 @@ def test_a_use_that_limits_forbid_is_refused() -> None:
         synthesize(limited("400m"))
     synthesize(limited("501m"))
     synthesize(limited(None))
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        ("abc", r"container mine: resources.limits.cpu \(abc\) must be a Kubernetes quantity such as 512Mi"),
+        ("1e-1", r"availability.cpu_use \(1\) must be below 0.9, the CPU limits of all"),
+        ("100000u", r"availability.cpu_use \(1\) must be below 0.9, the CPU limits of all"),
+        ("1e0", None),
+    ],
+)
+def test_limits_of_ones_own_containers_count_as_kubernetes_reads_them(limit: str, message: str | None) -> None:
+    half = Resources(cpu_limit="400m", memory_limit="1Gi")
+    mine = {
+        "name": "mine",
+        "image": "a",
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "resources": {"limits": {"cpu": limit}},
+    }
+    spec = PyPIServerSpec(
+        storage=SharedVolumeSpec(),
+        availability=AvailabilitySpec(cpu_use="1"),
+        gateway=GatewaySpec(resources=half),
+        server=ServerSpec(resources=half),
+        pod=PodOptionsSpec(containers=[mine]),
+    )
+    with pytest.raises(RuntimeError, match=message) if message else nullcontext():
+        synthesize(spec)

@@ -168,7 +168,11 @@ def _without_request(field: str, containers: Sequence[Manifest]) -> Iterator[str
 
 def _beyond_the_limits(field: str, spec: ScaledSpec, containers: Sequence[Manifest]) -> Iterator[str]:
     limits = [((container.get("resources") or {}).get("limits") or {}).get("cpu") for container in containers]
-    most = sum((quantity(str(limit)) for limit in limits if limit), Decimal())
+    try:
+        most = sum((quantity(str(limit)) for limit in limits if limit), Decimal())
+    except ValueError:
+        # The pod says so, with container and field.
+        return
     wanted = spec.cpu_use or CPU_USE
     if all(limits) and most <= quantity(wanted):
         yield (
