@@ -1856,6 +1856,10 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
         lambda: RegistryServiceSpec(ip_families=["IPv4", "IPv4"], ip_family_policy="PreferDualStack"),
         ["ip_families[1] ('IPv4') is there twice"],
     ),
+    "a gateway that its verdicts would have killed": (
+        lambda: PyPIServerSpec(gateway=GatewaySpec(resources=Resources(memory_request=None, memory_limit="127Mi"))),
+        ["resources.memory_limit ('127Mi') must be at least 128Mi: 96Mi for cached verdicts, which stand in memory"],
+    ),
     "several concerns at once": (
         lambda: PyPIServerSpec(
             replicas=2,

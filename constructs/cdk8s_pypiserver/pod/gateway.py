@@ -1,7 +1,7 @@
 """The gateway: nginx, the only port that others reach; it asks for passwords, bounds bodies and serves files."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Annotated, Literal, NamedTuple, get_args
 
@@ -10,10 +10,11 @@ from pydantic import Field
 
 from cdk8s_pypiserver.base import images
 from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
-from cdk8s_pypiserver.base.fields import Address, Bytes, Image, PathPrefix, UploadSize, check_port
+from cdk8s_pypiserver.base.fields import Address, Bytes, Image, PathPrefix, UploadSize, check_port, quantity
 from cdk8s_pypiserver.base.identity import Identity
 from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources
+from cdk8s_pypiserver.base.problems import Problem
 
 from .container import ContainerSpec, ProbeSpec, check_variable
 from .hardening import (
@@ -40,6 +41,10 @@ FILES_DIRECTORY = "/etc/pypiserver/gateway"
 FILES_VOLUME = "gateway-files"
 SCRATCH_VOLUME = "gateway-tmp"
 VERDICTS_VOLUME = "verdicts"
+VERDICTS_MEMORY = 96 << 20
+"""Bytes that all cached verdicts take together, at most (runtime/gateway/nginx.conf)."""
+LEAST_MEMORY = VERDICTS_MEMORY + (32 << 20)
+"""Bytes that the container needs: nginx took 22 MiB with 200 clients and 20 uploads (docs/storage.md)."""
 DRAIN_SECONDS = 5
 """How long a stopping pod goes on accepting: until every node's proxy has learnt that it is leaving."""
 
@@ -77,6 +82,17 @@ class GatewaySpec(ContainerSpec):
     readiness: ProbeSpec = ProbeSpec()
     """When the pod gets requests."""
 
+    def conflicts(self) -> Iterator[Problem]:
+        """Yield a limit at which the container is killed though nothing is wrong."""
+        yield from super().conflicts()
+        limit = self.resources.memory_limit
+        if limit and quantity(limit) < LEAST_MEMORY:
+            yield self.problem(
+                "resources.memory_limit",
+                f"must be at least {LEAST_MEMORY >> 20}Mi: {VERDICTS_MEMORY >> 20}Mi for cached verdicts, which stand "
+                "in memory, and the rest for nginx",
+            )
+
 
 class Port(NamedTuple):
     """A port of the gateway."""
@@ -109,8 +125,7 @@ class Gateway(ConfigFiles):
         pod.add_late_container(CONTAINER, self.container)
         pod.add_late_volume(FILES_VOLUME, lambda: self.volume(FILES_VOLUME))
         pod.add_volume(scratch(SCRATCH_VOLUME, spec.temporary_size))
-        # In memory, since a cached verdict stands beside the credentials it is about. All that there can
-        # be (nginx.conf) take 96 MiB.
+        # In memory, since a cached verdict stands beside the credentials it is about. More than VERDICTS_MEMORY.
         pod.add_volume(scratch(VERDICTS_VOLUME, "128Mi", in_memory=True))
 
     def add_file(self, place: Place, concern: str, text: str) -> None:
