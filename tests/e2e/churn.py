@@ -1,17 +1,20 @@
-"""Uploads, removals and reads from within the cluster until a file appears; every answer is compared with the truth.
+"""Uploads, yanks, removals and reads from within the cluster until a file appears, all compared with the truth.
 
 It runs in a pod of the server's image, so it needs nothing but Python. LOAD is a JSON object:
 
 url: Address of the registry, without a path.
 user, password: Who asks.
-writers, readers: How many clients publish and remove, and how many read.
+others: Who may not publish: for each the user, the password and the status that tells so.
+kept: The name of a file that is there and that nobody removes.
+writers, readers: How many clients publish, yank and remove, and how many read.
 removals: Whether the registry lets publishers remove files.
 lag: Seconds after which everybody must see what was acknowledged, on a machine that has time.
 pause: Seconds that each client rests between two requests, at most.
 timeout: Seconds after which a request has failed.
 record: The file with the counts, as of load.py. The outcome of a failed request begins with WRONG if it must never
     happen; any other is one after which a client tries again.
-ledger: The file that says at the end which names were given out, with which digests, and what has become of them.
+ledger: The file that says at the end which names were given out, with which digests, and what has become of them; how
+    often each change was asked for, and done by an answer; and the same of what was refused.
 stop: The file whose appearance ends the run, once every request has an answer.
 """
 
@@ -26,6 +29,7 @@ import random
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping  # noqa: TC003 - dataclasses look for it
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -36,9 +40,13 @@ from e2e.load import Counts, authorization, busy, connect, form
 
 WRONG = "wrong: "
 PROJECTS = [f"churn-{n}" for n in range(4)]
+KINDS = {"publish": "uploads", "remove": "removals", "yank": "yanks", "unyank": "yanks"}
+"""What the counts call each change."""
 SMALL, LARGE = 200_000, 8_000_000
 RETRYABLE = {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
 LINK = re.compile(r'href="[^"]*/packages/([^"/#]+)#sha256=([0-9a-f]{64})"')
+YANKED = re.compile(r'href="[^"]*/packages/([^"/#]+)#[^>]*data-yanked="')
+REASON = "withdrawn by its writer"
 
 
 @dataclass
@@ -49,6 +57,10 @@ class File:
         state: `sent` until its upload was acknowledged, then `stored`; `leaving` from when its removal was sent, then
             `removed`.
         since: When it came into this state.
+        changed: When the last change to it was acknowledged, a yank too.
+        yanked: Whether it is withdrawn.
+        sent: How often each change of it was asked for, by the name that the audit trail gives it.
+        done: How often the answer said that it was done by this very request.
     """
 
     project: str
@@ -56,6 +68,10 @@ class File:
     digest: str
     state: str = "sent"
     since: float = field(default_factory=time.monotonic)
+    changed: float = field(default_factory=time.monotonic)
+    yanked: bool = False
+    sent: Counter[str] = field(default_factory=Counter)
+    done: Counter[str] = field(default_factory=Counter)
 
     @property
     def name(self) -> str:
@@ -73,11 +89,16 @@ class Ledger:
         self._files: dict[str, File] = {}
         self._read = time.monotonic()
         self.longest_without_a_read = 0.0
+        self.sent: Counter[int] = Counter()
+        """How often was asked for what is refused, by the status that says so."""
+        self.refused: Counter[int] = Counter()
+        """How often that was the answer."""
 
     def note(self, file: File, state: str) -> None:
         """Write down what has become of a file."""
         with self._lock:
             file.state, file.since = state, time.monotonic()
+            file.changed = file.since
             self._files[file.name] = file
 
     def was_read(self) -> None:
@@ -102,22 +123,35 @@ class Ledger:
                 if (file.project, file.state) == (project, state) and file.since <= latest
             }
 
-    def removable(self, prefix: str) -> File | None:
+    def changeable(self, prefix: str) -> File | None:
         """A file, of those whose version begins with `prefix`, that every pod knows."""
         # Removing asks the server, which lists what others did; only pages may be those of a server that is away.
         latest = time.monotonic() - self._lag
         with self._lock:
-            found = [f for f in self._files.values() if f.state == "stored" and f.since <= latest]
+            found = [f for f in self._files.values() if f.state == "stored" and f.changed <= latest]
         own = [file for file in found if file.version.startswith(prefix)]
         return random.choice(own) if own else None  # noqa: S311 - no secret
 
     def write(self, path: Path) -> None:
         """Write everything down."""
         files = {
-            name: {"project": file.project, "digest": file.digest, "state": file.state}
+            name: {
+                "project": file.project,
+                "digest": file.digest,
+                "state": file.state,
+                "yanked": file.yanked,
+                "sent": file.sent,
+                "done": file.done,
+            }
             for name, file in self._files.items()
         }
-        path.write_text(json.dumps({"files": files, "longest_without_a_read": self.longest_without_a_read}))
+        written = {
+            "files": files,
+            "longest_without_a_read": self.longest_without_a_read,
+            "sent": self.sent,
+            "refused": self.refused,
+        }
+        path.write_text(json.dumps(written))
 
 
 class Client(threading.Thread):
@@ -155,11 +189,16 @@ class Client(threading.Thread):
         self.counts.add(kind, begun, WRONG + what)
 
     def ask(
-        self, kind: str, path: str, right: set[int], sent: tuple[bytes, str] | None = None
+        self,
+        kind: str,
+        path: str,
+        right: set[int],
+        sent: tuple[bytes, str] | None = None,
+        who: Mapping[str, Any] | None = None,
     ) -> tuple[int, bytes] | None:
         """Ask once for a path, or send a form there; None if it failed."""
         begun = time.time()
-        method, body, headers = "GET", None, {"Authorization": authorization(self.options)}
+        method, body, headers = "GET", None, {"Authorization": authorization(who or self.options)}
         if sent:
             method, body, headers["Content-Type"] = "POST", *sent
         connection = connect(self.options)
@@ -183,14 +222,17 @@ class Client(threading.Thread):
 
 
 class Writer(Client):
-    """Publishes, and removes some of it; a request without an answer is repeated until it has one."""
+    """Publishes, and yanks and removes some of it; a request without an answer is repeated until it has one."""
 
     versions = itertools.count()
 
     def act(self) -> None:
-        """Publish or remove a file."""
-        old = self.ledger.removable(f"{self.number}.") if self.options["removals"] else None
-        if old and self.random.random() < 0.3:
+        """Publish, yank or remove a file, or take a yank back."""
+        old = self.ledger.changeable(f"{self.number}.")
+        chance = self.random.random()
+        if old and chance < 0.2:
+            self._yank(old)
+        elif old and chance < 0.5 and self.options["removals"]:
             self._remove(old)
         else:
             self._publish()
@@ -201,22 +243,50 @@ class Writer(Client):
         file = File(self.random.choice(PROJECTS), f"{self.number}.{next(self.versions)}", digest)
         self.ledger.note(file, "sent")
         fields = {":action": "file_upload", "name": file.project, "version": file.version, "sha256_digest": digest}
-        self._insist("uploads", fields, HTTPStatus.CONFLICT, (file.name, content))
+        self._insist("publish", file, fields, HTTPStatus.CONFLICT, (file.name, content))
         self.ledger.note(file, "stored")
 
     def _remove(self, file: File) -> None:
         self.ledger.note(file, "leaving")
         fields = {":action": "remove_pkg", "name": file.project, "version": file.version}
-        self._insist("removals", fields, HTTPStatus.NOT_FOUND)
+        self._insist("remove", file, fields, HTTPStatus.NOT_FOUND)
         self.ledger.note(file, "removed")
 
-    def _insist(self, kind: str, fields: dict[str, str], done: int, content: tuple[str, bytes] | None = None) -> None:
-        """Send a form until it is taken; a later attempt may be told that an earlier one has `done` it."""
+    def _yank(self, file: File) -> None:
+        action = "unyank" if file.yanked else "yank"
+        fields = {":action": action, "name": file.project, "version": file.version}
+        self._insist(action, file, fields if file.yanked else {**fields, "reason": REASON}, HTTPStatus.OK)
+        file.yanked = not file.yanked
+        file.changed = time.monotonic()
+
+    def _insist(
+        self, event: str, file: File, fields: dict[str, str], known: int, content: tuple[str, bytes] | None = None
+    ) -> None:
+        """Send a form until it is taken; a later attempt may be told with `known` that an earlier one has done it."""
         encoded = form(fields, content)
         right = {int(HTTPStatus.OK)}
-        while not self.ask(kind, "/", right, encoded):
-            right.add(done)
+        file.sent[event] += 1
+        while not (answer := self.ask(KINDS[event], "/", right, encoded)):
+            right.add(known)
             time.sleep(0.2)
+            file.sent[event] += 1
+        file.done[event] += answer[0] == HTTPStatus.OK
+
+
+class Intruder(Client):
+    """Asks for what is refused: to publish a name that is taken, or with credentials that are not enough."""
+
+    def act(self) -> None:
+        """Try one of them; not often, as each wrong password costs what a right one does."""
+        taken = {**self.options, "status": int(HTTPStatus.CONFLICT)}
+        who = self.random.choice([taken, *self.options["others"]])
+        status = who["status"]
+        name, version = self.options["kept"].split("-")[:2]
+        fields = {":action": "file_upload", "name": name, "version": version}
+        self.ledger.sent[status] += 1
+        if self.ask("refusals", "/", {status}, form(fields, (self.options["kept"], b"another content")), who):
+            self.ledger.refused[status] += 1
+        time.sleep(0.5)
 
 
 class Reader(Client):
@@ -264,6 +334,7 @@ def main() -> None:
     options = json.loads(os.environ["LOAD"])
     counts, ledger = Counts(Path(options["record"])), Ledger(options["lag"])
     clients: list[Client] = [Writer(n, options, counts, ledger) for n in range(options["writers"])]
+    clients.append(Intruder(0, options, counts, ledger))
     clients += [Reader(n, options, counts, ledger) for n in range(options["readers"])]
     for client in clients:
         client.start()

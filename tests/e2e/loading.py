@@ -6,11 +6,12 @@ import json
 import time
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from e2e import churn, cluster, crowd, load
+from e2e.clients import Account
 from e2e.waiting import eventually
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 NAME = "load"
 RECORD, LEDGER, STOP = "/tmp/record", "/tmp/ledger", "/tmp/stop"  # noqa: S108 - in the pod
+REFUSED = {401: Account(user=cluster.PUBLISHER.user, password="a password that is not hers"), 403: cluster.READER}
+"""Who may not publish, by the status that says why."""
 WARM_UP = 3
 """Lines of counts, one a second, before the load counts as running."""
 
@@ -88,9 +91,11 @@ class Churn(Load):
     """Uploads, removals and reads whose answers are compared with the truth.
 
     Attributes:
+        kept: The name of a file that is there from the beginning to the end.
         ledger: At the end, what churn.py has written down.
     """
 
+    kept: str = ""
     ledger: dict[str, Any] = field(default_factory=dict)
 
     def end(self) -> None:
@@ -103,19 +108,20 @@ class Churn(Load):
         """The answers that must never be given."""
         return [failure["failure"] for failure in self.failures if failure["failure"].startswith(churn.WRONG)]
 
-    def names(self, state: str) -> dict[str, dict[str, str]]:
+    def names(self, state: str) -> dict[str, dict[str, Any]]:
         """The names that have come to this state, with what is known of them."""
-        files: dict[str, dict[str, str]] = self.ledger["files"]
+        files: dict[str, dict[str, Any]] = self.ledger["files"]
         return {name: file for name, file in files.items() if file["state"] == state}
 
     def __str__(self) -> str:
         """The figures on one line."""
         kinds = Counter(f"{failure['kind']} {failure['failure'][:60]}" for failure in self.failures)
         away = self.ledger["longest_without_a_read"]
-        there, removed = len(self.names("stored")), len(self.names("removed"))
+        there, removed = self.names("stored"), self.names("removed")
+        yanked = sum(file["yanked"] for file in there.values())
         return (
-            f"{self.total}, failed {dict(kinds)}, {there} files there and {removed} removed, "
-            f"at most {away:.1f} s without a page"
+            f"{self.total}, failed {dict(kinds)}, {len(there)} files there, {yanked} yanked, {len(removed)} "
+            f"removed, at most {away:.1f} s without a page"
         )
 
 
@@ -170,17 +176,20 @@ def load_on(  # noqa: PLR0913
 
 
 @contextmanager
-def churn_on(registry: Registry, *, removals: bool, lag: float, timeout: float = 15) -> Iterator[Churn]:
-    """Publish, remove and read through the Service of the registry; after the block its figures are final.
+def churn_on(registry: Registry, kept: str, *, removals: bool, lag: float, timeout: float = 15) -> Iterator[Churn]:
+    """Publish, yank, remove and read through the Service of the registry; after the block its figures are final.
 
     Args:
         registry: The registry.
+        kept: The name of a file that is there, which it refuses to take again.
         removals: Whether it lets publishers remove files.
         lag: Seconds after which everybody must see what was acknowledged.
         timeout: Seconds after which a request has failed.
     """
+    refused = [{**asdict(account), "status": status} for status, account in REFUSED.items()]
     options = {"writers": 4, "readers": 4, "removals": removals, "lag": lag, "ledger": LEDGER, "pause": 0.2}
-    with _running(Churn(registry), churn, {**options, "timeout": timeout}) as running:
+    options |= {"kept": kept, "others": refused}
+    with _running(Churn(registry, kept=kept), churn, {**options, "timeout": timeout}) as running:
         yield running
 
 

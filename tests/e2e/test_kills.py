@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -19,15 +20,16 @@ import requests
 
 from documents import blocks
 from e2e import cluster, samples
-from e2e.churn import LINK
+from e2e.churn import LINK, REASON, YANKED
 from e2e.killing import Killer, status_of
 from e2e.load import busy
-from e2e.loading import churn_on
+from e2e.loading import REFUSED, churn_on
 from e2e.waiting import eventually
 from losses import no_loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from e2e.clients import Client
     from e2e.cluster import Pod, Registry
@@ -68,6 +70,7 @@ def test_one_pod(deploy: Callable[..., Registry], killer: Killer, note: Callable
     holds_the_truth(client, churn)
     assert not registry.exec("ls /data/packages/.pypiserver/unfinished").split()
     is_audited(registry, churn)
+    refusals_are_audited(registry, pod)
 
 
 def test_two_pods(
@@ -85,6 +88,7 @@ def test_two_pods(
         client = registry.client(cluster.PUBLISHER, pod)
         lists_the_truth(client, churn)
         holds_the_truth(client, churn)
+        refusals_are_audited(registry, pod)
     is_audited(registry, churn)
 
 
@@ -93,7 +97,10 @@ def survives(registry: Registry, killer: Killer, note: Callable[[str], None], *,
     sample = samples.make(registry.directory, registry.namespace, size=1_000_000)
     done = registry.client(cluster.PUBLISHER).twine([sample.path])
     assert done.returncode == 0, done.stdout
-    with churn_on(registry, removals=True, lag=lag) as churn, installing(registry, sample) as installs:
+    with (
+        churn_on(registry, sample.path.name, removals=True, lag=lag) as churn,
+        installing(registry, sample) as installs,
+    ):
         kills = under_fire(registry, killer, random.Random(SEED))  # noqa: S311 - no secret
     note(f"E2E_KILL_SEED={SEED}: {dict(kills)}; {churn}; pip: {dict(installs)}")
     no_loss(not churn.wrong, churn.wrong)
@@ -174,14 +181,15 @@ def lists_the_truth(client: Client, churn: Churn) -> None:
     """Compare the whole index with what was acknowledged."""
     stored = churn.names("stored")
     assert stored.keys() | churn.names("removed").keys() == churn.ledger["files"].keys(), "some have no outcome"
-    expected = {name: file["digest"] for name, file in stored.items()}
+    expected = {name: (file["digest"], file["yanked"]) for name, file in stored.items()}
 
-    def listed() -> dict[str, str]:
-        found: dict[str, str] = {}
+    def listed() -> dict[str, tuple[str, bool]]:
+        found: dict[str, tuple[str, bool]] = {}
         for project in {file["project"] for file in stored.values()}:
             page = client.get(f"simple/{project}/")
             assert page.ok
-            found |= dict(LINK.findall(page.text))
+            yanked = set(YANKED.findall(page.text))
+            found |= {name: (digest, name in yanked) for name, digest in LINK.findall(page.text)}
         return found
 
     with suppress(AssertionError):
@@ -201,25 +209,72 @@ def holds_the_truth(client: Client, churn: Churn) -> None:
 
 
 def is_audited(registry: Registry, churn: Churn) -> None:
-    """Compare the audit trail with what was acknowledged."""
+    """Compare the audit trail on the volume with what was asked for and what was acknowledged."""
     command = VERIFY.replace("-n pypiserver ", f"-n {registry.namespace} ")
     done = subprocess.run(["bash", "-euc", command], capture_output=True, text=True, check=False, timeout=60)
     no_loss(done.stdout.startswith("whole: "), done.stdout + done.stderr)
-    lines = map(json.loads, registry.exec("cat /data/packages/.pypiserver/audit/*.jsonl").splitlines())
-    trail = [
-        line for line in lines if line.get("outcome") in {"begun", "done"} and line["file"] in churn.ledger["files"]
-    ]
-    for event, states in {"publish": ("stored", "removed"), "remove": ("removed",)}.items():
-        of_event = [line for line in trail if line["audit"] == event]
-        begun, ended = (
-            Counter((line["file"], line["sha256"]) for line in of_event if line["outcome"] == outcome)
-            for outcome in ("begun", "done")
-        )
-        expected = {(name, file["digest"]) for state in states for name, file in churn.names(state).items()}
-        no_loss(expected <= begun.keys(), expected - begun.keys())
-        no_loss(ended.keys() <= expected, ended.keys() - expected)
-        # One that was cut off after the change and before its line was acknowledged to nobody: the client asked again.
-        # A removal whose answer was lost is asked for again too, and the other pod may list the file for a moment yet.
-        most = 2 if event == "remove" else 1
-        assert all(number <= most for number in ended.values())
-        assert len(ended) >= 0.8 * len(expected), event
+    written = registry.exec("cat /data/packages/.pypiserver/audit/*.jsonl")
+    keep_secrets(written)
+    files = churn.ledger["files"]
+    happened: Counter[tuple[str, str, str]] = Counter()
+    for line in map(json.loads, written.splitlines()):
+        if line["audit"] == "start":
+            continue
+        no_loss((line["user"], line["right"]) == (cluster.PUBLISHER.user, "publishers"), line)
+        name = line.get("file") or f"{line['project']}-{line['version']}.tar.gz"
+        no_loss(name in files or name == churn.kept, line)
+        if name in files:
+            no_loss(line.get("sha256", files[name]["digest"]) == files[name]["digest"], line)
+        if line["audit"] == "yank":
+            no_loss(line["reason"] == REASON or line["outcome"] in {"refused", "failed"}, line)
+        if (line["outcome"], name) == ("refused", churn.kept):
+            no_loss(line["status"] == requests.codes.conflict and "already exists" in line["reason"], line)
+        happened[line["audit"], line["outcome"], name] += 1
+    for name, file in files.items():
+        for event, sent in file["sent"].items():
+            begun, ended = happened[event, "begun", name], happened[event, "done", name]
+            # One that was cut off between the change and its second line was acknowledged to nobody.
+            no_loss(1 <= begun <= sent, f"{event} {name}: sent {sent} times, begun {begun} times")
+            no_loss(file["done"].get(event, 0) <= ended <= begun, f"{event} {name}: done {ended} times, not {file}")
+            assert event != "publish" or ended <= 1
+    for event, _, name in happened:
+        no_loss(name == churn.kept or event in files[name]["sent"], f"{event} {name}: nobody has asked for it")
+    refused = happened["publish", "refused", churn.kept]
+    conflict = str(int(requests.codes.conflict))
+    no_loss(churn.ledger["refused"].get(conflict, 0) <= refused <= churn.ledger["sent"].get(conflict, 0), refused)
+
+
+def refusals_are_audited(registry: Registry, pod: Pod) -> None:
+    """Let those who may not publish try to, and look for the lines about it, which are on standard output alone."""
+    clients = {status: registry.client(account, pod) for status, account in REFUSED.items()}
+    # Of a wrong password not even the user: whoever swaps the two types a password there.
+    expected = {(401, "refused", None), (403, "refused", cluster.READER.user)}
+    with printed(registry, pod, cluster.SERVER) as output, printed(registry, pod, cluster.GATEWAY) as of_gateway:
+
+        def told() -> bool:
+            for status, client in clients.items():
+                assert client.upload("refused-1.0.tar.gz", b"content").status_code == status
+            logins = [line for line in output.read_text().splitlines(keepends=True) if '"audit":"login"' in line]
+            lines = [json.loads(line) for line in logins if line.endswith("\n")]
+            assert all(line["asked_for"] == "publisher" for line in lines)
+            return {(line["status"], line["outcome"], line.get("user")) for line in lines} == expected
+
+        eventually(told, "the lines of refused logins", 60, 1)
+        keep_secrets(output.read_text() + of_gateway.read_text())
+
+
+@contextmanager
+def printed(registry: Registry, pod: Pod, container: str) -> Iterator[Path]:
+    """A file with what a container prints from now on, which of a log may be gone: nodes may share its directory."""
+    path = registry.directory / f"{pod.name}-{container}"
+    command = ["kubectl", "--namespace", registry.namespace, "attach", f"pod/{pod.name}", "--container", container]
+    with path.open("w") as file, subprocess.Popen([*command, "--quiet"], stdout=file) as process:
+        yield path
+        process.terminate()
+
+
+def keep_secrets(text: str) -> None:
+    """Look for the passwords."""
+    for account in (cluster.PUBLISHER, *REFUSED.values()):
+        encoded = base64.b64encode(f"{account.user}:{account.password}".encode()).decode()
+        assert not [secret for secret in (account.password, encoded) if secret in text], "a password is in it"
