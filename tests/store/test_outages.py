@@ -203,6 +203,23 @@ def test_what_a_store_refuses_later_is_said_once(place: Place, refusal: Refusal,
         wait_for(lambda: upload(server.url, OTHER, LARGE).ok, "an upload")
 
 
+def test_a_bucket_that_can_only_be_read_later(place: Place) -> None:
+    """It answers whoever looks, so that an upload finds out, and the metric stays until one succeeds."""
+    with place.refusing() as store:
+        server = place.start()
+        wait_for(lambda: upload(server.url, NAME, CONTENT).ok, "an upload")
+        store.refusal = READ_ONLY
+        answer = upload(server.url, OTHER, LARGE)
+        assert (answer.status_code, "it is not permitted to these keys" in answer.text) == (503, True)
+        assert metric(server.url, 'pypiserver_store_problem{reason="permission"}') == 1
+        assert metric(server.url, "pypiserver_store_answers") == 1
+        assert "it is not permitted to these keys" in server.log
+        assert_goes_on(server)
+        store.refusal = None
+        wait_for(lambda: upload(server.url, OTHER, LARGE).ok, "an upload")
+        assert "pypiserver_store_problem" not in metrics(server.url)
+
+
 def test_a_remote_that_rclone_does_not_know(place: Place) -> None:
     assert "rclone knows no such remote" in ends(place.server(STORE_PATH="another:packages/pypi"))
 
