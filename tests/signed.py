@@ -27,7 +27,7 @@ SHA256 = "9bb1add04b1b4e182be6b0b80931593f7a291eb49d69b4fd728a5d4cbcdc4bd3"
 ATTESTATION: dict[str, Any] = json.loads(
     (Path(__file__).parent / "attestations" / f"{NAME}.publish.attestation").read_text()
 )
-"""What PyPI's integrity API has for it."""
+"""Of the release job of pypi-attestations, whose own tests have this file (Apache-2.0, see NOTICE)."""
 SIGNER = {"kind": "GitHub", "repository": "trailofbits/pypi-attestations", "workflow": "release.yml"}
 OTHER = {**SIGNER, "repository": "trailofbits/other"}
 
