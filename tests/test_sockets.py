@@ -12,9 +12,11 @@ from cases import CASES
 from cdk8s_pypiserver import (
     AvailabilitySpec,
     Gateway,
+    GatewayTLSSpec,
     PyPIServer,
     PyPIServerChart,
     PyPIServerSpec,
+    RegistryServiceSpec,
     Server,
     SharedVolumeSpec,
 )
@@ -282,6 +284,16 @@ def test_two_registries_of_one_name_in_one_chart_are_refused(namespace: str | No
     PyPIServer(Construct(chart, "part"), "two")
     with pytest.raises(RuntimeError, match=r"part/two: name \(pypiserver\) must be another one: chart/one has it in"):
         chart.to_json()
+
+
+def test_a_port_of_the_nodes_leads_to_the_port_that_it_is_said_of() -> None:
+    spec = PyPIServerSpec(
+        service=RegistryServiceSpec(type="NodePort"), gateway_tls=GatewayTLSSpec(node_port=30443, secret="own")
+    )
+    chart = PyPIServerChart(cdk8s.App(), "chart", spec)
+    chart.registry.gateway.add_port("mine", 9000, service_port=9000, node_port=30900)
+    ports = by_kind(chart.to_json(), "Service")["spec"]["ports"]
+    assert {port["name"]: port.get("nodePort") for port in ports} == {"http": None, "https": 30443, "mine": 30900}
 
 
 def test_the_address_of_the_index() -> None:

@@ -267,6 +267,9 @@ OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
     (RegistryServiceSpec, "annotations"): (LOCAL, {"example.org/pool": "internal"}),
     (RegistryServiceSpec, "node_port"): (BALANCED, 30080),
     (RegistryServiceSpec, "load_balancer_class"): (BALANCED, "example.org/internal"),
+    (RegistryServiceSpec, "load_balancer_ip"): (BALANCED, "192.0.2.1"),
+    (RegistryServiceSpec, "allocate_load_balancer_node_ports"): (BALANCED, False),
+    (GatewayTLSSpec, "node_port"): (CERTIFIED.replace(service=RegistryServiceSpec(type="NodePort")), 30443),
     (RegistryServiceSpec, "load_balancer_source_ranges"): (BALANCED, ["192.0.2.0/24"]),
     (RegistryServiceSpec, "external_traffic_policy"): (BALANCED, "Local"),
     (RegistryServiceSpec, "internal_traffic_policy"): (LOCAL, "Local"),
@@ -749,6 +752,9 @@ WRONG_VALUES: dict[tuple[type[Spec], str], tuple[Any, str]] = {
     (RegistryServiceSpec, "node_port"): (-1, "must be at least 1"),
     (RegistryServiceSpec, "annotations"): ({"a b": "c"}, "must be an annotation key"),
     (RegistryServiceSpec, "load_balancer_class"): ("a b", "must be a name such as"),
+    (RegistryServiceSpec, "load_balancer_ip"): ("192.0.2.0/24", "must be an address such as"),
+    (RegistryServiceSpec, "allocate_load_balancer_node_ports"): ("no", "must be true or false"),
+    (GatewayTLSSpec, "node_port"): (0, "must be at least 1"),
     (RegistryServiceSpec, "load_balancer_source_ranges"): (["192.0.2.1"], "must be a network (CIDR)"),
     (RegistryServiceSpec, "ip_families"): (["IPv5"], "must be 'IPv4' or 'IPv6'"),
     (RegistryIngressSpec, "host"): ("10.0.0.1", "must be a name, not an address"),
@@ -1840,13 +1846,27 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
             external_traffic_policy="Local",
             load_balancer_class="a/b",
             load_balancer_source_ranges=["192.0.2.0/24"],
+            load_balancer_ip="192.0.2.1",
+            allocate_load_balancer_node_ports=False,
         ),
         [
             "node_port (30080) needs the type NodePort or LoadBalancer (type is ClusterIP)",
             "external_traffic_policy ('Local') needs the type NodePort or LoadBalancer (type is ClusterIP)",
             "load_balancer_class ('a/b') needs the type LoadBalancer (type is ClusterIP)",
             "load_balancer_source_ranges (('192.0.2.0/24',)) needs the type LoadBalancer (type is ClusterIP)",
+            "load_balancer_ip ('192.0.2.1') needs the type LoadBalancer (type is ClusterIP)",
+            "allocate_load_balancer_node_ports (False) needs the type LoadBalancer (type is ClusterIP)",
         ],
+    ),
+    "a port of the nodes that answers the probes alone": (
+        lambda: PyPIServerSpec(
+            service=RegistryServiceSpec(type="NodePort", node_port=30443), gateway_tls=GatewayTLSSpec()
+        ),
+        ["service.node_port (30443) must be left out with gateway_tls, where it leads to what answers the probes"],
+    ),
+    "a port of the nodes of a Service that has none": (
+        lambda: PyPIServerSpec(gateway_tls=GatewayTLSSpec(node_port=30443)),
+        ["gateway_tls.node_port (30443) needs the type NodePort or LoadBalancer (service.type is ClusterIP)"],
     ),
     "families": (
         lambda: RegistryServiceSpec(ip_families=["IPv4", "IPv6"]),

@@ -375,6 +375,12 @@ def _copying(spec: PyPIServerSpec) -> Iterator[Problem]:
 
 
 def _ports(spec: PyPIServerSpec) -> Iterator[Problem]:
+    if spec.gateway_tls and spec.service.node_port:
+        reason = "must be left out with gateway_tls, where it leads to what answers the probes alone"
+        yield spec.problem("service.node_port", f"{reason}; gateway_tls.node_port is for clients")
+    if spec.gateway_tls and spec.gateway_tls.node_port and spec.service.type == "ClusterIP":
+        reason = "needs the type NodePort or LoadBalancer (service.type is ClusterIP)"
+        yield spec.problem("gateway_tls.node_port", reason)
     taken: dict[object, str] = {}
     for field in ("service.port", *(["gateway_tls.port"] if spec.gateway_tls else [])):
         found = spec.problem(field, "")

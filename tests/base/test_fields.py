@@ -36,6 +36,7 @@ TAKEN: dict[str, tuple[Any, list[Any]]] = {
     "annotation key": (fields.AnnotationKey, ["nginx.ingress.kubernetes.io/proxy-body-size"]),
     "network": (fields.Network, ["10.0.0.0/8", "0.0.0.0/0", "fd00::/8", "::/0", "192.0.2.1/32"]),
     "address": (fields.Address, ["192.0.2.1", "2001:db8::1", "10.0.0.0/8", "FD00::/8", "2001:0db8:0::/32"]),
+    "IP address": (fields.IPAddress, ["192.0.2.1", "2001:db8::1"]),
     "path prefix": (fields.PathPrefix, ["/", "/pypi", "/team-a/pypi", "/A_b/0", "/simple-index"]),
     "argument": (fields.Argument, ["--keep-alive", "5", "a b", "ü"]),
     "qualified name": (fields.QualifiedName, ["internal", "example.org/internal"]),
@@ -199,6 +200,10 @@ REFUSED: dict[str, tuple[Any, dict[Any, str]]] = {
             "10.0.0.1 10.0.0.2": "must be an address",
             "10.0.0.1;": "must be an address",
         },
+    ),
+    "IP address": (
+        fields.IPAddress,
+        {"10.0.0.0/8": "must be an address", "300.0.0.1": "is no address"},
     ),
     "argument": (fields.Argument, {"": "must not be empty", "a\nb": "must be one argument", "a ": "white space"}),
     "qualified name": (fields.QualifiedName, {"a b": "must be a name such as", "/": "must be a name such as"}),

@@ -314,6 +314,9 @@ Address = Annotated[
 ]
 """An address of IPv4 or IPv6, or a network as CIDR."""
 
+IPAddress = Annotated[str, Form(_ADDRESS, "must be an address such as 192.0.2.1 or 2001:db8::1", 45, _no_network)]
+"""An address of IPv4 or IPv6."""
+
 PathPrefix = Annotated[
     str,
     Form(

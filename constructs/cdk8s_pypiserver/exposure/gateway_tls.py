@@ -31,6 +31,9 @@ class GatewayTLSSpec(Spec):
 
     port: Port = 443
     """Port of the Service for HTTPS."""
+    node_port: Port | None = None
+    """Port on every node for HTTPS, with a Service of the type NodePort or LoadBalancer; the cluster chooses one if
+    none is named."""
     secret: Name | None = None
     """Secret of type kubernetes.io/tls; `<name>-tls` by default. A renewed certificate counts as soon as the kubelet
     has it in the volume, within a minute or two, without a restart."""
@@ -54,7 +57,7 @@ class GatewayTLS(Construct):
         # A whole directory, since a subPath never sees a renewed certificate.
         sockets.gateway.add_mount(VOLUME, DIRECTORY, read_only=True)
         sockets.gateway.add_file("server", "tls", runtime_files("gateway")["server-tls.conf"])
-        sockets.gateway.add_port(HTTPS_PORT_NAME, HTTPS_PORT, service_port=spec.port)
+        sockets.gateway.add_port(HTTPS_PORT_NAME, HTTPS_PORT, service_port=spec.port, node_port=spec.node_port)
         self.certificate: Construct | None = None
         if asked:
             self.certificate = certificate(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from cdk8s_pypiserver.base.fields import Annotations, Network, Port, QualifiedName
+from cdk8s_pypiserver.base.fields import Annotations, IPAddress, Network, Port, QualifiedName
 from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Spec
 from cdk8s_pypiserver.base.objects import KubernetesObject
@@ -26,11 +26,17 @@ class RegistryServiceSpec(Spec):
     annotations: Annotations = Field(default_factory=dict)
     """Annotations of the Service, as load balancers go by."""
     node_port: Port | None = None
-    """Port on every node, with NodePort or LoadBalancer; the cluster chooses one if none is named."""
+    """Port on every node, with NodePort or LoadBalancer; the cluster chooses one if none is named. That of HTTPS at the
+    pod is `gateway_tls.node_port`."""
     load_balancer_class: QualifiedName | None = None
     """Which load balancer takes the Service; the cloud's own if none is named."""
     load_balancer_source_ranges: Sequence[Network] = ()
     """Networks (CIDR) that the load balancer lets through; all if none is named."""
+    load_balancer_ip: IPAddress | None = None
+    """Address that the load balancer is asked for, where it takes that from here rather than from an annotation."""
+    allocate_load_balancer_node_ports: bool | None = None
+    """Whether a LoadBalancer has ports on the nodes too, which not every one needs; the cluster's default is that it
+    has."""
     external_traffic_policy: Literal["Cluster", "Local"] | None = None
     """Local keeps the client's address and uses the pods of the node that was reached; NodePort and LoadBalancer."""
     internal_traffic_policy: Literal["Cluster", "Local"] | None = None
@@ -48,9 +54,11 @@ class RegistryServiceSpec(Spec):
             "external_traffic_policy": ("NodePort", "LoadBalancer"),
             "load_balancer_class": ("LoadBalancer",),
             "load_balancer_source_ranges": ("LoadBalancer",),
+            "load_balancer_ip": ("LoadBalancer",),
+            "allocate_load_balancer_node_ports": ("LoadBalancer",),
         }
         for field, types in needs.items():
-            if getattr(self, field) and self.type not in types:
+            if getattr(self, field) not in {None, ()} and self.type not in types:
                 yield self.problem(field, f"needs the type {' or '.join(types)} (type is {self.type})")
         if len(set(self.ip_families)) > 1 and self.ip_family_policy in (None, "SingleStack"):
             yield self.problem(
@@ -68,7 +76,7 @@ class Service(KubernetesObject):
         )
         self.spec = spec
         self._sockets = sockets
-        sockets.gateway.add_port(PORT_NAME, PORT, service_port=spec.port)
+        sockets.gateway.add_port(PORT_NAME, PORT, service_port=spec.port, node_port=spec.node_port)
 
     def _spec(self) -> Manifest:
         spec = self.spec
@@ -76,6 +84,8 @@ class Service(KubernetesObject):
             "type": None if spec.type == "ClusterIP" else spec.type,
             "loadBalancerClass": spec.load_balancer_class,
             "loadBalancerSourceRanges": list(spec.load_balancer_source_ranges) or None,
+            "loadBalancerIP": spec.load_balancer_ip,
+            "allocateLoadBalancerNodePorts": spec.allocate_load_balancer_node_ports,
             "externalTrafficPolicy": spec.external_traffic_policy,
             "internalTrafficPolicy": spec.internal_traffic_policy,
             "ipFamilyPolicy": spec.ip_family_policy,
@@ -86,7 +96,7 @@ class Service(KubernetesObject):
                     "name": name,
                     "port": port.service_port,
                     "targetPort": name,
-                    "nodePort": spec.node_port if name == PORT_NAME else None,
+                    "nodePort": port.node_port,
                 }
                 for name, port in self._sockets.gateway.ports.items()
                 if port.service_port is not None

@@ -100,6 +100,8 @@ class Port(NamedTuple):
     number: int
     service_port: int | None
     """The port of the Service that leads here; None if none does."""
+    node_port: int | None = None
+    """The port on every node that leads there; None if the cluster is to choose, where there are any."""
 
 
 class Gateway(ConfigFiles):
@@ -145,21 +147,23 @@ class Gateway(ConfigFiles):
             raise ValueError(f"concern {concern!r} must be letters, digits, -, _ and .: a file is named after it")
         self.files[f"{place}-{concern}.conf"] = text
 
-    def add_port(self, name: str, number: int, *, service_port: int | None = None) -> None:
-        """Add a port that nginx listens at, and the port of the Service that leads there, if one does.
+    def add_port(
+        self, name: str, number: int, *, service_port: int | None = None, node_port: int | None = None
+    ) -> None:
+        """Add a port that nginx listens at, and the ports of the Service and of every node that lead there, if any do.
 
         Raises:
             ValueError: the name or a number is taken, or Kubernetes would refuse it.
         """
         check_port(name)
-        check_port(number)
-        if service_port is not None:
-            check_port(service_port)
+        for each in (number, service_port, node_port):
+            if each is not None:
+                check_port(each)
         if name in self.ports or number in {port.number for port in self.ports.values()}:
             raise ValueError(f"port {name} ({number}) is there already: {self.ports}")
         if service_port is not None and service_port in {port.service_port for port in self.ports.values()}:
             raise ValueError(f"port {name}: service_port ({service_port}) is there already: {self.ports}")
-        self.ports[name] = Port(number, service_port)
+        self.ports[name] = Port(number, service_port, node_port)
 
     def add_mount(self, volume: str, path: str, *, read_only: bool = False) -> None:
         """Mount a volume of the pod in the container, at a path where none is, or in the place of the one there."""
