@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,14 @@ REASONS = [
     ("/", ("publisher", "publisher-password"), 20_000_000, 413, "The file is larger than this registry takes"),
     ("/simple/", ("", ""), 1000, 405, "This address takes no POST; publish to the address"),
     ("/simple/", ("publisher", "publisher-password"), 1000, 405, "This address takes no POST; publish to the address"),
+    (
+        "//",
+        ("publisher", "publisher-password"),
+        1000,
+        404,
+        "There is nothing at this address; publish to the address of",
+    ),
+    ("/RPC2", ("", ""), 1000, 404, "There is nothing at this address; publish to the address of the registry itself"),
 ]
 
 
@@ -56,6 +65,34 @@ def test_the_body_of_a_refused_post_is_not_asked_for(limited: Registry) -> None:
         with limited.gateway.connect() as connection:
             connection.sendall(f"{head}{authorization}\r\n".encode())
             assert connection.recv(12) in (b"HTTP/1.1 401", b"HTTP/1.1 403")
+    with limited.gateway.connect() as connection:
+        connection.sendall(f"{head}\r\n".replace("POST /", "POST //").encode())
+        assert connection.recv(12) == b"HTTP/1.1 404"
+
+
+MALFORMED = "This is no request that can be read, or its header is too large.\n"
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "text"),
+    [
+        ("get /simple/ HTTP/1.1\r\nHost: x\r\n\r\n", "400 Bad Request", MALFORMED),
+        ("GET /simple/ HTTP/1.1\r\nHost: a b\r\n\r\n", "400 Bad Request", MALFORMED),
+        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n", "400 Bad Request", MALFORMED),
+        (f"GET /simple/ HTTP/1.1\r\nHost: x\r\nX-Long: {'x' * 9000}\r\n\r\n", "400 Bad Request", MALFORMED),
+        (f"GET /{'x' * 9000} HTTP/1.1\r\nHost: x\r\n\r\n", "414 Request-URI Too Large", "This address is too long.\n"),
+    ],
+)
+def test_what_nginx_cannot_read_is_refused_in_plain_text(
+    limited: Registry, request_: str, status: str, text: str
+) -> None:
+    with limited.gateway.connect() as connection:
+        connection.sendall(request_.encode())
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(10_000), b"")).decode()
+    assert answer.startswith(f"HTTP/1.1 {status}\r\n")
+    assert "Content-Type: text/plain" in answer
+    assert answer.endswith(f"\r\n\r\n{text}")
 
 
 def test_nothing_of_a_refused_body_is_kept(limited: Registry) -> None:

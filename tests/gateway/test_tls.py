@@ -156,7 +156,8 @@ def test_in_the_clear_only_the_probes_are_answered(shared: Registry) -> None:
     for path in ("/", "/simple/", "/packages/x-1.0.zip", "/health/", "/-/publish"):
         answer = gateway.get(path, *READER)
         assert (answer.status_code, answer.text) == (421, "This registry answers over HTTPS only.\n")
-    assert gateway.request("POST", "/", *PUBLISHER, data=b"x" * 100_000).status_code == 421
+    answer = gateway.request("POST", "/", *PUBLISHER, data=b"x" * 100_000)
+    assert (answer.status_code, answer.reason) == (421, "This registry answers over HTTPS only")
 
 
 def test_a_renewed_certificate_counts_at_once(alone: Gateway, authority: Authority) -> None:

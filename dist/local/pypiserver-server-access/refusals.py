@@ -28,6 +28,10 @@ _REFUSALS = {
     ),
     "token_early": _Refusal(HTTPStatus.UNAUTHORIZED, "The token does not count yet"),
     "forbidden": _Refusal(HTTPStatus.FORBIDDEN, "This user may not publish or remove"),
+    "missing": _Refusal(
+        HTTPStatus.NOT_FOUND, "There is nothing at this address; publish to the address of the registry itself"
+    ),
+    "https_only": _Refusal(HTTPStatus.MISDIRECTED_REQUEST, "This registry answers over HTTPS only"),
     "refused_method": _Refusal(
         HTTPStatus.METHOD_NOT_ALLOWED,
         "This address takes no POST; publish to the address of the registry itself, which does not end with /simple/",
