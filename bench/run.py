@@ -29,6 +29,7 @@ import resolving  # noqa: E402
 import serving  # noqa: E402
 import store  # noqa: E402
 import synthesis  # noqa: E402
+import transfer  # noqa: E402
 from report import Scale, Section  # noqa: E402
 
 BENCHMARKS = {
@@ -43,6 +44,7 @@ BENCHMARKS = {
     "growth": growth.measure,
     "flood": guessing.measure,
     "backup": keeping.measure,
+    "copy": transfer.measure,
     "monitor": monitoring.measure,
 }
 DOCUMENT = ROOT / "docs/performance.md"

@@ -84,9 +84,10 @@ def in_store(
         return following
 
     def samples() -> Iterator[Sample]:
-        reason = following.away()
-        yield Sample("pypiserver_store_answers", "Whether the object store answers.", reason is None)
-        if reason:
+        away = following.away()
+        yield Sample("pypiserver_store_answers", "Whether the object store answers.", away is None)
+        # Who only looks does not find out that nothing can be put there.
+        if reason := away or remote.refused:
             text = "Why the object store does not do what it is asked for."
             yield Sample("pypiserver_store_problem", text, 1, labels=f'{{reason="{reason}"}}')
         text = "Requests to the store that failed."

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import http.client
 import json
+import logging
 import select
 import threading
 import time
@@ -21,9 +22,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
+from server.store.complaints import Complaint
 from server.store.problems import AbsentError, PresentError, StoreError
 from server.volume.content import CHUNK
 from server.volume.durable import UNFINISHED, make_directory
+from server.volume.problems import why
 
 if TYPE_CHECKING:
     import socket
@@ -38,6 +41,7 @@ LISTING_SECONDS = 1800.0
 """How long a listing may take to begin: rclone lists all of a folder, a thousand objects a request, before it says
 anything of it. Each of these requests has rclone's own limit."""
 _LOOK_SECONDS = 1.0
+_log = logging.getLogger("store")
 _NEW = [{"Key": "If-None-Match", "Value": "*"}]
 """The header that makes a store refuse to replace an object. rclone sends it with PutObject and with the last request
 of an upload in parts (backend/s3/s3.go, prepareUpload); other back ends pass over it."""
@@ -74,6 +78,12 @@ class Remote:
         self.spool = root / UNFINISHED
         self._lock = threading.Lock()
         self.requests = self.failures = 0
+        self._refusal = Complaint(_log.warning)
+
+    @property
+    def refused(self) -> str | None:
+        """Why nothing can be put there, in a word, as far as trying again does not help; None since something was."""
+        return self._refusal.reason
 
     def names(self, directory: str) -> dict[str, Found]:
         """The objects in a directory, by name; none if there is no such directory.
@@ -192,7 +202,13 @@ class Remote:
             "_group": group,
             "_config": config,
         }
-        self._call("operations/copyfile", call, f"{path} cannot be stored", group)
+        try:
+            self._call("operations/copyfile", call, f"{path} cannot be stored", group)
+        except StoreError as error:
+            if error.is_for_good:
+                self._refusal.make(error.reason, why(error))
+            raise
+        self._refusal.end()
 
     def write(self, path: str, content: bytes, *, new: bool = False) -> None:
         """Put a small object; see `put`.
