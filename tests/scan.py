@@ -23,9 +23,9 @@ def main(checkov: str, folder: Path) -> int:
     charts, overlays = folder / "of-charts", folder / "of-overlays"
     for each in (charts, overlays):
         each.mkdir(parents=True)
-    for chart, components in EVERYTHING.items():
-        composed = compose(folder / chart, chart, *components, namespace=chart)
-        _write(charts / f"{chart}.yaml", composed)
+    for name, (chart, components) in EVERYTHING.items():
+        composed = compose(folder / name, chart, *components, namespace=name)
+        _write(charts / f"{name}.yaml", composed)
     for overlay in sorted(OVERLAYS.iterdir()):
         _write(overlays / f"{overlay.name}.yaml", [*render(overlay), *render(overlay / "volume")])
     found: defaultdict[str, set[str]] = defaultdict(set)

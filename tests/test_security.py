@@ -57,7 +57,8 @@ def manifests(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     if request.param == "overlays":
         names = [each.name for each in OVERLAYS.iterdir()]
         return [each for name in names for part in ("", "/volume") for each in render(OVERLAYS / f"{name}{part}")]
-    return compose(tmp_path_factory.mktemp("composed") / "overlay", request.param, *EVERYTHING[request.param])
+    chart, components = EVERYTHING[request.param]
+    return compose(tmp_path_factory.mktemp("composed") / "overlay", chart, *components)
 
 
 def pods(part: Any) -> Iterator[Manifest]:  # noqa: ANN401 - any part of a manifest
@@ -82,7 +83,7 @@ def test_every_component_with_pods_is_looked_at() -> None:
         for path in (DIST / "components").rglob("*.yaml")
         if re.search(r"^ +(- )?image: ", path.read_text(), re.MULTILINE)
     }
-    assert changing - {name for names in EVERYTHING.values() for name in names} == set()
+    assert changing - {name for _, components in EVERYTHING.values() for name in components} == set()
 
 
 def test_every_pod_is_restricted(manifests: list[Manifest]) -> None:

@@ -37,9 +37,8 @@ def test_the_example_is_its_overlay_from_a_mirror() -> None:
     assert objects(render(EXAMPLE)) == objects(prefixed(plain)) != objects(plain)
 
 
-@pytest.mark.parametrize("chart", EVERYTHING)
-def test_every_container_has_the_prefix(chart: str, tmp_path: Path) -> None:
-    components = EVERYTHING[chart]
+@pytest.mark.parametrize(("chart", "components"), EVERYTHING.values(), ids=EVERYTHING)
+def test_every_container_has_the_prefix(chart: str, components: list[str], tmp_path: Path) -> None:
     plain = compose(tmp_path / "plain", chart, *components)
     folder = tmp_path / "mirrored"
     compose(folder, chart, *components)

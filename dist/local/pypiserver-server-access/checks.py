@@ -56,6 +56,7 @@ class _Waiting:
     user: str
     check: Callable[[], bool]
     guesser: bool
+    known: bool
     begun: float = 0.0
     right: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -90,15 +91,17 @@ class Counts:
 class Checks:
     """The checks that run and those that wait; to be used from one event loop."""
 
-    def __init__(self, *, at_once: int = AT_ONCE, guess_seconds: float = 0.0) -> None:
+    def __init__(self, *, at_once: int = AT_ONCE, guess_seconds: float = 0.0, wrong_seconds: float = 0.0) -> None:
         """Begin with nobody waiting.
 
         Args:
             at_once: How many passwords are checked at the same time.
             guess_seconds: How much time lies between two checks of those who have tried more than a few.
+            wrong_seconds: How long the place of a wrong password stays taken.
         """
         self._at_once = at_once
         self._guess_seconds = guess_seconds
+        self._wrong_seconds = wrong_seconds
         self._next_guess = 0.0
         self._threads = ThreadPoolExecutor(at_once, "password")
         self._running: list[_Waiting] = []
@@ -121,15 +124,21 @@ class Checks:
         self._tries.add(client, 1)
         self._wrong.add(client, 1)
 
-    async def right(self, address: str, user: str, check: Callable[[], bool]) -> bool:
+    async def right(self, address: str, user: str, check: Callable[[], bool], *, known: bool = False) -> bool:
         """Wait for the turn of a client, and return what `check` does, which is called in a thread.
+
+        Args:
+            address: The client.
+            user: Whose password it is.
+            check: Says whether it is right.
+            known: Whether it was right lately, so that it goes before all others.
 
         Raises:
             BusyError: Others go first for too long.
             UnansweredError: `check` raised it; it does not count as a try.
         """
         client = client_of(address)
-        asked = _Waiting(client, user, check, self._guesser(client))
+        asked = _Waiting(client, user, check, self._guesser(client), known)
         waiting, places, spare = (self._guessers, GUESSERS_WAITING, 0)
         if not asked.guesser:
             waiting, places, spare = self._newcomers, WAITING, SPARE
@@ -174,11 +183,11 @@ class Checks:
         self._tries_of_user.add((waiting.client, waiting.user), number)
         self._tries_of_name.add(waiting.user, number)
 
-    def _place(self, waiting: _Waiting) -> tuple[int, int, int]:
+    def _place(self, waiting: _Waiting) -> tuple[bool, int, int, int]:
         # By the user too, since many clients can have one address: a name that no flood from there tries goes first.
         # Last by the name wherever it is tried: a flood may have a new address for each guess.
         user = self._tries_of_user[waiting.client, waiting.user]
-        return self._tries[waiting.client], user, self._tries_of_name[waiting.user]
+        return not waiting.known, self._tries[waiting.client], user, self._tries_of_name[waiting.user]
 
     def _start(self) -> None:
         while len(self._running) < self._at_once:
@@ -208,7 +217,6 @@ class Checks:
             asyncio.get_running_loop().call_later(seconds, self._start)
 
     def _finish(self, asked: _Waiting, done: asyncio.Future[bool]) -> None:
-        self._running.remove(asked)
         if asked.guesser:
             # As long as it took: a flood keeps no core from those who answer it, and everybody else.
             self._pause(time.monotonic() - asked.begun)
@@ -217,6 +225,13 @@ class Checks:
                 asked.right.set_exception(error)
             else:
                 asked.right.set_result(done.result())
+        if self._wrong_seconds and not done.exception() and not done.result():
+            asyncio.get_running_loop().call_later(self._wrong_seconds, self._free, asked)
+        else:
+            self._free(asked)
+
+    def _free(self, asked: _Waiting) -> None:
+        self._running.remove(asked)
         self._start()
 
 

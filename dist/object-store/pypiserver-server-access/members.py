@@ -30,6 +30,9 @@ AT_ONCE = 8
 """How many questions the directory gets at the same time."""
 GUESS_SECONDS = 0.2
 """How much time lies between two guesses of those who have had more than a few wrong."""
+WRONG_SECONDS = 0.1
+"""How long the place of a wrong password stays taken. Nothing tells a flood from ever new addresses from people who
+come for the first time: of its guesses the directory gets AT_ONCE in this time."""
 LOCK_OUT_SECONDS = 15 * 60.0
 """How long a wrong password counts against its user."""
 REMEMBERED = 100_000
@@ -72,7 +75,7 @@ class Members:
         self._judge = judge
         self._time_to_live = seconds
         self._most_guesses = guesses
-        self._checks = Checks(at_once=AT_ONCE, guess_seconds=GUESS_SECONDS)
+        self._checks = Checks(at_once=AT_ONCE, guess_seconds=GUESS_SECONDS, wrong_seconds=WRONG_SECONDS)
         self._key = secrets.token_bytes(32)
         self._answers: OrderedDict[tuple[Role, bytes], _Answer] = OrderedDict()
         self._wrong: OrderedDict[bytes, float] = OrderedDict()
@@ -132,12 +135,12 @@ class Members:
             loop.call_soon_threadsafe(self._note, role, name, who, answers[0])
             return said != HTTPStatus.UNAUTHORIZED
 
-        # Whoever got in lately waits behind no flood that comes from the same address.
+        # Whoever got in lately waits behind no flood, also if it comes from the same address.
         client = address if guess else f"known: {name}"
         # Counted while it is tried: as many again could be on their way.
         self._guesses.add(hash(name), 1)
         try:
-            await self._checks.right(client, name, check)
+            await self._checks.right(client, name, check, known=not guess)
         finally:
             self._guesses.add(hash(name), -1)
         return answers[0].verdict(time.monotonic())

@@ -27,7 +27,9 @@ class Bench:
         self.ended: list[str] = []
         self.go = threading.Semaphore(0)
 
-    def ask(self, address: str, user: str, name: str, *, right: bool = False) -> asyncio.Task[bool]:
+    def ask(
+        self, address: str, user: str, name: str, *, right: bool = False, known: bool = False
+    ) -> asyncio.Task[bool]:
         def check() -> bool:
             self.begun.append(name)
             self.all_begun.append(name)
@@ -35,7 +37,7 @@ class Bench:
             self.ended.append(name)
             return right
 
-        return asyncio.get_running_loop().create_task(self.checks.right(address, user, check))
+        return asyncio.get_running_loop().create_task(self.checks.right(address, user, check, known=known))
 
     async def occupy(self) -> list[asyncio.Task[bool]]:
         """Keep all threads busy."""
@@ -176,6 +178,22 @@ def test_a_name_that_nobody_tries_goes_before_guesses_of_ever_new_addresses() ->
         flood += [bench.ask(f"198.18.0.{number}", f"user-{number % 4}", "guess") for number in range(250)]
         await asyncio.sleep(0.01)
         assert (await bench.order([*tasks, *flood, alice]))[0] == "alice"
+
+    asyncio.run(run())
+
+
+def test_who_was_right_lately_goes_before_all_others_and_keeps_the_place() -> None:
+    async def run() -> None:
+        bench = Bench()
+        tasks = await bench.occupy()
+        alice = bench.ask("198.51.100.1", "alice", "alice", right=True, known=True)
+        await asyncio.sleep(0)
+        # Tried more often than any name of the flood, and waiting for longer than all of it.
+        tasks += [bench.ask(f"192.0.2.{number}", "alice", "guess") for number in range(250)]
+        tasks += [bench.ask(f"198.18.{number // 250}.{number % 250}", f"{number}", "guess") for number in range(1000)]
+        await asyncio.sleep(0.01)
+        assert not alice.done()
+        assert (await bench.order([*tasks, alice]))[0] == "alice"
 
     asyncio.run(run())
 

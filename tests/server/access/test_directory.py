@@ -417,6 +417,32 @@ def test_a_flood_reaches_it_at_a_bounded_rate(
     asyncio.run(run())
 
 
+def test_so_does_one_from_ever_new_addresses(
+    directory: Directory, httpd: Httpd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(members_module, "WRONG_SECONDS", 0.5)
+    members = Members(directory, seconds=60, guesses=4)
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        flood = [
+            loop.create_task(ask(members, (f"user-{number}", "guess"), address=f"192.0.2.{number}"))
+            for number in range(40)
+        ]
+        await asyncio.wait(flood)
+        assert {(await each).status for each in flood} == {401}
+        assert loop.time() - begun >= (40 / members_module.AT_ONCE - 1) * 0.5
+        # A right one holds no place.
+        begun = loop.time()
+        for _ in range(3):
+            members._answers.clear()
+            assert (await ask(members, READER)).status == 204
+        assert len(httpd.tried("bob")) == 3
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize(
     ("user", "password"),
     [
