@@ -217,6 +217,8 @@ class Fetching(Program):
     def environment(self) -> dict[str, str]:
         return {
             "PATH": os.environ["PATH"],
+            # As container runtimes have it for a user whom the image does not know.
+            "HOME": "/",
             "PYTHONPATH": str(RUNTIME),
             "PYTHONDONTWRITEBYTECODE": "1",
             "PACKAGES_DIRECTORY": str(self.packages),

@@ -80,6 +80,8 @@ class Runner:
         self.login: tuple[str, str] | None = PUBLISHER
         self.environment = {
             "PATH": os.environ["PATH"],
+            # As container runtimes have it for a user whom the image does not know.
+            "HOME": "/",
             "PYTHONPATH": str(RUNTIME),
             "PYTHONDONTWRITEBYTECODE": "1",
             "REGISTRY_HOST": parts.hostname or "",

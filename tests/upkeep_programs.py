@@ -40,6 +40,8 @@ class Upkeep:
         self.status.mkdir(parents=True, exist_ok=True)
         self.environment = {
             "PATH": os.environ["PATH"],
+            # As container runtimes have it for a user whom the image does not know.
+            "HOME": "/",
             "PYTHONPATH": str(RUNTIME),
             "PYTHONDONTWRITEBYTECODE": "1",
             **BEHAVIOUR,

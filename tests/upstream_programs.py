@@ -127,6 +127,8 @@ class Upstream:
         """Start the process without waiting for it."""
         environment = {
             "PATH": os.environ["PATH"],
+            # As container runtimes have it for a user whom the image does not know.
+            "HOME": "/",
             "PYTHONPATH": str(RUNTIME),
             "PYTHONDONTWRITEBYTECODE": "1",
             "UPSTREAM_CONFIGURATION": str(self.configuration),
