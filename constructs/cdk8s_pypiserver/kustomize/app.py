@@ -87,7 +87,7 @@ class KustomizeApp(cdk8s.App):
         self._components[concern] = _Component(without, having, charts, after, never_with)
 
     def synth(self) -> None:
-        """Synthesize, and write what differs from the last time, printing which files that are.
+        """Synthesize, print which files differ from the last time, and write them.
 
         Nothing is written if anything is wrong.
 
@@ -101,16 +101,16 @@ class KustomizeApp(cdk8s.App):
         folders = {Path(self.outdir).resolve()}
         if asked := os.environ.get("CDK8S_OUTDIR"):
             folders.add(Path(asked).resolve())
-        written = [Folder(path, texts, self._name) for path in sorted(folders)]
-        for folder in written:
-            folder.write()
+        compared = [Folder(path, texts, self._name) for path in sorted(folders)]
         try:
-            for folder in written:
+            for folder in compared:
                 self._print(folder)
             sys.stdout.flush()
         except BrokenPipeError:
-            # Whoever reads no further (`| head`) has all files. Python would try once more at its end.
+            # Whoever reads no further (`| head`) wants the files all the same. Python would try once more at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        for folder in compared:
+            folder.write()
 
     def _texts(self) -> Texts:
         charts = {chart: chart.node.id for chart in self.charts}
