@@ -17,7 +17,7 @@ E2E_S3_ENDPOINT, E2E_S3_BUCKET, E2E_S3_KEYS: a store that speaks S3, a bucket in
     `s3` of the namespace `lab-s3`, its bucket `packages` and the key in its Secret `s3-credentials`, if there is one.
 E2E_LARGE: if set, the wheel that must not cost memory has 2.1 GB instead of 300 MB, and 20 uploads at once 100 MB each
     instead of 10 MB; this takes 15 GB of disk for a while.
-E2E_KILL_SECONDS: how long containers are killed under load, in each of two deployments; 15.
+E2E_KILL_SECONDS: how long containers are killed under load, in each of three deployments; 15.
 E2E_KILL_SEED: what the choice among them depends on; printed with the figures, and another one in every run.
 """
 

@@ -65,9 +65,16 @@ class Killer:
 
 def status_of(pod: Object, container: str) -> Object:
     """What the manifest of a pod says about a container."""
-    statuses: list[Object] = pod["status"]["containerStatuses"]
-    (status,) = (each for each in statuses if each["name"] == container)
+    (status,) = (each for each in running(pod) if each["name"] == container)
     return status
+
+
+def running(pod: Object) -> list[Object]:
+    """What it says about all its containers, those that are started before the others and run beside them too."""
+    status = pod["status"]
+    beside = {each["name"] for each in pod["spec"].get("initContainers", []) if each.get("restartPolicy") == "Always"}
+    first = [each for each in status.get("initContainerStatuses", []) if each["name"] in beside]
+    return [*status["containerStatuses"], *first]
 
 
 def _killer(name: str, node: str, image: str) -> Object:

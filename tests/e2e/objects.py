@@ -17,6 +17,8 @@ POLICY = cluster.ROOT / "dist/components/network-policy-object-store"
 SECRET = f"{cluster.NAME}-s3"
 FETCHES, RCLONE = "store", "rclone"
 """The containers."""
+LISTED = 4.0
+"""Seconds after which every pod lists what another has published: the 2 of `poll_seconds`, and 2 for it to be read."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,13 @@ class Place:
         endpoint = os.environ.get("E2E_S3_ENDPOINT", "http://s3.lab-s3.svc.cluster.local:9000")
         bucket = os.environ.get("E2E_S3_BUCKET", "packages")
         return cls(endpoint, f"{bucket}/e2e-{uuid.uuid4().hex[:8]}")
+
+    def digests(self, registry: Registry) -> dict[str, str]:
+        """The SHA-256 digests of all packages that are there, by name; every byte of them is read."""
+        command = f"rclone hashsum sha256 --download --exclude '/.pypiserver/**' store:{self.path}"
+        writer = f"statefulset/{cluster.NAME}-writer"
+        lines = registry.exec(command, container=RCLONE, pod=writer, seconds=300).splitlines()
+        return {name: digest for digest, name in map(str.split, lines)}
 
     def patches(self) -> list[cluster.Patch]:
         """The store, and the way to it; nobody comes through the Ingress here."""

@@ -19,9 +19,9 @@ import pytest
 import requests
 
 from documents import blocks
-from e2e import cluster, samples
+from e2e import cluster, objects, samples
 from e2e.churn import LINK, REASON, YANKED
-from e2e.killing import Killer, status_of
+from e2e.killing import Killer, running
 from e2e.load import busy
 from e2e.loading import REFUSED, churn_on
 from e2e.waiting import eventually
@@ -92,8 +92,27 @@ def test_two_pods(
     is_audited(registry, churn)
 
 
-def survives(registry: Registry, killer: Killer, note: Callable[[str], None], *, lag: float) -> Churn:
-    """Kill while clients are at work, and return what came of their requests."""
+def test_object_store(
+    deploy: Callable[..., Registry], killer: Killer, keys: tuple[str, str], note: Callable[[str], None]
+) -> None:
+    """The same with a store, whose objects are what was acknowledged and nothing else, while the writer is killed."""
+    place = objects.Place.new()
+    patches = [*place.patches(), REMOVALS]
+    registry = deploy("kills-store", objects.OVERLAY, patches, accounts=True, settled=False)
+    objects.give_keys(registry, keys)
+    churn = survives(registry, killer, note, lag=SERVING_ON, role="writer")
+    pods = registry.wait_until_settled()
+    for pod in pods:
+        lists_the_truth(registry.client(cluster.PUBLISHER, pod), churn, objects.LISTED)
+    holds_the_truth(registry.client(cluster.PUBLISHER), churn)
+    found = place.digests(registry)
+    del found[churn.kept]
+    expected = {name: file["digest"] for name, file in churn.names("stored").items()}
+    no_loss(found == expected, f"in the bucket or not: {found.items() ^ expected.items()}")
+
+
+def survives(registry: Registry, killer: Killer, note: Callable[[str], None], *, lag: float, role: str = "") -> Churn:
+    """Kill pods of a role while clients are at work, and return what came of their requests."""
     sample = samples.make(registry.directory, registry.namespace, size=1_000_000)
     done = registry.client(cluster.PUBLISHER).twine([sample.path])
     assert done.returncode == 0, done.stdout
@@ -101,24 +120,23 @@ def survives(registry: Registry, killer: Killer, note: Callable[[str], None], *,
         churn_on(registry, sample.path.name, removals=True, lag=lag) as churn,
         installing(registry, sample) as installs,
     ):
-        kills = under_fire(registry, killer, random.Random(SEED))  # noqa: S311 - no secret
+        kills = under_fire(registry, killer, random.Random(SEED), role)  # noqa: S311 - no secret
     note(f"E2E_KILL_SEED={SEED}: {dict(kills)}; {churn}; pip: {dict(installs)}")
     no_loss(not churn.wrong, churn.wrong)
     return churn
 
 
-def under_fire(registry: Registry, killer: Killer, chance: random.Random) -> Counter[str]:
+def under_fire(registry: Registry, killer: Killer, chance: random.Random, role: str) -> Counter[str]:
     """Kill one victim after the other, at moments that nobody has chosen, and count them."""
     kills: Counter[str] = Counter()
     begun = time.monotonic()
     while time.monotonic() < begun + SECONDS:
         time.sleep(chance.uniform(0.2, 3))
-        pod = chance.choice(registry.ready_pods())
+        pod = chance.choice([each for each in registry.ready_pods() if each.role == role])
         # A container that ends for the second time is started again only after 10 s, then 20 s, and so on: a new pod
         # takes its place.
-        manifest = registry.get("pod", pod.name)
-        containers = (cluster.SERVER, cluster.GATEWAY)
-        fresh = [each for each in containers if not status_of(manifest, each)["restartCount"]]
+        containers = running(registry.get("pod", pod.name))
+        fresh = [each["name"] for each in containers if not each["restartCount"]]
         victim = chance.choice([*fresh, "pod"])
         if victim == "pod":
             way = chance.choice(list(DELETIONS))
@@ -177,7 +195,7 @@ def outcome_of_pip(client: Client, sample: Sample) -> str:
     return "away" if retried else done.stdout
 
 
-def lists_the_truth(client: Client, churn: Churn) -> None:
+def lists_the_truth(client: Client, churn: Churn, within: float = LISTED) -> None:
     """Compare the whole index with what was acknowledged."""
     stored = churn.names("stored")
     assert stored.keys() | churn.names("removed").keys() == churn.ledger["files"].keys(), "some have no outcome"
@@ -193,7 +211,7 @@ def lists_the_truth(client: Client, churn: Churn) -> None:
         return found
 
     with suppress(AssertionError):
-        eventually(lambda: listed() == expected, "what was acknowledged, and nothing else", LISTED * busy())
+        eventually(lambda: listed() == expected, "what was acknowledged, and nothing else", within * busy())
     found = listed()
     no_loss(found == expected, f"listed or not: {found.items() ^ expected.items()}")
 
