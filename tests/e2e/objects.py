@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from e2e import cluster
+from cdk8s_pypiserver.base import images
+from e2e import cluster, relay
+from e2e.waiting import eventually
 
 if TYPE_CHECKING:
     from e2e.cluster import Object, Registry
@@ -19,6 +24,7 @@ FETCHES, RCLONE = "store", "rclone"
 """The containers."""
 LISTED = 4.0
 """Seconds after which every pod lists what another has published: the 2 of `poll_seconds`, and 2 for it to be read."""
+WAY = "way"
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,15 @@ class Place:
         endpoint = os.environ.get("E2E_S3_ENDPOINT", "http://s3.lab-s3.svc.cluster.local:9000")
         bucket = os.environ.get("E2E_S3_BUCKET", "packages")
         return cls(endpoint, f"{bucket}/e2e-{uuid.uuid4().hex[:8]}")
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is reached without TLS, so that somebody may be in between."""
+        return self.endpoint.startswith("http:")
+
+    def through(self, namespace: str) -> Place:
+        """The same by the way that `Way` makes in a namespace."""
+        return replace(self, endpoint=f"http://{WAY}.{namespace}.svc.cluster.local:{relay.PORT}")
 
     def digests(self, registry: Registry) -> dict[str, str]:
         """The SHA-256 digests of all packages that are there, by name; every byte of them is read."""
@@ -68,3 +83,63 @@ def give_keys(registry: Registry, keys: tuple[str, str]) -> None:
     literals = [f"--from-literal={name}={key}" for name, key in named]
     registry.kubectl("create", "secret", "generic", SECRET, *literals)
     registry.wait_until_settled(300)
+
+
+class Way:
+    """A way to a store that can be closed, for one registry alone: others use the store too."""
+
+    def __init__(self, registry: Registry, place: Place) -> None:
+        """Make it in the namespace of the registry, to the endpoint of `place`."""
+        self._registry = registry
+        there = urlsplit(place.endpoint)
+        program = Path(relay.__file__).read_text()
+        container = {
+            "name": WAY,
+            "image": images.SERVER,
+            "command": ["python3", "-c", program, str(there.hostname), str(there.port or 80)],
+            "readinessProbe": {"tcpSocket": {"port": relay.PORT}, "periodSeconds": 1},
+            "securityContext": cluster.RESTRICTED,
+        }
+        spec = {
+            "containers": [container],
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 9898,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "automountServiceAccountToken": False,
+            # With none the pod would be gone before its process is, and who is on the way would come through.
+            "terminationGracePeriodSeconds": 1,
+        }
+        labels = {"app": WAY}
+        deployment = {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": WAY},
+            "spec": {
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": spec},
+            },
+        }
+        service = {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": WAY},
+            "spec": {"selector": labels, "ports": [{"port": relay.PORT}]},
+        }
+        items = {"apiVersion": "v1", "kind": "List", "items": [service, deployment]}
+        registry.kubectl("apply", "--filename", "-", stdin=json.dumps(items))
+        self.open()
+
+    def close(self) -> None:
+        """Let nobody through, and cut off who is on the way."""
+        self._scale(0)
+        eventually(lambda: not self._registry.get("pods", "--selector", f"app={WAY}")["items"], "the end of the way")
+
+    def open(self) -> None:
+        """Let everybody through."""
+        self._scale(1)
+        self._registry.kubectl("rollout", "status", f"deployment/{WAY}", "--timeout=60s")
+
+    def _scale(self, replicas: int) -> None:
+        self._registry.kubectl("scale", f"deployment/{WAY}", f"--replicas={replicas}")

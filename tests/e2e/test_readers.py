@@ -129,6 +129,11 @@ def test_readers_write_nothing(registry: Registry) -> None:
 
 
 def test_more_and_fewer_readers_fail_no_read(registry: Registry, paths: list[str], note: Callable[[str], None]) -> None:
+    more_and_fewer(registry, paths, note)
+
+
+def more_and_fewer(registry: Registry, paths: list[str], note: Callable[[str], None]) -> None:
+    """Have one reader, three and one again while clients publish and ask for paths, none of which may fail."""
     scale(registry, 1)
     with load_on(registry, paths) as load:
         for readers in (3, 1):
