@@ -33,7 +33,6 @@ from cdk8s_pypiserver import (  # noqa: E402
     MonitoringSpec,
     NamespaceChart,
     NetworkPolicy,
-    NetworkPolicySpec,
     ObjectStoreSpec,
     PermissionRuleSpec,
     Permissions,
@@ -43,6 +42,7 @@ from cdk8s_pypiserver import (  # noqa: E402
     PyPIServerSpec,
     ReadersSpec,
     RegistryIngressSpec,
+    RegistryNetworkPolicySpec,
     RemoteSpec,
     Rendering,
     Retention,
@@ -165,7 +165,7 @@ class Components:
         without, ways = self._rendering(chart), chart.registry.network
         for other in admitting:
             ways.admit(other.registry.network)
-        policy = NetworkPolicy(chart.registry, "network-policy", spec=NetworkPolicySpec())
+        policy = NetworkPolicy(chart.registry, "network-policy", spec=RegistryNetworkPolicySpec())
         for concern, (of, reaching) in policies.items():
             policy.network = ways.reaching(reaching.registry.network)
             self._app.add_component(concern, without=without, having=Rendering(chart), charts=of)

@@ -22,7 +22,6 @@ from cdk8s_pypiserver import (
     LDAPSpec,
     LocalVolumeSpec,
     MonitoringSpec,
-    NetworkPolicySpec,
     ObjectStoreSpec,
     PermissionGroupSpec,
     PermissionRuleSpec,
@@ -30,6 +29,7 @@ from cdk8s_pypiserver import (
     PyPIServerSpec,
     ReadersSpec,
     RegistryIngressSpec,
+    RegistryNetworkPolicySpec,
     RegistryServiceSpec,
     RemoteSpec,
     Resources,
@@ -149,7 +149,7 @@ CASES = {
             poll_seconds=5,
         ),
         upstream=PUBLIC,
-        network_policy=NetworkPolicySpec(),
+        network_policy=RegistryNetworkPolicySpec(),
     ),
     "certificate": PyPIServerSpec(
         ingress=RegistryIngressSpec(
@@ -199,7 +199,7 @@ CASES = {
             proxy="http://proxy.example.org:3128",
             peers=[{"ipBlock": {"cidr": "192.0.2.0/24"}}],
         ),
-        network_policy=NetworkPolicySpec(),
+        network_policy=RegistryNetworkPolicySpec(),
     ),
     "ldap": PyPIServerSpec(ldap=DIRECTORY),
     "active-directory": PyPIServerSpec(
@@ -218,7 +218,7 @@ CASES = {
             guesses=3,
             peers=[{"ipBlock": {"cidr": "192.0.2.0/24"}}],
         ),
-        network_policy=NetworkPolicySpec(),
+        network_policy=RegistryNetworkPolicySpec(),
     ),
     "external-auth": PyPIServerSpec(external_auth=EXTERNAL),
     "external-auth-of-a-company": PyPIServerSpec(
@@ -235,10 +235,10 @@ CASES = {
             ports=[9091],
             peers=[{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "auth"}}}],
         ),
-        network_policy=NetworkPolicySpec(),
+        network_policy=RegistryNetworkPolicySpec(),
     ),
-    "trusted-publishing": PyPIServerSpec(trusted_publishing=TRUSTED, network_policy=NetworkPolicySpec()),
-    "attestations": PyPIServerSpec(attestations=ATTESTED, network_policy=NetworkPolicySpec()),
+    "trusted-publishing": PyPIServerSpec(trusted_publishing=TRUSTED, network_policy=RegistryNetworkPolicySpec()),
+    "attestations": PyPIServerSpec(attestations=ATTESTED, network_policy=RegistryNetworkPolicySpec()),
     "attestations-of-a-company": PyPIServerSpec(
         storage=S3VolumeSpec(bucket="pypi-packages"),
         readers=ReadersSpec(cpu_percent=70),
@@ -266,7 +266,7 @@ CASES = {
             libraries=None,
             image="images.example.org/attestations:1",
         ),
-        network_policy=NetworkPolicySpec(),
+        network_policy=RegistryNetworkPolicySpec(),
     ),
     "attestations-from-a-mirror": PyPIServerSpec(
         gateway_tls=OWN_CA,
@@ -275,7 +275,7 @@ CASES = {
             ca_config_map="company-ca",
             peers=[{"ipBlock": {"cidr": "192.0.2.0/24"}}],
         ),
-        network_policy=NetworkPolicySpec(),
+        network_policy=RegistryNetworkPolicySpec(),
     ),
     "permissions": PyPIServerSpec(permissions=PERMISSIONS),
     "permissions-of-a-company": PyPIServerSpec(
@@ -312,7 +312,7 @@ CASES = {
             credentials_secret="publisher",
             ca_config_map="company-ca",
         ),
-        network_policy=NetworkPolicySpec(clients=[]),
+        network_policy=RegistryNetworkPolicySpec(clients=[]),
     ),
     "backup": PyPIServerSpec(backup=BACKUP),
     "backup-of-a-company": PyPIServerSpec(
@@ -337,12 +337,12 @@ CASES = {
                 ca_config_map="company-ca",
             ),
         ),
-        network_policy=NetworkPolicySpec(),
+        network_policy=RegistryNetworkPolicySpec(),
     ),
     "backup-of-a-store": PyPIServerSpec(
         storage=STORE,
         backup=BackupSpec(remote=STORE.remote.replace(path="pypi-copies", secret="pypiserver-s3")),
-        network_policy=NetworkPolicySpec(),
+        network_policy=RegistryNetworkPolicySpec(),
     ),
     "backup-to-a-volume": PyPIServerSpec(backup=BackupSpec(claim="pypiserver-copies", drill=None)),
     "copying": PyPIServerSpec(copying=COPYING),
@@ -369,7 +369,7 @@ CASES = {
             peers=[{"ipBlock": {"cidr": "192.0.2.0/24"}}],
             env=[{"name": "HTTPS_PROXY", "value": "http://proxy.example.org:3128"}],
         ),
-        network_policy=NetworkPolicySpec(),
+        network_policy=RegistryNetworkPolicySpec(),
     ),
     "copying-of-a-bucket": PyPIServerSpec(
         copying=CopySpec(
@@ -381,7 +381,7 @@ CASES = {
                 ca_config_map="company-ca",
             ),
         ),
-        network_policy=NetworkPolicySpec(),
+        network_policy=RegistryNetworkPolicySpec(),
     ),
     "everything": PyPIServerSpec(
         name="team-a",
@@ -395,7 +395,7 @@ CASES = {
         monitoring=MonitoringSpec(interval_seconds=15),
         upstream=PUBLIC,
         retention=RETENTION.replace(dry_run=False, action="yank"),
-        network_policy=NetworkPolicySpec(),
+        network_policy=RegistryNetworkPolicySpec(),
         termination_grace_seconds=600,
     ),
 }

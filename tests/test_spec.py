@@ -48,8 +48,6 @@ from cdk8s_pypiserver import (
     LDAPSpec,
     LocalVolumeSpec,
     MonitoringSpec,
-    NamespaceSpec,
-    NetworkPolicySpec,
     ObjectStoreSpec,
     PermissionGroupSpec,
     PermissionRuleSpec,
@@ -60,6 +58,8 @@ from cdk8s_pypiserver import (
     RcloneSpec,
     ReadersSpec,
     RegistryIngressSpec,
+    RegistryNamespaceSpec,
+    RegistryNetworkPolicySpec,
     RegistryServiceSpec,
     RemoteSpec,
     Resources,
@@ -91,22 +91,22 @@ STORED = PyPIServerSpec(storage=STORE)
 KEYED = PyPIServerSpec(
     storage=STORE.replace(remote=STORE.remote.replace(secret_options=["access_key_id", "secret_access_key"]))
 )
-STORED_APART = PyPIServerSpec(storage=STORE, network_policy=NetworkPolicySpec())
+STORED_APART = PyPIServerSpec(storage=STORE, network_policy=RegistryNetworkPolicySpec())
 FIXED = PyPIServerSpec(storage=SharedVolumeSpec())
 MONITORED = PyPIServerSpec(monitoring=MonitoringSpec())
 BACKED_UP = PyPIServerSpec(monitoring=MonitoringSpec(backup=BackupAlertSpec(cron_job="backup")))
 ISOLATED = PyPIServerSpec(
-    ingress=RegistryIngressSpec(host=HOST), monitoring=MonitoringSpec(), network_policy=NetworkPolicySpec()
+    ingress=RegistryIngressSpec(host=HOST), monitoring=MonitoringSpec(), network_policy=RegistryNetworkPolicySpec()
 )
 BALANCED = PyPIServerSpec(service=RegistryServiceSpec(type="LoadBalancer"))
 CERTIFIED = PyPIServerSpec(gateway_tls=OWN_CA)
 PUBLISHED = PyPIServerSpec(upstream=PUBLIC)
 AGED = PyPIServerSpec(upstream=PUBLIC.replace(minimum_age_days=7))
-REACHING = PyPIServerSpec(upstream=PUBLIC, network_policy=NetworkPolicySpec())
+REACHING = PyPIServerSpec(upstream=PUBLIC, network_policy=RegistryNetworkPolicySpec())
 LISTED = PyPIServerSpec(ldap=DIRECTORY)
 BY_SECRET = PyPIServerSpec(ldap=DIRECTORY.replace(ca_config_map=None, ca_secret="directory-ca"))
 BY_THEMSELVES = PyPIServerSpec(ldap=DIRECTORY.replace(bind_dn=None, bind_template="$1@example.org"))
-LISTED_APART = PyPIServerSpec(ldap=DIRECTORY, network_policy=NetworkPolicySpec())
+LISTED_APART = PyPIServerSpec(ldap=DIRECTORY, network_policy=RegistryNetworkPolicySpec())
 REMOTE = RemoteSpec(
     type="s3",
     path="backups",
@@ -117,7 +117,7 @@ REMOTE = RemoteSpec(
 KEPT = PyPIServerSpec(backup=BackupSpec(remote=REMOTE))
 KEPT_BEHIND_TLS = PyPIServerSpec(backup=BackupSpec(remote=REMOTE), gateway_tls=OWN_CA)
 KEPT_ASIDE = PyPIServerSpec(backup=BackupSpec(claim="copies"))
-KEPT_APART = KEPT.replace(network_policy=NetworkPolicySpec())
+KEPT_APART = KEPT.replace(network_policy=RegistryNetworkPolicySpec())
 
 COPIED = PyPIServerSpec(copying=COPYING)
 COPIED_BY_LOCK = PyPIServerSpec(
@@ -127,17 +127,17 @@ COPIED_BY_LOCK = PyPIServerSpec(
     )
 )
 COPIED_FROM_A_BUCKET = PyPIServerSpec(copying=CopySpec(bucket=REMOTE))
-COPIED_APART = COPIED.replace(network_policy=NetworkPolicySpec())
+COPIED_APART = COPIED.replace(network_policy=RegistryNetworkPolicySpec())
 COPIED_AT_NIGHT = COPIED.replace(copying=COPYING.replace(schedule="1 1 * * *"))
 
 OUTSIDE = PyPIServerSpec(external_auth=EXTERNAL)
-OUTSIDE_APART = OUTSIDE.replace(network_policy=NetworkPolicySpec())
+OUTSIDE_APART = OUTSIDE.replace(network_policy=RegistryNetworkPolicySpec())
 OUTSIDE_ENCRYPTED = PyPIServerSpec(
     external_auth=EXTERNAL.replace(url="https://oauth2-proxy.auth.svc/oauth2/auth", ca_config_map="auth-ca")
 )
-VOUCHED_FOR = PyPIServerSpec(trusted_publishing=TRUSTED, network_policy=NetworkPolicySpec())
+VOUCHED_FOR = PyPIServerSpec(trusted_publishing=TRUSTED, network_policy=RegistryNetworkPolicySpec())
 UUID = "7d6f8b1c-0000-4000-8000-000000000000"
-SIGNED = PyPIServerSpec(attestations=ATTESTED, network_policy=NetworkPolicySpec())
+SIGNED = PyPIServerSpec(attestations=ATTESTED, network_policy=RegistryNetworkPolicySpec())
 SIGNED_BY_GITLAB, SIGNED_BY_GOOGLE, SIGNED_BY_CIRCLECI = (
     PyPIServerSpec(
         attestations=ATTESTED.replace(publishers=[AttestedPublisherSpec(projects=["acme-*"], identity=identity)])
@@ -277,7 +277,7 @@ OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
     (RegistryServiceSpec, "ip_families"): (LOCAL, ["IPv6"]),
     (RegistryIngressSpec, "further_hosts"): (SHARED, ["other.example.org"]),
     (RegistryIngressSpec, "annotations"): (SHARED, {"example.org/zone": "internal"}),
-    (NetworkPolicySpec, "clients"): (ISOLATED, [{"ipBlock": {"cidr": "192.0.2.0/24"}}]),
+    (RegistryNetworkPolicySpec, "clients"): (ISOLATED, [{"ipBlock": {"cidr": "192.0.2.0/24"}}]),
     (RegistryIngressSpec, "controllers"): (ISOLATED, [{"ipBlock": {"cidr": "192.0.2.0/24"}}]),
     (MonitoringSpec, "scrapers"): (ISOLATED, [{"ipBlock": {"cidr": "192.0.2.0/24"}}]),
     (ServerSpec, "arguments"): (LOCAL, ["--keep-alive", "5"]),
@@ -596,7 +596,7 @@ def _specs(model: type[Spec]) -> Iterator[type[Spec]]:
     extensions = [each for each in model.__subclasses__() if each.__module__.startswith("cdk8s_pypiserver.")]
     for extension in extensions:
         yield from _specs(extension)
-    if not extensions and model is not NamespaceSpec:
+    if not extensions and model is not RegistryNamespaceSpec:
         yield model
 
 
@@ -761,7 +761,7 @@ WRONG_VALUES: dict[tuple[type[Spec], str], tuple[Any, str]] = {
     (RegistryIngressSpec, "further_hosts"): (["*.example.org"], "must be one name, not a wildcard"),
     (RegistryIngressSpec, "class_name"): ("Nginx", "must be a name of lower-case letters"),
     (RegistryIngressSpec, "annotations"): ({"a": 1}, "must be text"),
-    (NetworkPolicySpec, "clients"): (
+    (RegistryNetworkPolicySpec, "clients"): (
         [{"podSelecter": {}}],
         "must have podSelector, namespaceSelector or both, or ipBlock",
     ),
@@ -1455,7 +1455,7 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
                     type="s3", path="a", options={"provider": "Minio", "endpoint": "https://minio.stores.svc:9000"}
                 )
             ),
-            network_policy=NetworkPolicySpec(),
+            network_policy=RegistryNetworkPolicySpec(),
         ),
         ["backup.remote.peers must be given with network_policy: by default minio.stores.svc is not let through"],
     ),
@@ -1489,7 +1489,7 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
                     type="s3", path="a", options={"provider": "Minio", "endpoint": "https://minio.stores.svc:9000"}
                 )
             ),
-            network_policy=NetworkPolicySpec(),
+            network_policy=RegistryNetworkPolicySpec(),
         ),
         ["copying.bucket.peers must be given with network_policy: by default minio.stores.svc is not let through"],
     ),
@@ -1514,7 +1514,8 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
     ),
     "a copy that a network policy keeps in": (
         lambda: PyPIServerSpec(
-            copying=COPYING.replace(source="http://old.team.svc:8080/simple/"), network_policy=NetworkPolicySpec()
+            copying=COPYING.replace(source="http://old.team.svc:8080/simple/"),
+            network_policy=RegistryNetworkPolicySpec(),
         ),
         ["copying.peers must be given with network_policy: by default old.team.svc is not let through"],
     ),
@@ -1792,7 +1793,7 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
                     plain_http=True,
                 )
             ),
-            network_policy=NetworkPolicySpec(),
+            network_policy=RegistryNetworkPolicySpec(),
         ),
         ["storage.remote.peers must be given with network_policy: by default minio.tools.svc is not let through"],
     ),
@@ -1822,14 +1823,14 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
     ),
     "a proxy that no policy lets through": (
         lambda: PyPIServerSpec(
-            upstream=PUBLIC.replace(proxy="http://proxy.example.org:3128"), network_policy=NetworkPolicySpec()
+            upstream=PUBLIC.replace(proxy="http://proxy.example.org:3128"), network_policy=RegistryNetworkPolicySpec()
         ),
         ["upstream.peers must be given with proxy (http://proxy.example.org:3128) and network_policy: the proxy's own"],
     ),
     "an index of the cluster that no policy lets through": (
         lambda: PyPIServerSpec(
             upstream=UpstreamSpec(indexes=[UpstreamIndexSpec(url="https://nexus.tools.svc/simple/")]),
-            network_policy=NetworkPolicySpec(),
+            network_policy=RegistryNetworkPolicySpec(),
         ),
         ["upstream.peers must be given with network_policy: by default nexus.tools.svc is not let through, which is"],
     ),

@@ -34,10 +34,10 @@ from .access.attestations import (
 from .access.credentials import AuthSpec, Credentials
 from .access.ldap import LDAP, LDAPSpec
 from .access.network import Network
-from .access.network_policy import NetworkPolicy, NetworkPolicySpec
+from .access.network_policy import NetworkPolicy, RegistryNetworkPolicySpec
 from .access.permissions import Permissions, PermissionsSpec
 from .access.trusted_publishing import TrustedPublisherSpec, TrustedPublishing, TrustedPublishingSpec
-from .base.namespace import NamespaceChart, NamespaceSpec
+from .base.namespace import NamespaceChart, RegistryNamespaceSpec
 from .base.objects import KubernetesObject
 from .exposure.gateway_tls import GatewayCertificateSpec, GatewayTLS, GatewayTLSSpec
 from .exposure.ingress import Ingress, IngressCertificateSpec, IngressTLSSpec, RegistryIngressSpec
@@ -110,10 +110,8 @@ __all__ = [
     "MonitoringSocket",
     "MonitoringSpec",
     "NamespaceChart",
-    "NamespaceSpec",
     "Network",
     "NetworkPolicy",
-    "NetworkPolicySpec",
     "ObjectStore",
     "ObjectStoreSpec",
     "Panel",
@@ -132,6 +130,8 @@ __all__ = [
     "Readers",
     "ReadersSpec",
     "RegistryIngressSpec",
+    "RegistryNamespaceSpec",
+    "RegistryNetworkPolicySpec",
     "RegistryServiceSpec",
     "RemoteSpec",
     "Rendering",

@@ -10,7 +10,7 @@ from .access.audit import AuditSpec
 from .access.credentials import AuthSpec
 from .access.external_auth import ExternalAuthSpec
 from .access.ldap import LDAPSpec
-from .access.network_policy import NetworkPolicySpec
+from .access.network_policy import RegistryNetworkPolicySpec
 from .access.permissions import PermissionsSpec
 from .access.trusted_publishing import TrustedPublishingSpec
 from .base.fields import Form, UserId, quantity
@@ -106,7 +106,7 @@ class PyPIServerSpec(Spec):
     """The Ingress; None for a registry that is reached within the cluster or by port-forward."""
     gateway_tls: GatewayTLSSpec | None = None
     """HTTPS at the pod itself, for a registry without an Ingress; None leaves it to whatever stands in front."""
-    network_policy: NetworkPolicySpec | None = None
+    network_policy: RegistryNetworkPolicySpec | None = None
     """Who may reach the pods, and that they reach nobody; None for no policy."""
     replicas: Annotated[int, Field(ge=0, le=MOST_PODS)] | None = None
     """Pods, where there are neither `availability` nor `readers`; one by default."""

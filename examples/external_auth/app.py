@@ -1,6 +1,6 @@
 """A registry whose users log in as Authelia has them, with their groups."""
 
-from cdk8s_pypiserver import ExternalAuthSpec, KustomizeApp, NetworkPolicySpec, PyPIServerChart, PyPIServerSpec
+from cdk8s_pypiserver import ExternalAuthSpec, KustomizeApp, PyPIServerChart, PyPIServerSpec, RegistryNetworkPolicySpec
 
 authelia = ExternalAuthSpec(
     url="http://authelia.auth.svc:9091/api/authz/auth-request",
@@ -12,5 +12,5 @@ authelia = ExternalAuthSpec(
 )
 
 app = KustomizeApp()
-PyPIServerChart(app, "registry", PyPIServerSpec(external_auth=authelia, network_policy=NetworkPolicySpec()))
+PyPIServerChart(app, "registry", PyPIServerSpec(external_auth=authelia, network_policy=RegistryNetworkPolicySpec()))
 app.synth()

@@ -1,6 +1,6 @@
 """A registry for the users of an Active Directory: everybody with an open account reads, one team publishes."""
 
-from cdk8s_pypiserver import KustomizeApp, LDAPSpec, NetworkPolicySpec, PyPIServerChart, PyPIServerSpec
+from cdk8s_pypiserver import KustomizeApp, LDAPSpec, PyPIServerChart, PyPIServerSpec, RegistryNetworkPolicySpec
 
 app = KustomizeApp()
 directory = LDAPSpec(
@@ -14,5 +14,5 @@ directory = LDAPSpec(
     publishers=["CN=Python Team,OU=Groups,DC=corp,DC=example,DC=org"],
     membership="in-chain",
 )
-PyPIServerChart(app, "registry", PyPIServerSpec(ldap=directory, network_policy=NetworkPolicySpec()))
+PyPIServerChart(app, "registry", PyPIServerSpec(ldap=directory, network_policy=RegistryNetworkPolicySpec()))
 app.synth()

@@ -2,10 +2,10 @@
 
 from cdk8s_pypiserver import (
     KustomizeApp,
-    NetworkPolicySpec,
     ObjectStoreSpec,
     PyPIServerChart,
     PyPIServerSpec,
+    RegistryNetworkPolicySpec,
     RemoteSpec,
 )
 
@@ -18,5 +18,5 @@ store = ObjectStoreSpec(
     ),
     size="100Gi",
 )
-PyPIServerChart(app, "registry", PyPIServerSpec(storage=store, network_policy=NetworkPolicySpec()))
+PyPIServerChart(app, "registry", PyPIServerSpec(storage=store, network_policy=RegistryNetworkPolicySpec()))
 app.synth()

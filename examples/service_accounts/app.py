@@ -2,9 +2,9 @@
 
 from cdk8s_pypiserver import (
     KustomizeApp,
-    NetworkPolicySpec,
     PyPIServerChart,
     PyPIServerSpec,
+    RegistryNetworkPolicySpec,
     TrustedPublisherSpec,
     TrustedPublishingSpec,
 )
@@ -25,7 +25,7 @@ trusted = TrustedPublishingSpec(
     ports=[6443],
 )
 app = KustomizeApp()
-spec = PyPIServerSpec(trusted_publishing=trusted, network_policy=NetworkPolicySpec())
+spec = PyPIServerSpec(trusted_publishing=trusted, network_policy=RegistryNetworkPolicySpec())
 registry = PyPIServerChart(app, "registry", spec).registry
 # What the API server's certificate is issued by; each namespace has it.
 registry.pod.add_volume({"name": "cluster", "configMap": {"name": "kube-root-ca.crt"}})

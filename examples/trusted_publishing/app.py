@@ -2,9 +2,9 @@
 
 from cdk8s_pypiserver import (
     KustomizeApp,
-    NetworkPolicySpec,
     PyPIServerChart,
     PyPIServerSpec,
+    RegistryNetworkPolicySpec,
     TrustedPublisherSpec,
     TrustedPublishingSpec,
 )
@@ -22,7 +22,7 @@ trusted = TrustedPublishingSpec(
     ],
 )
 app = KustomizeApp()
-spec = PyPIServerSpec(trusted_publishing=trusted, network_policy=NetworkPolicySpec())
+spec = PyPIServerSpec(trusted_publishing=trusted, network_policy=RegistryNetworkPolicySpec())
 registry = PyPIServerChart(app, "registry", spec).registry
 registry.pod.add_container(
     {

@@ -2,9 +2,9 @@
 
 from cdk8s_pypiserver import (
     KustomizeApp,
-    NetworkPolicySpec,
     PyPIServerChart,
     PyPIServerSpec,
+    RegistryNetworkPolicySpec,
     UpstreamCacheSpec,
     UpstreamIndexSpec,
     UpstreamSpec,
@@ -19,5 +19,5 @@ upstream = UpstreamSpec(
     deny=["torch<2"],
     cache=UpstreamCacheSpec(size="50Gi"),
 )
-PyPIServerChart(app, "registry", PyPIServerSpec(upstream=upstream, network_policy=NetworkPolicySpec()))
+PyPIServerChart(app, "registry", PyPIServerSpec(upstream=upstream, network_policy=RegistryNetworkPolicySpec()))
 app.synth()

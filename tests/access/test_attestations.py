@@ -12,7 +12,7 @@ import pytest
 
 import pinned
 from cases import ATTESTED, CASES
-from cdk8s_pypiserver import NetworkPolicySpec, PyPIServerChart, PyPIServerSpec, SpecError
+from cdk8s_pypiserver import PyPIServerChart, PyPIServerSpec, RegistryNetworkPolicySpec, SpecError
 from cdk8s_pypiserver.access.attestations import PORT, AnyIdentity
 from cdk8s_pypiserver.base.config_files import runtime_files
 from cdk8s_pypiserver.base.identity import ROLE
@@ -203,6 +203,6 @@ def test_changed_rules_roll_the_pods() -> None:
 
 
 def test_nobody_is_let_out_without_it() -> None:
-    manifests = synthesize(PyPIServerSpec(network_policy=NetworkPolicySpec()))
+    manifests = synthesize(PyPIServerSpec(network_policy=RegistryNetworkPolicySpec()))
     assert "attestations" not in json.dumps(pod_of(manifests))
     assert "ipBlock" not in json.dumps(by_kind(manifests, "NetworkPolicy")["spec"].get("egress"))

@@ -15,12 +15,12 @@ import pytest
 from cases import CASES, DIRECTORY
 from cdk8s_pypiserver import (
     LDAPSpec,
-    NetworkPolicySpec,
     PermissionGroupSpec,
     PermissionRuleSpec,
     PermissionsSpec,
     PyPIServerChart,
     PyPIServerSpec,
+    RegistryNetworkPolicySpec,
 )
 from cdk8s_pypiserver.access.ldap import LONGEST_ANSWER_SECONDS
 from cdk8s_pypiserver.base.config_files import runtime_files
@@ -79,7 +79,7 @@ def test_the_network_policy_lets_it_reach_the_servers() -> None:
     egress = by_kind(synthesize(CASES["active-directory"]), "NetworkPolicy")["spec"]["egress"]
     ports = [{"port": 3269, "protocol": "TCP"}]
     assert {"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}], "ports": ports} in egress
-    plain = PyPIServerSpec(ldap=DIRECTORY.replace(security="starttls"), network_policy=NetworkPolicySpec())
+    plain = PyPIServerSpec(ldap=DIRECTORY.replace(security="starttls"), network_policy=RegistryNetworkPolicySpec())
     egress = by_kind(synthesize(plain), "NetworkPolicy")["spec"]["egress"]
     assert {"to": list(PRIVATE), "ports": [{"port": 389, "protocol": "TCP"}]} in egress
     assert any(rule["to"] == list(NAME_SERVERS) for rule in egress)

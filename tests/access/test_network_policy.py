@@ -11,10 +11,10 @@ from cdk8s_pypiserver import (
     CopySpec,
     MonitoringSpec,
     NetworkPolicy,
-    NetworkPolicySpec,
     PyPIServerChart,
     PyPIServerSpec,
     RegistryIngressSpec,
+    RegistryNetworkPolicySpec,
 )
 from cdk8s_pypiserver.access.network import Protocol, Way
 from manifests import Manifest, by_kind, synthesize
@@ -41,28 +41,28 @@ def _policy(spec: PyPIServerSpec) -> Manifest:
 
 
 def test_without_concerns_only_the_named_clients_may_and_nothing_goes_out() -> None:
-    policy = _policy(PyPIServerSpec(network_policy=NetworkPolicySpec(clients=[PEER])))
+    policy = _policy(PyPIServerSpec(network_policy=RegistryNetworkPolicySpec(clients=[PEER])))
     assert policy["ingress"] == [FROM_READERS, {"from": [PEER], "ports": SERVED}]
     assert policy["egress"] == [TO_THE_WRITER]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
 
 
 def test_nobody_is_not_everybody() -> None:
-    assert _policy(PyPIServerSpec(network_policy=NetworkPolicySpec(clients=[])))["ingress"] == [FROM_READERS]
+    assert _policy(PyPIServerSpec(network_policy=RegistryNetworkPolicySpec(clients=[])))["ingress"] == [FROM_READERS]
 
 
 def test_each_concern_names_its_own_peers_and_ports() -> None:
     spec = PyPIServerSpec(
         ingress=RegistryIngressSpec(host=HOST, controllers=[PEER]),
         monitoring=MonitoringSpec(scrapers=[PEER]),
-        network_policy=NetworkPolicySpec(clients=[]),
+        network_policy=RegistryNetworkPolicySpec(clients=[]),
     )
     opened = [(rule["from"], [port["port"] for port in rule["ports"]]) for rule in _policy(spec)["ingress"]]
     assert opened == [([PEER], ["http"]), ([PEER], ["metrics"]), ([_own("reader")], ["http", "https"])]
 
 
 def test_users_open_ways_of_their_own() -> None:
-    chart = PyPIServerChart(cdk8s.App(), "chart", PyPIServerSpec(network_policy=NetworkPolicySpec()))
+    chart = PyPIServerChart(cdk8s.App(), "chart", PyPIServerSpec(network_policy=RegistryNetworkPolicySpec()))
     chart.registry.network.allow_to([PEER], ports=[443])
     chart.registry.network.allow_from([PEER], ports=["http"])
     policy = by_kind(chart.to_json(), "NetworkPolicy")["spec"]
@@ -106,7 +106,7 @@ def test_a_way_to_a_port_that_no_container_has_is_refused_at_synth(tmp_path: Pat
 
 def test_pods_of_jobs_are_isolated_until_synth() -> None:
     app = cdk8s.App()
-    chart = PyPIServerChart(app, "chart", PyPIServerSpec(network_policy=NetworkPolicySpec()))
+    chart = PyPIServerChart(app, "chart", PyPIServerSpec(network_policy=RegistryNetworkPolicySpec()))
     chart.registry.network.isolate("report", [Way([PEER], [80])])
     chart.registry.network.isolate("report", [Way([PEER], [443])])
     chart.registry.network.admit(PyPIServerChart(app, "other", PyPIServerSpec(copying=COPYING)).registry.network)
@@ -123,8 +123,8 @@ def test_a_policy_can_have_the_ways_that_another_registry_has() -> None:
     other = PyPIServerChart(app, "other", spec)
     chart = PyPIServerChart(app, "chart")
     chart.registry.network.admit(other.registry.network)
-    NetworkPolicy(chart.registry, "policy", spec=NetworkPolicySpec())
-    NetworkPolicy(other.registry, "policy", spec=NetworkPolicySpec())
+    NetworkPolicy(chart.registry, "policy", spec=RegistryNetworkPolicySpec())
+    NetworkPolicy(other.registry, "policy", spec=RegistryNetworkPolicySpec())
 
     def policies(chart: cdk8s.Chart) -> list[Manifest]:
         return [each for each in chart.to_json() if each["kind"] == "NetworkPolicy"]
@@ -139,7 +139,7 @@ def test_a_policy_can_open_other_ways_than_the_registry_needs() -> None:
     chart.registry.network.allow_names()
     other.registry.network.allow_to([PEER], ports=[636])
     other.registry.network.allow_names()
-    policy = NetworkPolicy(chart.registry, "policy", spec=NetworkPolicySpec())
+    policy = NetworkPolicy(chart.registry, "policy", spec=RegistryNetworkPolicySpec())
 
     def opened() -> list[int | str]:
         rules = by_kind(chart.to_json(), "NetworkPolicy")["spec"]["egress"]

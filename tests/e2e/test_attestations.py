@@ -14,8 +14,8 @@ from cdk8s_pypiserver import (
     AttestedPublisherSpec,
     AuditSpec,
     GitHubIdentitySpec,
-    NetworkPolicySpec,
     PyPIServerSpec,
+    RegistryNetworkPolicySpec,
     ServerSpec,
 )
 from cdk8s_pypiserver.base.config_files import runtime_files
@@ -46,7 +46,7 @@ SPEC = PyPIServerSpec(
         peers=[{"podSelector": {"matchLabels": index.LABELS}}],
         env=[{"name": "PIP_TRUSTED_HOST", "value": index.NAME}],
     ),
-    network_policy=NetworkPolicySpec(),
+    network_policy=RegistryNetworkPolicySpec(),
 )
 
 

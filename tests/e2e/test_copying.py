@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from cdk8s_pypiserver import CopySpec, NetworkPolicySpec, PyPIServerSpec, RemoteSpec
+from cdk8s_pypiserver import CopySpec, PyPIServerSpec, RegistryNetworkPolicySpec, RemoteSpec
 from cdk8s_pypiserver.base.config_files import command_files
 from copying import Done
 from documents import blocks
@@ -222,7 +222,7 @@ def test_a_bucket_is_copied_through_rclone(
         peers=[{"podSelector": {"matchLabels": index.LABELS}}],
         env=[{"name": "PIP_TRUSTED_HOST", "value": "old"}],
     )
-    manifests = synthesize(PyPIServerSpec(copying=spec, network_policy=NetworkPolicySpec()))
+    manifests = synthesize(PyPIServerSpec(copying=spec, network_policy=RegistryNetworkPolicySpec()))
     own = [each for each in manifests if each["metadata"]["name"].startswith(CRON_JOB)]
     assert {each["kind"] for each in own} == {"CronJob", "ConfigMap", "NetworkPolicy"}
     registry.kubectl("apply", "--filename", "-", stdin=yaml.safe_dump_all(own))

@@ -16,9 +16,9 @@ from cdk8s_pypiserver import (
     AvailabilitySpec,
     GatewayTLSSpec,
     MonitoringSpec,
-    NetworkPolicySpec,
     PyPIServerSpec,
     RegistryIngressSpec,
+    RegistryNetworkPolicySpec,
     ServerSpec,
 )
 from cdk8s_pypiserver.kustomize.patches import patch_between
@@ -47,7 +47,7 @@ CONCERNS: dict[str, dict[str, Any]] = {
     "removal": {"server": ServerSpec(allow_removal=True)},
 }
 CONCERNS["network-policy"] = {
-    "network_policy": NetworkPolicySpec(),
+    "network_policy": RegistryNetworkPolicySpec(),
     **CONCERNS["ingress"],
     **CONCERNS["retention"],
     **CONCERNS["backup"],
@@ -56,7 +56,7 @@ CONCERNS["network-policy"] = {
 }
 CONCERNS["network-policy-readers"] = CONCERNS["network-policy"]
 CONCERNS["network-policy-upstream"] = {
-    "network_policy": NetworkPolicySpec(),
+    "network_policy": RegistryNetworkPolicySpec(),
     **CONCERNS["ingress"],
     **CONCERNS["retention"],
     **CONCERNS["backup"],

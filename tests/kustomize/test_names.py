@@ -14,10 +14,10 @@ from cdk8s_pypiserver import (
     GatewayTLSSpec,
     KustomizeApp,
     MonitoringSpec,
-    NetworkPolicySpec,
     PyPIServerChart,
     PyPIServerSpec,
     RegistryIngressSpec,
+    RegistryNetworkPolicySpec,
 )
 from manifests import DIST, by_kind, compose, folders_of, kustomization, objects, render, synthesize
 
@@ -40,7 +40,7 @@ COMPOSITIONS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
             "backup": BACKUP,
             "copying": COPYING,
             "auth": AuthSpec(initial_password=True),
-            "network_policy": NetworkPolicySpec(),
+            "network_policy": RegistryNetworkPolicySpec(),
         },
     ),
     "shared": ("shared", ("ha", "ingress", "tls"), {**SECURED, "availability": AvailabilitySpec()}),
@@ -56,7 +56,7 @@ COMPOSITIONS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
             "retention": RETENTION,
             "backup": BACKUP,
             "copying": COPYING,
-            "network_policy": NetworkPolicySpec(),
+            "network_policy": RegistryNetworkPolicySpec(),
         },
     ),
     "s3-csi": (

@@ -13,10 +13,10 @@ from cdk8s_pypiserver import (
     KubernetesObject,
     KustomizeApp,
     NetworkPolicy,
-    NetworkPolicySpec,
     PyPIServer,
     PyPIServerChart,
     PyPIServerSpec,
+    RegistryNetworkPolicySpec,
     Rendering,
     S3VolumeSpec,
 )
@@ -61,7 +61,7 @@ def test_what_joins_a_chart_is_told_from_what_it_was_before(tmp_path: Path) -> N
     app = KustomizeApp(tmp_path)
     chart = PyPIServerChart(cdk8s.App(), "chart")
     before = Rendering(chart)
-    NetworkPolicy(chart.registry, "network-policy", spec=NetworkPolicySpec())
+    NetworkPolicy(chart.registry, "network-policy", spec=RegistryNetworkPolicySpec())
     app.add_component("policy", without=before, having=chart)
     app.synth()
     kinds = {path.name: manifest["kind"] for path, manifest in _files_of(tmp_path / "components/policy")}

@@ -8,11 +8,11 @@ import pytest
 import schemas
 from cdk8s_pypiserver import (
     GatewayTLSSpec,
-    NetworkPolicySpec,
     PodOptionsSpec,
     PyPIServerChart,
     PyPIServerSpec,
     ReadersSpec,
+    RegistryNetworkPolicySpec,
     RolloutSpec,
     S3VolumeSpec,
 )
@@ -138,7 +138,7 @@ def test_what_evictions_leave_running(fields: dict[str, Any], budget: dict[str, 
 
 
 def test_a_policy_lets_readers_find_and_reach_the_writer() -> None:
-    manifests = synthesize(READ.replace(network_policy=NetworkPolicySpec(clients=[])))
+    manifests = synthesize(READ.replace(network_policy=RegistryNetworkPolicySpec(clients=[])))
     policy = by_kind(manifests, "NetworkPolicy")["spec"]
     templates = {role: _template(manifests, role) for role in WORKLOADS}
     assert all(_selects(policy["podSelector"]["matchLabels"], template) for template in templates.values())

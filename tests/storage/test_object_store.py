@@ -11,13 +11,13 @@ import pytest
 
 from cases import CASES, PUBLIC, STORE
 from cdk8s_pypiserver import (
-    NetworkPolicySpec,
     ObjectStore,
     ObjectStoreSpec,
     PyPIServer,
     PyPIServerChart,
     PyPIServerSpec,
     RcloneSpec,
+    RegistryNetworkPolicySpec,
     RemoteSpec,
     Resources,
     S3VolumeSpec,
@@ -151,7 +151,7 @@ def test_the_gateway_has_the_files_of_it_and_without_it_none() -> None:
 
 
 def test_the_network_policy_opens_the_ways_to_the_store_and_to_name_servers_alone() -> None:
-    policy = by_kind(synthesize(PLAIN.replace(network_policy=NetworkPolicySpec())), "NetworkPolicy")["spec"]
+    policy = by_kind(synthesize(PLAIN.replace(network_policy=RegistryNetworkPolicySpec())), "NetworkPolicy")["spec"]
     names = [{"to": list(NAME_SERVERS), "ports": [{"port": 53, "protocol": each}]} for each in ("UDP", "TCP")]
     # A writer's is that of its readers too, and without readers leads to no pod.
     *ways, _ = policy["egress"]

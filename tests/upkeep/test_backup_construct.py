@@ -13,9 +13,9 @@ from cdk8s_pypiserver import (
     DrillSpec,
     GatewayTLSSpec,
     LocalVolumeSpec,
-    NetworkPolicySpec,
     PodOptionsSpec,
     PyPIServerSpec,
+    RegistryNetworkPolicySpec,
     RemoteSpec,
     S3VolumeSpec,
     ServiceAccountSpec,
@@ -124,7 +124,7 @@ def test_of_a_store_they_run_anywhere_and_know_both_places(kind: str) -> None:
     }
     assert secrets["RCLONE_CONFIG_SOURCE_ACCESS_KEY_ID"] == "pypiserver-s3"
     assert secrets["RCLONE_CONFIG_STORE_ACCESS_KEY_ID"] == "pypiserver-backup"
-    policies = objects(synthesize(spec.replace(network_policy=NetworkPolicySpec())))
+    policies = objects(synthesize(spec.replace(network_policy=RegistryNetworkPolicySpec())))
     reached = policies["NetworkPolicy", f"pypiserver-{kind}"]["spec"]["egress"]
     assert sum([port["port"] for port in rule["ports"]] == [443] for rule in reached) == 2
 
@@ -219,7 +219,9 @@ def test_the_ways_are_those_to_the_store_and_to_the_registry() -> None:
     own = [{"ipBlock": {"cidr": "192.0.2.0/24"}}]
     remote = RemoteSpec(type="sftp", path="a", options={"host": "files"}, secret_options=["pass"], peers=own)
     made = objects(
-        synthesize(PyPIServerSpec(backup=BackupSpec(remote=remote), network_policy=NetworkPolicySpec(clients=())))
+        synthesize(
+            PyPIServerSpec(backup=BackupSpec(remote=remote), network_policy=RegistryNetworkPolicySpec(clients=()))
+        )
     )
     for kind in KINDS:
         policy = made["NetworkPolicy", f"pypiserver-{kind}"]["spec"]

@@ -13,7 +13,7 @@ import pytest
 
 import pinned
 from cases import CASES, COPYING
-from cdk8s_pypiserver import CopySpec, NetworkPolicySpec, PyPIServerSpec, RegistryServiceSpec
+from cdk8s_pypiserver import CopySpec, PyPIServerSpec, RegistryNetworkPolicySpec, RegistryServiceSpec
 from cdk8s_pypiserver.base.config_files import command_files
 from cdk8s_pypiserver.upkeep.copying import REQUIREMENTS
 from gateway_programs import make_wheel
@@ -178,7 +178,7 @@ def test_its_pods_are_hardened_and_no_service_leads_to_them() -> None:
     ],
 )
 def test_a_policy_lets_it_reach_the_registry_and_what_it_copies(spec: CopySpec, ports: list[int]) -> None:
-    manifests = synthesize(PyPIServerSpec(copying=spec, network_policy=NetworkPolicySpec(clients=[])))
+    manifests = synthesize(PyPIServerSpec(copying=spec, network_policy=RegistryNetworkPolicySpec(clients=[])))
     policies = {each["metadata"]["name"]: each["spec"] for each in manifests if each["kind"] == "NetworkPolicy"}
     own, outside, *names = policies["pypiserver-copy"]["egress"]
     selector = by_kind(manifests, "Service")["spec"]["selector"]

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cases import CASES, OWN_CA, RETENTION
-from cdk8s_pypiserver import NetworkPolicySpec, PodOptionsSpec, PyPIServerSpec, RegistryServiceSpec, SharedVolumeSpec
+from cdk8s_pypiserver import (
+    PodOptionsSpec,
+    PyPIServerSpec,
+    RegistryNetworkPolicySpec,
+    RegistryServiceSpec,
+    SharedVolumeSpec,
+)
 from cdk8s_pypiserver.base.config_files import runtime_files
 from cdk8s_pypiserver.base.schedules import Schedule
 from manifests import by_kind, synthesize
@@ -125,7 +131,7 @@ def test_of_the_gateways_secret_it_gets_the_authority_alone() -> None:
 
 
 def test_a_policy_lets_it_reach_the_registry_and_nothing_else() -> None:
-    spec = PyPIServerSpec(retention=RETENTION, network_policy=NetworkPolicySpec(clients=[]))
+    spec = PyPIServerSpec(retention=RETENTION, network_policy=RegistryNetworkPolicySpec(clients=[]))
     manifests = synthesize(spec)
     policies = {each["metadata"]["name"]: each["spec"] for each in manifests if each["kind"] == "NetworkPolicy"}
     own = {"matchLabels": {**by_kind(manifests, "Service")["spec"]["selector"]}}

@@ -17,9 +17,9 @@ import pytest
 from cases import CASES, PUBLIC
 from cdk8s_pypiserver import (
     MonitoringSpec,
-    NetworkPolicySpec,
     PyPIServerChart,
     PyPIServerSpec,
+    RegistryNetworkPolicySpec,
     SharedVolumeSpec,
     SpecError,
     UpstreamCacheSpec,
@@ -163,7 +163,7 @@ def test_a_changed_configuration_makes_new_pods() -> None:
 
 
 def _egress(upstream: UpstreamSpec | None) -> list[tuple[list[Any], list[tuple[int, str]]]]:
-    spec = PyPIServerSpec(upstream=upstream, network_policy=NetworkPolicySpec())
+    spec = PyPIServerSpec(upstream=upstream, network_policy=RegistryNetworkPolicySpec())
     rules = by_kind(synthesize(spec), "NetworkPolicy")["spec"]["egress"]
     # Without that of readers to their writer, which each has.
     rules = [rule for rule in rules if ROLE not in str(rule["to"])]

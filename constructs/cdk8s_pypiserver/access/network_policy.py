@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cdk8s_pypiserver.sockets import Sockets
 
 
-class NetworkPolicySpec(Spec):
+class RegistryNetworkPolicySpec(Spec):
     """Who may reach the registry besides the ingress controller and Prometheus.
 
     Those are RegistryIngressSpec.controllers and MonitoringSpec.scrapers. Probes, kubectl port-forward and
@@ -37,7 +37,7 @@ class NetworkPolicy(KubernetesObject):
         of_jobs: The NetworkPolicies of the pods of Jobs, by their component.
     """
 
-    def __init__(self, sockets: "Sockets", id_: str, *, spec: NetworkPolicySpec) -> None:
+    def __init__(self, sockets: "Sockets", id_: str, *, spec: RegistryNetworkPolicySpec) -> None:
         """Make the policy."""
         identity = sockets.identity
         super().__init__(

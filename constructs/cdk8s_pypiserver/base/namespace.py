@@ -10,7 +10,7 @@ from .identity import APPLICATION, KEPT
 from .model import Spec
 
 
-class NamespaceSpec(Spec):
+class RegistryNamespaceSpec(Spec):
     """A namespace that enforces a Pod Security Standard."""
 
     name: Label = "pypiserver"
@@ -26,10 +26,10 @@ class NamespaceChart(cdk8s.Chart):
         object: The Namespace.
     """
 
-    def __init__(self, scope: Construct, id_: str, spec: NamespaceSpec | None = None) -> None:
+    def __init__(self, scope: Construct, id_: str, spec: RegistryNamespaceSpec | None = None) -> None:
         """Make the namespace."""
         super().__init__(scope, id_)
-        spec = spec or NamespaceSpec()
+        spec = spec or RegistryNamespaceSpec()
         modes = ("enforce", "warn", "audit")
         self.object = cdk8s.ApiObject(
             self,
