@@ -41,7 +41,7 @@ def _container(template: Manifest, name: str) -> Manifest:
 
 
 def _variables(container: Manifest) -> dict[str, str]:
-    return {each["name"]: each["value"] for each in container["env"]}
+    return {each["name"]: each["value"] for each in container["env"] if "value" in each}
 
 
 def _selects(selector: dict[str, str], template: Manifest) -> bool:

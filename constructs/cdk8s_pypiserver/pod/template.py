@@ -160,14 +160,17 @@ class Pod:
     def template(self, *, publishing: bool = True) -> Manifest:
         """Return the pod template as it is now, of pods that publish or of those that only read."""
         annotations = {**self._identity.annotations, **self._annotations}
+        left_out = set() if publishing else self._publishing
         parts = {
-            "containers": {
-                name: part for name, part in self._containers.items() if publishing or name not in self._publishing
-            },
+            "containers": {name: part for name, part in self._containers.items() if name not in left_out},
             "initContainers": self._init_containers,
             "volumes": self._volumes,
         }
         spec = {field: [_made(part) for part in of.values()] for field, of in parts.items() if of}
+        if left_out:
+            kept = _mounted([*spec["containers"], *spec.get("initContainers", ())])
+            needless = _mounted(_made(self._containers[name]) for name in left_out) - kept
+            spec["volumes"] = [volume for volume in spec["volumes"] if volume["name"] not in needless]
         return {
             "metadata": {"labels": {**self._identity.labels, **self._labels}, "annotations": annotations},
             "spec": {**merged(self._defaults, self._overrides), **spec},
@@ -208,6 +211,11 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Manifest:
         else:
             result[key] = value
     return result
+
+
+def _mounted(containers: Iterable[Manifest]) -> set[str]:
+    """Return the volumes that containers mount."""
+    return {mount["name"] for container in containers for mount in container.get("volumeMounts") or ()}
 
 
 def _made(part: Part) -> Manifest:
