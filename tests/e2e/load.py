@@ -23,6 +23,7 @@ import http.client
 import itertools
 import json
 import os
+import secrets
 import threading
 import time
 import urllib.parse
@@ -167,7 +168,8 @@ class Client(threading.Thread):
 
     def _publish(self) -> str:
         content = os.urandom(10_000)
-        version = f"1.{uuid.uuid4().int}"
+        # A number of more than 19 digits is refused.
+        version = f"1.{secrets.randbits(60)}"
         fields = {":action": "file_upload", "name": "load", "version": version}
         fields["sha256_digest"] = hashlib.sha256(content).hexdigest()
         body, content_type = form(fields, (f"load-{version}.tar.gz", content))
