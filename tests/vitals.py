@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from server.index import findings
-from server.volume import lock, marker, writer
+from server.volume import lock, marker, registry, writer
 
 if TYPE_CHECKING:
     import subprocess
@@ -35,7 +35,7 @@ def memory(pids: frozenset[int]) -> int:
     return sum(_private(Path(f"/proc/{pid}/smaps_rollup").read_text()) for pid in pids)
 
 
-KEPT = ("gateway/", lock.FILE, marker.FILE, writer.FILE)
+KEPT = ("gateway/", lock.FILE, marker.FILE, registry.FILE, writer.FILE)
 """What is there as long as a program runs: nginx's files in the scratch space, and the server's own on the volume."""
 
 
