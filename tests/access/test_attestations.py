@@ -18,7 +18,7 @@ from cdk8s_pypiserver.base.config_files import runtime_files
 from cdk8s_pypiserver.base.identity import ROLE
 from cdk8s_pypiserver.pod.libraries import REQUIREMENTS
 from manifests import by_kind, pod_of, synthesize
-from server.access.attested import KINDS, Attested
+from server.access.attestation_rules import KINDS, AttestationRules
 from server.attesting.listener import port
 from server.pod.settings import Settings
 from signed import ATTESTATION, SIGNER, Verifier
@@ -51,13 +51,13 @@ def test_the_server_reads_what_is_written(case: str, tmp_path: Path) -> None:
     manifests = synthesize(CASES[case])
     path = tmp_path / "attestations.json"
     path.write_text(data(manifests, "attestations.json")["attestations.json"])
-    demand = Attested.from_file(path).of("acme-data")
+    demand = AttestationRules.from_file(path).of("acme-data")
     assert demand.required
     assert demand.publishers[0] == {"kind": "GitHub", "repository": "acme/lib", "workflow": "release.yml"}
     assert len(demand.publishers) == (1 if case == "attestations" else 2)
-    assert Attested.from_file(path).of("others") == ((), False)
+    assert AttestationRules.from_file(path).of("others") == ((), False)
     if case == COMPANY:
-        tools = Attested.from_file(path).of("tools")
+        tools = AttestationRules.from_file(path).of("tools")
         assert [each["kind"] for each in tools.publishers] == ["Google", "CircleCI"]
         assert not tools.required
 

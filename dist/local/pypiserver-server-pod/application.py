@@ -6,7 +6,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from server.access.attested import Attested
+from server.access.attestation_rules import AttestationRules
 from server.access.decisions import Decisions
 from server.access.exchange import Exchange
 from server.access.rights import rights
@@ -129,7 +129,9 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
             backing.closed,
             decisions.check,
             Verification(
-                Attested.from_file(settings.attestations), settings.attestations_port, settings.concurrent_uploads
+                AttestationRules.from_file(settings.attestations),
+                settings.attestations_port,
+                settings.concurrent_uploads,
             ),
         ),
         packages=packages,

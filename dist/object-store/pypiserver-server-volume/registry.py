@@ -38,15 +38,20 @@ class Registry:
         """Make sure that the volume is no other registry's.
 
         Returns:
-            Whether it is this one's; else it is nobody's.
+            Whether it is nobody's.
 
         Raises:
             ForeignVolumeError: It is another's.
         """
-        owner = self._owner()
+        try:
+            owner = self._owner()
+        except OSError as error:
+            # It may be another's, and is not written over.
+            _log.warning("whose volume it is cannot be told: %s: %s", FILE, error)
+            return False
         if owner and owner != self._name:
             raise ForeignVolumeError(refusal("the package volume", owner, self._name))
-        return bool(owner)
+        return not owner
 
     def adopt(self) -> None:
         """Make the volume this registry's if it is nobody's: a new one, or an earlier version's.
@@ -54,7 +59,7 @@ class Registry:
         Raises:
             ForeignVolumeError: It is another's.
         """
-        if self.check():
+        if not self.check():
             return
         try:
             make_directory(self._path.parent)
@@ -69,8 +74,8 @@ class Registry:
             found = json.loads(content(self._path, _LONGEST))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
-            _log.warning("whose volume it is cannot be told: %s: %s", FILE, error)
+        except ValueError as error:
+            _log.warning("%s says nobody's name: %s", FILE, error)
             return None
         return found.get("registry") if isinstance(found, dict) else None
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pypiserver
 
-from server.access.attested import Attested, AttestedError
+from server.access.attestation_rules import AttestationRules, AttestationRulesError
 from server.access.credentials import Credentials
 from server.access.rights import PermissionsError, rights
 from server.access.trusted import Publishers, PublishersError
@@ -91,12 +91,12 @@ def check(settings: Settings) -> None:
 def _check_files(settings: Settings) -> None:
     try:
         rights(settings)
-        Attested.from_file(settings.attestations)
+        AttestationRules.from_file(settings.attestations)
         if settings.trusted_publishers:
             Publishers.from_file(settings.trusted_publishers)
     except PermissionsError as error:
         raise StartError(f"the permissions cannot be used: {error}") from error
-    except AttestedError as error:
+    except AttestationRulesError as error:
         raise StartError(f"the rules about attestations cannot be used: {error}") from error
     except PublishersError as error:
         raise StartError(f"the trusted publishers cannot be used: {error}") from error

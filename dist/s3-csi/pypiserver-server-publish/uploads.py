@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from server.access.attested import Attested
+from server.access.attestation_rules import AttestationRules
 from server.http.bottle import HTTPError, request
 from server.http.errors import RefusedError, unavailable
 from server.index import attestations
@@ -70,7 +70,7 @@ class Uploads:
         """
         self._permit = permit
         self._publisher = publisher
-        self._verification = verification or Verification(Attested(), 0, 1)
+        self._verification = verification or Verification(AttestationRules(), 0, 1)
         self._twin = twin
         self._problem = problem
 

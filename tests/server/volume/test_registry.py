@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,8 @@ import requests
 
 from programs import PATIENCE, Server, upload
 from server.volume import lock, writer
-from server.volume.registry import FILE
+from server.volume import registry as module
+from server.volume.registry import FILE, ForeignVolumeError, Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,6 +99,19 @@ def test_something_else_in_the_place_of_the_record_costs_a_line_of_the_log(first
     first.start()
     assert "whose volume it is cannot be told" in first.log
     assert upload(first.url, "a-1.0.tar.gz", user=PUBLISHER).ok
+
+
+def test_a_record_that_cannot_be_read_now_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Registry(tmp_path, "team-b/pypiserver").adopt()
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "content", failing)
+        Registry(tmp_path, "team-a/pypiserver").adopt()
+    with pytest.raises(ForeignVolumeError, match="is the place of the registry team-b/pypiserver"):
+        Registry(tmp_path, "team-a/pypiserver").check()
+
+
+def failing(*_: object) -> bytes:
+    raise OSError(errno.EIO, "Input/output error")
 
 
 @pytest.mark.parametrize("writers", ["one", "many"])

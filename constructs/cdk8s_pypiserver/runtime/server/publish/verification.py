@@ -9,7 +9,7 @@ import threading
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from server.access.attested import called
+from server.access.attestation_rules import called
 from server.http.bottle import HTTPError
 from server.http.errors import unavailable
 from server.index import attestations
@@ -17,7 +17,7 @@ from server.index import attestations
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from server.access.attested import Attested, Publisher
+    from server.access.attestation_rules import AttestationRules, Publisher
 
 SECONDS = 7.0
 """How long the program may take, to be sent the question and once more to answer it."""
@@ -34,13 +34,13 @@ _log = logging.getLogger("attestations")
 class Verification:
     """What makes provenance objects of the attestations that come with files."""
 
-    def __init__(self, attested: Attested, port: int, uploads: int) -> None:
-        """Demand what `attested` says, and ask the program at this port of loopback.
+    def __init__(self, rules: AttestationRules, port: int, uploads: int) -> None:
+        """Demand what `rules` say, and ask the program at this port of loopback.
 
         It is asked about half of the `uploads` that come at once: while it hangs, there is room for those of which it
         need not be asked.
         """
-        self._attested = attested
+        self._rules = rules
         self._port = port
         self._places = threading.BoundedSemaphore(max(1, uploads // 2))
 
@@ -57,7 +57,7 @@ class Verification:
             HTTPError: An attestation is missing or does not verify (403), or nobody can tell (503).
             RefusedError: One is not of the form of PEP 740, or about another file.
         """
-        demand = self._attested.of(project)
+        demand = self._rules.of(project)
         if not text:
             if demand.required:
                 raise HTTPError(

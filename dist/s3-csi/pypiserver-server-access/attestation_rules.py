@@ -29,7 +29,7 @@ Publisher = Mapping[str, str]
 """An identity as provenance objects have it: its kind, and what that takes."""
 
 
-class AttestedError(ValueError):
+class AttestationRulesError(ValueError):
     """The rules cannot be used; the text says why."""
 
 
@@ -48,14 +48,14 @@ class Demand(NamedTuple):
     """Whether there must be one."""
 
 
-class Attested:
+class AttestationRules:
     """The rules."""
 
     def __init__(self, said: Any = None) -> None:  # noqa: ANN401 - whatever JSON has
         """Take what the file says; None for no rules.
 
         Raises:
-            AttestedError: It says what cannot be.
+            AttestationRulesError: It says what cannot be.
         """
         if said is None:
             self._rules: list[_Rule] = []
@@ -64,28 +64,28 @@ class Attested:
             (rules,) = _fields(said, "the file", {"publishers": list}).values()
             self._rules = [_rule(each, f"publishers[{at}]") for at, each in enumerate(rules)]
         except ValueError as error:
-            raise AttestedError(str(error)) from error
+            raise AttestationRulesError(str(error)) from error
         if not self._rules:
-            raise AttestedError("the file has no publishers")
+            raise AttestationRulesError("the file has no publishers")
 
     @classmethod
-    def from_file(cls, path: Path | None) -> Attested:
+    def from_file(cls, path: Path | None) -> AttestationRules:
         """Read the file; None for no rules.
 
         Raises:
-            AttestedError: It cannot be read, or says what cannot be.
+            AttestationRulesError: It cannot be read, or says what cannot be.
         """
         if path is None:
             return cls()
         try:
             said = json_file.read(path)
         except (OSError, ValueError, RecursionError) as error:
-            raise AttestedError(f"{path}: {error}") from error
+            raise AttestationRulesError(f"{path}: {error}") from error
         try:
             # None would be no rules.
             return cls({} if said is None else said)
-        except AttestedError as error:
-            raise AttestedError(f"{path}: {error}") from error
+        except AttestationRulesError as error:
+            raise AttestationRulesError(f"{path}: {error}") from error
 
     def of(self, project: str) -> Demand:
         """What is demanded for a project of this normalised name; a rule that demands more counts more."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from server.access.attested import Attested, AttestedError, Demand
+from server.access.attestation_rules import AttestationRules, AttestationRulesError, Demand
 from signed import OTHER, SIGNER, rules, write_rules
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def said(**changed: object) -> dict[str, Any]:
 
 
 def test_a_project_is_that_of_each_rule_that_names_it_in_any_spelling() -> None:
-    attested = Attested(
+    attested = AttestationRules(
         {
             "publishers": [
                 {**RULE, "projects": ["Acme_*"], "required": False},
@@ -41,7 +41,7 @@ def test_a_project_is_that_of_each_rule_that_names_it_in_any_spelling() -> None:
 
 
 def test_without_a_file_nothing_is_demanded() -> None:
-    assert Attested.from_file(None).of("acme") == Demand((), required=False)
+    assert AttestationRules.from_file(None).of("acme") == Demand((), required=False)
 
 
 @pytest.mark.parametrize(
@@ -72,15 +72,15 @@ def test_without_a_file_nothing_is_demanded() -> None:
     ],
 )
 def test_what_is_no_rule_is_named(tmp_path: Path, file: object, reason: str) -> None:
-    with pytest.raises(AttestedError) as refused:
-        Attested.from_file(write_rules(tmp_path, file))
+    with pytest.raises(AttestationRulesError) as refused:
+        AttestationRules.from_file(write_rules(tmp_path, file))
     assert reason in str(refused.value)
     assert str(tmp_path) in str(refused.value)
 
 
 def test_a_file_that_is_not_there_is_no_leave(tmp_path: Path) -> None:
-    with pytest.raises(AttestedError, match="No such file"):
-        Attested.from_file(tmp_path / "missing.json")
+    with pytest.raises(AttestationRulesError, match="No such file"):
+        AttestationRules.from_file(tmp_path / "missing.json")
 
 
 @pytest.mark.parametrize("file", [None, "banana", json.dumps(said(required="no"))])
