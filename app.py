@@ -264,6 +264,7 @@ def add_components(app: KustomizeApp, charts: Mapping[str, PyPIServerChart], els
     }
     for chart, each in policies.items():
         add.of_isolation(chart, each, admitting=[joined, monitoring])
+    app.add_mirror("images")
 
 
 if __name__ == "__main__":

@@ -47,8 +47,3 @@ def test_commands_of_the_document(tmp_path: Path) -> None:
                 ["skopeo", "inspect", "--raw", mirrored], check=True, capture_output=True, env=environment
             )
             assert f"sha256:{hashlib.sha256(index.stdout).hexdigest()}" == digests[""]
-
-
-def test_the_example_lists_its_file_as_shown() -> None:
-    (shown,) = (text for kind, text in blocks(DOCUMENT) if kind == "yaml mirrored")
-    assert (ROOT / "examples/air-gap/kustomization.yaml").read_text().endswith(shown)

@@ -11,8 +11,9 @@ import cdk8s
 
 from cdk8s_pypiserver.base.manifest import Manifest
 
-from .documents import added_objects, chart_documents, component_documents, in_folder
+from .documents import added_objects, chart_documents, component_documents, in_folder, mirror_documents
 from .folder import Folder, Texts
+from .mirror import images
 from .names import Names
 from .rendering import Rendering
 
@@ -52,6 +53,7 @@ class KustomizeApp(cdk8s.App):
         super().__init__(outdir=str(outdir))
         self._name = name or Path(sys.argv[0]).name
         self._components: dict[str, _Component] = {}
+        self._mirror: str | None = None
         self._show_difference = bool(os.environ.get(SHOW_DIFFERENCE)) if show_difference is None else show_difference
 
     def add_component(  # noqa: PLR0913
@@ -82,9 +84,30 @@ class KustomizeApp(cdk8s.App):
         Raises:
             ValueError: there is a component of this name.
         """
-        if concern in self._components:
-            raise ValueError(f"there is a component {concern} already: give one of them another name")
+        self._refuse_twin(concern)
         self._components[concern] = _Component(without, having, charts, after, never_with)
+
+    def add_mirror(self, concern: str = "images") -> None:
+        """Add a component that has every image come from a mirror, under its full name, tag and digest.
+
+        Whoever lists it generates a ConfigMap `mirror-of-images`, or lists one, which is not applied: its `prefix` is
+        the mirror, such as `registry.example.com:5000/mirror`. Kustomize ends with an error where it is missing, or
+        where a component that brings an image is listed after this one.
+
+        Args:
+            concern: Name of the component's folder.
+
+        Raises:
+            ValueError: there is a component of this name, or a mirror.
+        """
+        self._refuse_twin(concern)
+        if self._mirror:
+            raise ValueError(f"there is a component for a mirror already, {self._mirror}: leave one of them out")
+        self._mirror = concern
+
+    def _refuse_twin(self, concern: str) -> None:
+        if concern in self._components or concern == self._mirror:
+            raise ValueError(f"there is a component {concern} already: give one of them another name")
 
     def synth(self) -> None:
         """Synthesize, print which files differ from the last time, and write them.
@@ -139,6 +162,11 @@ class KustomizeApp(cdk8s.App):
             documents = chart_documents(name, rendering, names=names, rules=self._rules_of(chart, charts))
             _add(texts, in_folder(name, documents))
         asked, offered, refused = self._rules(charts)
+        before_mirror = {
+            concern: f"component-{concern}-is-listed-before-component-{self._mirror}"
+            for concern, each in self._components.items()
+            if self._mirror and _brings_images(before[concern], rendered[each.having])
+        }
         for concern, each in self._components.items():
             documents = component_documents(
                 concern,
@@ -146,10 +174,13 @@ class KustomizeApp(cdk8s.App):
                 rendered[each.having],
                 asked=asked[concern],
                 offered=[*offered[concern], *refused[concern]],
-                refused=refused[concern],
+                refused=[*refused[concern], *(before_mirror[each] for each in [concern] if each in before_mirror)],
                 writers=_writers(rendered[chart] for chart in (charts if each.charts is None else each.charts)),
             )
             _add(texts, in_folder(f"{COMPONENTS}/{concern}", documents))
+        if self._mirror:
+            documents = mirror_documents(self._mirror, before_mirror.values())
+            _add(texts, in_folder(f"{COMPONENTS}/{self._mirror}", documents))
         return texts
 
     def _apps(self, charts: Iterable[cdk8s.Chart]) -> Iterator[cdk8s.App]:
@@ -225,6 +256,11 @@ def _writers(charts: Iterable[Rendering]) -> list[Manifest]:
     """Return the StatefulSets of charts, one of each name."""
     found = (each for chart in charts for each in chart.manifests if each["kind"] == "StatefulSet")
     return list({each["metadata"]["name"]: each for each in found}.values())
+
+
+def _brings_images(without: Rendering | None, having: Rendering) -> bool:
+    before = {image for manifest in without.manifests for image in images(manifest)} if without else set()
+    return any(images(manifest) - before for manifest in having.manifests)
 
 
 def _goes_with(concern: str, charts: Iterable[str]) -> str:

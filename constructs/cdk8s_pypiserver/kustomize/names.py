@@ -14,7 +14,8 @@ from cdk8s_pypiserver.base.manifest import Manifest
 API_VERSION = "cdk8s-pypiserver/v1"
 INSTANCE = "app.kubernetes.io/instance"
 """The label that has the name of a registry."""
-_POD_OWNERS = ("spec/template", "spec/jobTemplate/spec/template")
+POD_OWNERS = ("spec/template", "spec/jobTemplate/spec/template")
+"""Where the template of pods is: in a CronJob at the second place, in every other kind at the first."""
 _CLAIM = "spec/volumes/persistentVolumeClaim/claimName"
 _JOB_SECRET = "spec/jobTemplate/spec/template/spec/containers/env/valueFrom/secretKeyRef/name"  # noqa: S105 - a place
 _TERMS = (
@@ -50,7 +51,7 @@ class Names:
         """
         manifests = list(manifests)
         # Two kinds of chart, whose stand-ins may meet in one kustomization: one with the pods, one with their volume.
-        self._prefix = "" if any(_pod(each) and each["kind"] != "CronJob" for each in manifests) else "Volume"
+        self._prefix = "" if any(pod_of(each) and each["kind"] != "CronJob" for each in manifests) else "Volume"
         composed, added = ([], []) if self._prefix else (list(composed), list(added))
         self._registries = sorted({name for manifest in manifests if (name := _registry(manifest))})
         made = {manifest["metadata"]["name"] for manifest in manifests if manifest["kind"] == "PersistentVolumeClaim"}
@@ -84,9 +85,9 @@ class Names:
             f"{self._prefix}RegistryName": [*({"path": path} for path in sorted(_registry_places())), *added],
             f"{self._prefix}SecretName": [{"path": path} for path in sorted(_secret_places())],
             f"{self._prefix}JobSecretName": [{"path": _JOB_SECRET} for _ in self._beside[:1]],
-            f"{self._prefix}ClaimName": [{"path": f"{owner}/{_CLAIM}"} for owner in _POD_OWNERS],
+            f"{self._prefix}ClaimName": [{"path": f"{owner}/{_CLAIM}"} for owner in POD_OWNERS],
             # The variable that tells readers of the writer's Service has nothing but that name as its value.
-            "ServiceName": [{"path": f"{owner}/spec/containers/env/value"} for owner in _POD_OWNERS if self._services],
+            "ServiceName": [{"path": f"{owner}/spec/containers/env/value"} for owner in POD_OWNERS if self._services],
             "ComponentObjectName": added,
         }
         return {"nameReference": [{"kind": kind, "fieldSpecs": places} for kind, places in tables.items() if places]}
@@ -104,16 +105,16 @@ def _registry_places() -> list[str]:
         "spec/egress/to/podSelector",
         *(
             f"{owner}/spec/affinity/{affinity}/{term}"
-            for owner in _POD_OWNERS
+            for owner in POD_OWNERS
             for affinity in ("podAffinity", "podAntiAffinity")
             for term in _TERMS
         ),
-        *(f"{owner}/spec/topologySpreadConstraints/labelSelector" for owner in _POD_OWNERS),
+        *(f"{owner}/spec/topologySpreadConstraints/labelSelector" for owner in POD_OWNERS),
     ]
     return [
         f"metadata/labels/{label}",
         f"spec/jobTemplate/metadata/labels/{label}",
-        *(f"{owner}/metadata/labels/{label}" for owner in _POD_OWNERS),
+        *(f"{owner}/metadata/labels/{label}" for owner in POD_OWNERS),
         f"spec/selector/{label}",
         # The host of the Service, in the pods of a CronJob.
         "spec/jobTemplate/spec/template/spec/containers/env/value",
@@ -133,7 +134,7 @@ def _secret_places() -> list[str]:
         ),
     ]
     return [
-        *(f"{owner}/spec/{place}" for owner in _POD_OWNERS for place in inside),
+        *(f"{owner}/spec/{place}" for owner in POD_OWNERS for place in inside),
         "spec/tls/secretName",
         # Of cert-manager's Certificate.
         "spec/secretName",
@@ -148,7 +149,8 @@ def _registry(manifest: Manifest) -> str | None:
     return labels.get(INSTANCE) if labels.get("app.kubernetes.io/part-of") == "pypiserver" else None
 
 
-def _pod(manifest: Manifest) -> Manifest | None:
+def pod_of(manifest: Manifest) -> Manifest | None:
+    """Return the spec of the pods that an object makes, if it makes any."""
     spec = manifest.get("spec") or {}
     if "jobTemplate" in spec:
         spec = spec["jobTemplate"].get("spec") or {}
@@ -158,7 +160,7 @@ def _pod(manifest: Manifest) -> Manifest | None:
 
 def _secrets(manifest: Manifest) -> Iterator[tuple[str, str]]:
     """Yield names and, where one is given, namespaces of the Secrets that an object refers to."""
-    pod, spec = _pod(manifest) or {}, manifest.get("spec") or {}
+    pod, spec = pod_of(manifest) or {}, manifest.get("spec") or {}
     for volume in pod.get("volumes", []):
         if "secret" in volume:
             yield volume["secret"]["secretName"], ""
@@ -191,6 +193,6 @@ def _services(manifest: Manifest) -> Iterator[str]:
 
 
 def _claims(manifest: Manifest) -> Iterator[str]:
-    for volume in (_pod(manifest) or {}).get("volumes", []):
+    for volume in (pod_of(manifest) or {}).get("volumes", []):
         if "persistentVolumeClaim" in volume:
             yield volume["persistentVolumeClaim"]["claimName"]
