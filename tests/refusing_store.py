@@ -1,4 +1,7 @@
-"""A store that speaks S3 and refuses what it is told to, in the words of S3; all else another store answers."""
+"""A store that speaks S3 and refuses what it is told to, in the words of S3; all else another store answers.
+
+Of uploads in parts it can say that they are old.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,8 @@ class RefusingStore:
         self.refusal: Refusal | None = None
         self.requests: list[str] = []
         """The access key of each request."""
+        self.old: set[str] = set()
+        """The keys of which it says that uploads in parts were begun long ago."""
         store = self
 
         class Handler(_Handler):
@@ -68,9 +73,20 @@ class RefusingStore:
                     connection.putheader(name, value)
             connection.endheaders(body or None)
             answer = connection.getresponse()
-            return answer.status, answer.getheaders(), answer.read()
+            text = answer.read()
+            if b"<ListMultipartUploadsResult" in text:
+                text = re.sub(rb"<Upload>.*?</Upload>", self._aged, text, flags=re.DOTALL)
+            headers = [(name, value) for name, value in answer.getheaders() if name.lower() != "content-length"]
+            length = answer.headers.get("Content-Length") if handler.command == "HEAD" else str(len(text))
+            return answer.status, [*headers, ("Content-Length", length or "0")], text
         finally:
             connection.close()
+
+    def _aged(self, upload: re.Match[bytes]) -> bytes:
+        """What is said of an upload."""
+        if not any(f"<Key>{key}</Key>".encode() in upload[0] for key in self.old):
+            return upload[0]
+        return re.sub(rb"<Initiated>[^<]*", b"<Initiated>2020-01-01T00:00:00.000Z", upload[0])
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -97,8 +113,6 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers:
             if name.lower() not in _OF_A_CONNECTION:
                 self.send_header(name, value)
-        if not any(name.lower() == "content-length" for name, _ in headers):
-            self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(text)

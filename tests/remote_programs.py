@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -78,6 +79,32 @@ def told(values: list[dict[str, object]], secret: Mapping[str, str]) -> dict[str
         key = reference["secretKeyRef"]["key"] if isinstance(reference, dict) else ""
         plain[str(each["name"])] = secret[key] if key else str(each["value"])
     return plain
+
+
+def leave_parts(environment: Mapping[str, str], path: str) -> None:
+    """Begin an upload in parts, send one of them, and be killed; `path` is as rclone writes it."""
+    command = ["rclone", "rcat", "--s3-upload-cutoff=0", "--s3-chunk-size=5Mi", "--streaming-upload-cutoff=0", path]
+    whole = {"PATH": os.environ["PATH"], "RCLONE_CONFIG": "/dev/null", **environment}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=whole) as process:
+        assert process.stdin
+        process.stdin.write(b"x" * (6 << 20))
+        process.stdin.flush()
+        wait_for(lambda: path.rpartition(":")[2] in uploads_in_parts(environment, path), "the upload")
+        process.kill()
+        # What is closed now nobody reads any more.
+        process.wait()
+
+
+def uploads_in_parts(environment: Mapping[str, str], path: str) -> list[str]:
+    """Bucket and key of each upload in parts that is not finished; all begin with `path`, as rclone writes it."""
+    whole = {"PATH": os.environ["PATH"], "RCLONE_CONFIG": "/dev/null", **environment}
+    command = ["rclone", "backend", "list-multipart-uploads", path]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=whole)
+    if "NoSuchUpload" in done.stderr:
+        # So rclone's own server says that there are none.
+        return []
+    listed = json.loads(done.stdout)
+    return sorted(f"{bucket}/{each['Key']}" for bucket, found in listed.items() for each in found)
 
 
 def obscured(password: str) -> str:

@@ -66,6 +66,10 @@ class Way:
         # Last, so that no new one comes in between.
         self._close()
 
+    def let_go(self) -> None:
+        """Be open from now on; the connections that there are stay."""
+        self._mode = "open"
+
     def lead_to(self, target: int) -> None:
         """Go to another port from now on."""
         self._target = target
@@ -143,8 +147,7 @@ class Rclone:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = directory / "rclone.log"
-        named = {f"RCLONE_CONFIG_STORE_{name.upper()}": value for name, value in options.items()}
-        self.environment = {"PATH": os.environ["PATH"], "HOME": str(directory), **BEHAVIOUR, **named}
+        self.environment = {"PATH": os.environ["PATH"], "HOME": str(directory), **BEHAVIOUR, **named(options)}
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
@@ -170,6 +173,11 @@ class Rclone:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def named(options: Mapping[str, str]) -> dict[str, str]:
+    """The variables that tell rclone of a remote `store`."""
+    return {f"RCLONE_CONFIG_STORE_{name.upper()}": value for name, value in options.items()}
 
 
 def s3_remote(port: int, **options: str) -> dict[str, str]:
@@ -235,6 +243,11 @@ class Place:
         with RefusingStore(self._port) as store:
             self.way.lead_to(store.port)
             yield store
+
+    @cached_property
+    def environment(self) -> dict[str, str]:
+        """What another rclone has to know for the remote `store`, past `way`."""
+        return named(s3_remote(self._port))
 
     def rclone(self, name: str = "server", **options: str) -> Rclone:
         directory = self._directory / name

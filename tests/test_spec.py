@@ -301,6 +301,7 @@ OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
     (ObjectStoreSpec, "identity"): (STORED, "7d6f8b1c-0000-4000-8000-000000000000"),
     (ObjectStoreSpec, "rescan_seconds"): (STORED, 777),
     (ObjectStoreSpec, "poll_seconds"): (STORED, 7),
+    (ObjectStoreSpec, "parts_max_age"): (STORED, "8d"),
     (RcloneSpec, "image"): (STORED, "example.org/rclone:1"),
     (RcloneSpec, "log_level"): (STORED, "DEBUG"),
     (FetchingSpec, "log_level"): (STORED, "debug"),
@@ -536,6 +537,7 @@ SHOWN_AS: dict[tuple[type[Spec], str], str] = {
     (RemoteSpec, "peers"): "192.0.2.0/24",
     (BackupSpec, "prune"): "yes",
     (BackupSpec, "max_age"): "691200",
+    (ObjectStoreSpec, "parts_max_age"): "691200",
     (CopySpec, "dry_run"): "yes",
     (CopySpec, "peers"): "192.0.2.0/24",
     (RestoreSpec, "dry_run"): "no",
@@ -945,6 +947,7 @@ WRONG_VALUES: dict[tuple[type[Spec], str], tuple[Any, str]] = {
     (ObjectStoreSpec, "identity"): ("a b", "must be letters, digits and -"),
     (ObjectStoreSpec, "rescan_seconds"): (59, "must be at least 60"),
     (ObjectStoreSpec, "poll_seconds"): (61, "must be at most 60"),
+    (ObjectStoreSpec, "parts_max_age"): ("90m", "must be whole hours or days"),
     (RcloneSpec, "image"): ("", "must not be empty"),
     (S3VolumeSpec, "bucket"): ("a..b", "beside each ."),
     (S3VolumeSpec, "prefix"): ("../x", "must not have . or .. as a part"),
@@ -1782,6 +1785,12 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
     "a store's cache that is never full": (
         lambda: STORE.replace(fetching=FetchingSpec(resources=Resources(ephemeral_storage_limit="9Gi"))),
         ["fetching.resources.ephemeral_storage_limit ('9Gi') must not be below size (50Gi): the pod is evicted before"],
+    ),
+    "parts of uploads to a store that has none": (
+        lambda: ObjectStoreSpec(
+            remote=RemoteSpec(type="azureblob", path="packages", secret_options=["key"]), parts_max_age="2d"
+        ),
+        ["parts_max_age ('2d') must be left out with remote.type (azureblob): it is for stores of type s3"],
     ),
     "a store of the cluster that no policy lets through": (
         lambda: PyPIServerSpec(

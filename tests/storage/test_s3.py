@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from cdk8s_pypiserver import PyPIServerSpec, ReadersSpec, S3VolumeSpec, ServerSp
 from cdk8s_pypiserver.base.fields import quantity
 from manifests import OVERLAYS, by_kind, pod_of, synthesize
 from programs import wait_for
+from refusing_store import RefusingStore
+from remote_programs import KEYS, leave_parts, s3, told, uploads_in_parts
 from remote_volume import kill, mounted
 from server.volume.replacement import BYTES
 
@@ -67,13 +70,35 @@ def test_what_is_unfinished_is_ended_in_the_folder_of_the_packages_alone() -> No
         return container["args"][2], {each["name"]: each.get("value") for each in container["env"]}
 
     argument, environment = place(prefix="team/pypi")
-    assert argument == "store:$(BUCKET)/$(FOLDER)"
+    assert argument.startswith("store:$(BUCKET)/$(FOLDER)")
     assert (environment["BUCKET"], environment["FOLDER"]) == ("packages", "team/pypi")
     # There the driver chooses the folder.
     argument, environment = place(provisioning="dynamic")
     assert (argument, "FOLDER" in environment) == ("store:$(BUCKET)", False)
     kinds = {each["kind"] for each in synthesize(PyPIServerSpec(storage=S3VolumeSpec(bucket="packages", cleanup=None)))}
     assert "CronJob" not in kinds
+
+
+def test_a_folder_whose_name_begins_alike_keeps_what_is_unfinished(tmp_path: Path) -> None:
+    storage = S3VolumeSpec(bucket="packages", prefix="team/pypi")
+    pod = by_kind(synthesize(PyPIServerSpec(storage=storage)), "CronJob")["spec"]["jobTemplate"]["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    (tmp_path / "s3/packages").mkdir(parents=True)
+    old = ("team/pypi/a-1.0.zip", "team/pypi/deeper/a-1.0.zip", "team/pypi-old/a-1.0.zip", "team/pypi")
+    young = "team/pypi/a-2.0.zip"
+    with s3(tmp_path / "s3") as behind, RefusingStore(behind.port) as store:
+        secret = {"accessKeyID": KEYS["access_key_id"], "secretAccessKey": KEYS["secret_access_key"]}
+        secret |= {"endpoint": f"http://localhost:{store.port}", "region": "us-east-1"}
+        environment = told(container["env"], secret)
+        # Who begins them goes by other rules.
+        usual = {name: value for name, value in environment.items() if not name.endswith("ENCODING")}
+        for key in (*old, young):
+            leave_parts(usual, f"store:packages/{key}")
+        store.old = set(old)
+        arguments = [re.sub(r"\$\((\w+)\)", lambda name: environment[name[1]], each) for each in container["args"]]
+        subprocess.run(["rclone", *arguments], check=True, env=environment)
+        left = uploads_in_parts(usual, "store:packages")
+    assert left == [f"packages/{key}" for key in sorted((*old[2:], young))]
 
 
 @pytest.fixture

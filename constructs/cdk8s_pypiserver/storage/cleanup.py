@@ -16,6 +16,8 @@ from cdk8s_pypiserver.pod.hardening import hardened, mount, requirements, scratc
 COMPONENT = "cleanup"
 _STORE = "store"
 _DEADLINE_SECONDS = 600
+_END = "\N{FULLWIDTH SOLIDUS}"
+"""A slash as rclone writes it in a name."""
 
 
 class CleanupSpec(Spec):
@@ -110,6 +112,9 @@ def _container(spec: CleanupSpec, bucket: str, folder: str | None, secret: str) 
         **({"FOLDER": folder} if folder else {}),
         f"{prefix}TYPE": "s3",
         f"{prefix}PROVIDER": "Other",
+        # rclone takes a slash from the end of a path, and then all that begins with it: `pypi-old` with `pypi`. So the
+        # slash is written as one of a name, which this encoding, unlike that of S3, puts back as it is.
+        **({f"{prefix}ENCODING": "InvalidUtf8,Dot"} if folder else {}),
     }
     # The keys of the driver's Secret (k8s-csi-s3, pkg/s3/client.go).
     keys = {
@@ -122,7 +127,7 @@ def _container(spec: CleanupSpec, bucket: str, folder: str | None, secret: str) 
     for option, key in keys.items():
         reference = {"name": secret, "key": key, "optional": True if key == "region" else None}
         environment.append({"name": f"{prefix}{option}", "valueFrom": {"secretKeyRef": reference}})
-    place = f"{_STORE}:$(BUCKET)" + ("/$(FOLDER)" if folder else "")
+    place = f"{_STORE}:$(BUCKET)" + (f"/$(FOLDER){_END}" if folder else "")
     return {
         "name": COMPONENT,
         "image": spec.image,

@@ -14,6 +14,7 @@ from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources
 from cdk8s_pypiserver.base.problems import Problem
 from cdk8s_pypiserver.base.remote import RemotePath, RemoteSpec
+from cdk8s_pypiserver.monitoring.alerts import Age, age_seconds
 from cdk8s_pypiserver.pod.container import ContainerSpec
 from cdk8s_pypiserver.pod.gateway import Place as GatewayPlace
 from cdk8s_pypiserver.pod.gateway import after_the_gateway
@@ -54,6 +55,7 @@ ROOMS = ("fetching", "http", "index", "store")
 _PLACES: tuple[GatewayPlace, ...] = ("http", "packages", "server")
 _MEMORY_SHARE = Decimal("0.8")
 """Of the limit: what Go's collector of garbage keeps to, as long as it can."""
+_PARTS_MAX_AGE = "24h"
 _PATIENCE = {
     # Nobody waits longer than a client does; what is worth another try, the server and the clients try again.
     "RCLONE_CONTIMEOUT": "5s",
@@ -113,6 +115,10 @@ class ObjectStoreSpec(StorageSpec):
     """Seconds between two listings of the whole store, by which objects that others put there are found."""
     poll_seconds: Annotated[int, Field(ge=1, le=60)] = 2
     """Seconds after which a pod notices what another one has published, at most."""
+    parts_max_age: Age | None = _PARTS_MAX_AGE
+    """How old an upload in parts that nobody has finished must be until the writer removes its parts, in the registry's
+    folder: longer than the longest upload by another hand takes. None for a bucket whose lifecycle rules do it. For
+    stores of type s3; others need nobody for it."""
     rclone: RcloneSpec = RcloneSpec()
     """The container that speaks with the store."""
     fetching: FetchingSpec = FetchingSpec()
@@ -147,8 +153,11 @@ class ObjectStoreSpec(StorageSpec):
         return {"rclone": self.rclone.resources, "fetching": self.fetching.resources}
 
     def conflicts(self) -> Iterator[Problem]:
-        """Yield limits at which the pod would be evicted before the cache is full."""
+        """Yield limits at which the pod would be evicted before the cache is full, and what no store would go by."""
         yield from super().conflicts()
+        if self.parts_max_age not in {None, _PARTS_MAX_AGE} and not self._has_parts:
+            reason = f"must be left out with remote.type ({self.remote.type}): it is for stores of type s3"
+            yield self.problem("parts_max_age", reason)
         limit = self.fetching.resources.ephemeral_storage_limit
         if limit and not self.existing_claim and quantity(limit) < quantity(self.size):
             reason = f"must not be below size ({self.size}): the pod is evicted before the cache is full"
@@ -160,13 +169,19 @@ class ObjectStoreSpec(StorageSpec):
 
     def settings(self) -> Mapping[str, str]:
         """See StorageSpec."""
+        parts = self.parts_max_age if self._has_parts else None
         return {
             "PUBLISH_METHOD": "store",
             "WRITERS": "one",
             "RESCAN_SECONDS": str(self.rescan_seconds),
+            **({"STORE_PARTS_SECONDS": str(age_seconds(parts))} if parts else {}),
             "STORE_POLL_SECONDS": str(self.poll_seconds),
             "STORE_URL": ADDRESS,
         }
+
+    @property
+    def _has_parts(self) -> bool:
+        return self.remote.type == "s3"
 
     def mount(self, sockets: "Sockets", *, user: int | None) -> "ObjectStore":
         """See StorageSpec."""

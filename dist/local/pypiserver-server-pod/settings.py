@@ -119,6 +119,9 @@ class Settings:
     """Where the packages are, as rclone writes it: `remote:bucket/folder`."""
     store_poll_seconds: float = 2.0
     """How often the catalogue in the store is looked at, in seconds."""
+    store_parts_seconds: float = 0.0
+    """How old the parts of an upload that nobody has finished must be until they are removed, in seconds; 0 if they
+    never are."""
     fetching_port: int = 8084
     """The port on loopback where the program listens that fetches packages from the store."""
 
@@ -194,6 +197,7 @@ class Settings:
             store_url=read.get("STORE_URL", cls.store_url),
             store_path=_place(read),
             store_poll_seconds=_positive(read, "STORE_POLL_SECONDS", cls.store_poll_seconds),
+            store_parts_seconds=_positive(read, "STORE_PARTS_SECONDS", cls.store_parts_seconds),
             fetching_port=int(_positive(read, "FETCHING_PORT", cls.fetching_port, least=1)),
             concurrent_uploads=int(_positive(read, "CONCURRENT_UPLOADS", cls.concurrent_uploads, least=1)),
         )

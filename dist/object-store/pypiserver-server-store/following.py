@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from server.store.catalogue import Catalogue
     from server.store.holdings import Holdings
     from server.store.identity import Identity
+    from server.store.parts import Parts
     from server.store.remote import Remote
     from server.store.survey import Survey
     from server.store.unfinished import Unfinished
@@ -41,6 +42,7 @@ class Following:
         survey: Survey,
         holdings: Holdings,
         unfinished: Unfinished,
+        parts: Parts,
         identity: Identity,
         writes: bool,
         poll_seconds: float,
@@ -54,6 +56,7 @@ class Following:
         self._survey = survey
         self._holdings = holdings
         self._unfinished = unfinished
+        self._parts = parts
         self._identity = identity
         self._writes = writes
         self._poll_seconds = poll_seconds
@@ -161,6 +164,7 @@ class Following:
                     self._unfinished.sweep()
                     self.surveyed = time.time()
                     self._complaint_of_survey.end()
+                    self._parts.end()
             except OSError as error:
                 told = self._remote.explained(error) if isinstance(error, StoreError) else error
                 reason = told.reason if isinstance(told, StoreError) else "other"

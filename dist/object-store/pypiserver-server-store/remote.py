@@ -279,8 +279,32 @@ class Remote:
             self._count_failure()
             raise StoreError(what, next((line for line in said if "ERROR" in line), "the listing has no end"))
 
-    def _call(self, command: str, parameters: Mapping[str, Any], what: str, group: str = "") -> dict[str, Any]:
-        with self._answer("POST", f"/{command}", what, parameters, ANSWER_SECONDS, group) as answer:
+    def command(self, command: str, what: str, below: str = "", **options: str) -> Any:  # noqa: ANN401 - what it says
+        """Have the store's back end do what only its kind can (https://rclone.org/rc/#backend-command).
+
+        Args:
+            command: What it does.
+            what: What was asked for, if it cannot be had.
+            below: The object or folder that it is about; all of the place by default.
+            options: Its options, with _ for each -.
+
+        Raises:
+            StoreError: It does not.
+        """
+        place = f"{self.path}{below}/" if below else self.path
+        named = {name.replace("_", "-"): value for name, value in options.items()}
+        call = {"command": command, "fs": place, "opt": named}
+        return self._call("backend/command", call, what, seconds=LISTING_SECONDS)["result"]
+
+    def _call(
+        self,
+        command: str,
+        parameters: Mapping[str, Any],
+        what: str,
+        group: str = "",
+        seconds: float = ANSWER_SECONDS,
+    ) -> dict[str, Any]:
+        with self._answer("POST", f"/{command}", what, parameters, seconds, group) as answer:
             if answer.status != HTTPStatus.OK:
                 raise self._failed(what, answer)
             try:
@@ -401,10 +425,10 @@ class _Answer:
 
 def _found(item: Mapping[str, Any]) -> Found:
     changed = item.get("ModTime") or ""
-    return Found(item["Path"], item["Size"], _seconds(changed))
+    return Found(item["Path"], item["Size"], seconds_of(changed))
 
 
-def _seconds(text: str) -> int:
+def seconds_of(text: str) -> int:
     """The whole seconds of a time of RFC 3339, 0 if there is none."""
     # Python 3.10 reads no Z, and no fractions of nine digits.
     zone = text[19:].lstrip(".0123456789")

@@ -16,6 +16,7 @@ from server.store.listed import Listed
 from server.store.metadata import StoredMetadata
 from server.store.notes import StoredNotes
 from server.store.own_files import StoredFiles
+from server.store.parts import Parts
 from server.store.publishing import StorePublisher
 from server.store.survey import SHOWN, Survey
 from server.store.unfinished import Unfinished
@@ -70,6 +71,7 @@ def in_store(
         survey=survey,
         holdings=holdings,
         unfinished=unfinished,
+        parts=Parts(remote, unfinished, settings.store_parts_seconds),
         identity=identity,
         writes=settings.writes,
         poll_seconds=settings.store_poll_seconds,

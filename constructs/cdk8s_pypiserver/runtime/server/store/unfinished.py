@@ -65,6 +65,11 @@ class Unfinished:
         with self._lock:
             return name in self._uploads
 
+    def is_busy(self, name: str) -> bool:
+        """Whether an upload has this name alone, or what one has left of it is being removed."""
+        with self._lock:
+            return name in self._busy
+
     def load(self) -> None:
         """Learn what earlier servers have left.
 
