@@ -85,6 +85,7 @@ class Listing:
         self._identities: dict[str, dict[str, str]] = {}
         self._project_lines = Blocks()
         self._path_lines = Blocks()
+        self._files = 0
         self._size = 0
         self._newest_ns = 0
 
@@ -117,8 +118,7 @@ class Listing:
     def totals(self) -> Totals:
         """How much there is."""
         with self._lock:
-            files = sum(map(len, self._directories.values()))
-            return Totals(files, len(self._projects), self._size, self._newest_ns)
+            return Totals(self._files, len(self._projects), self._size, self._newest_ns)
 
     def twin(self, filename: str) -> str | None:
         """The name of a listed file, in whatever directory, that means the same file as this name; see `identity`."""
@@ -234,6 +234,7 @@ class Listing:
         if project in self._identities:
             self._identities[project][identity(name)] = name
         self._path_lines.add(entry.path)
+        self._files += 1
         self._count(stamp, 1)
         return frozenset({project})
 
@@ -245,6 +246,7 @@ class Listing:
         if not files:
             del self._directories[directory]
         self._path_lines.remove(entry.path)
+        self._files -= 1
         self._count(entry.stamp, -1)
         self._identities.pop(entry.project, None)
         of_project = self._projects[entry.project]

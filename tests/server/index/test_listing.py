@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import tracemalloc
+from typing import TYPE_CHECKING, Any
 
 from server.index.listing import Change, Listing
 from server.volume.content import Stamp
+
+if TYPE_CHECKING:
+    import pytest
 
 STAMP = Stamp(1, 1)
 
@@ -106,6 +110,24 @@ def test_totals_and_pages_follow_every_change() -> None:
     assert not listing.twin("a-1.0.zip")
     assert listing.totals() == (0, 0, 0, 30)
     assert paths() == []
+
+
+def test_totals_are_counted_as_files_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unsearched(dict[str, Any]):
+        def values(self) -> Any:  # noqa: ANN401 - of no call
+            raise AssertionError("whoever asks waits as long as there are directories")
+
+        __iter__ = items = values
+
+    listing = Listing()
+    for number in range(3):
+        listing.add(f"directory-{number}", f"a-{number}.zip", STAMP)
+    listing.add("directory-0", "a-0.zip", STAMP)
+    monkeypatch.setattr(listing, "_directories", Unsearched(listing._directories))
+    assert listing.totals().files == 3
+    listing.remove("directory-1/a-1.zip")
+    listing.remove("directory-1/a-1.zip")
+    assert listing.totals().files == 2
 
 
 def test_memory_is_linear_and_small() -> None:
