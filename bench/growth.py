@@ -1,4 +1,4 @@
-"""What a start, the first page and a publish cost as the package volume fills."""
+"""What a start, the first page, a publish and every other request cost as the package volume fills."""
 
 from __future__ import annotations
 
@@ -36,6 +36,10 @@ READY_SECONDS, MEMORY_MIB, PAGE_MILLISECONDS = 10, 200, 100
 PICTURE = "growth.png"
 REQUESTS = 300
 """Requests that the CPU time of one is the mean of."""
+LISTS = {"the project list": "/simple/", "the file list": "/packages/"}
+"""What is as long as there are files."""
+LIST_REQUESTS = 30
+"""The same for a list of everything, which is megabytes."""
 FLAT = 1.5
 """How much more CPU time a request may take with the most files than with the fewest."""
 
@@ -51,8 +55,12 @@ class Figures:
     page: float
     slowest_page: float
     publish: float
+    yank: float
+    removal: float
     requests: Mapping[str, float]
     """CPU seconds of the server for a request, by what is asked for."""
+    lists: Mapping[str, float]
+    """The same for a list of everything."""
 
 
 def measure(scale: Scale) -> Section:
@@ -68,12 +76,18 @@ def measure(scale: Scale) -> Section:
         f"{STARTS}. Memory: resident set of the worker after that. First project list: `/simple/`, asked for once. "
         "First page: a project page that nobody has asked for before, in the JSON that pip and uv ask for, so that its "
         "wheels are hashed and their METADATA read. Publish: the upload of a new project until it is acknowledged, "
-        f"durably stored, some ten a second. The last two are medians of {SAMPLES}, for which the servers of all sizes "
-        "take turns, over volumes that the disk has written.",
-        ["files", "ready s", "CPU s", "memory MiB", "first project list ms", "first page ms", "slowest", "publish ms"],
+        f"durably stored, some ten a second. Yank and removal: of a version, in the same way. The last four are "
+        f"medians of {SAMPLES}, for which the servers of all sizes take turns, over volumes that the disk has "
+        "written.\n\n"
+        "A list of everything is as long as there is of it: of the project list, which the gateway keeps, and of the "
+        "file list, which it asks for each time, it is the CPU time of the server for a line that must not grow.",
+        [
+            *("files", "ready s", "CPU s", "memory MiB", "first project list ms", "first page ms", "slowest"),
+            *("publish ms", "yank ms", "removal ms"),
+        ],
     )
     for size, each in results.items():
-        times = (each.listing, each.page, each.slowest_page, each.publish)
+        times = (each.listing, each.page, each.slowest_page, each.publish, each.yank, each.removal)
         milliseconds = [number(value * 1000) for value in times]
         section.rows.append(
             [f"{size:,}", number(each.ready), number(each.cpu), number(each.memory / 2**20), *milliseconds]
@@ -82,6 +96,15 @@ def measure(scale: Scale) -> Section:
         f"CPU time of the server for a request, mean of {REQUESTS}, in µs: "
         + "; ".join(
             f"{size:,} files: {', '.join(f'{what} {number(cpu * 1e6)}' for what, cpu in each.requests.items())}"
+            for size, each in results.items()
+            if size
+        )
+        + "."
+    )
+    section.notes.append(
+        f"CPU time of the server for a list of everything, mean of {LIST_REQUESTS}, in ms: "
+        + "; ".join(
+            f"{size:,} files: {', '.join(f'{what} {number(cpu * 1e3)}' for what, cpu in each.lists.items())}"
             for size, each in results.items()
             if size
         )
@@ -110,7 +133,12 @@ def _targets(results: Mapping[int, Figures]) -> Iterator[Target]:
     for what, cpu in large.requests.items():
         name = f"CPU time of a request for {what}, {most:,} files against {first:,}"
         yield Target(name, cpu / results[first].requests[what], FLAT)
-    yield Target(f"publish, {most:,} files against {fewer:,}", large.publish / small.publish, 1.5)
+    for what, cpu in large.lists.items():
+        name = f"CPU time of a line of {what}, {most:,} files against {first:,}"
+        yield Target(name, cpu / most / (results[first].lists[what] / first), FLAT)
+    for what in ("publish", "yank", "removal"):
+        name = f"{what}, {most:,} files against {fewer:,}"
+        yield Target(name, getattr(large, what) / getattr(small, what), FLAT)
     yield Target(f"first page, {most:,} files against {fewer:,}", large.page / small.page, 1.5)
 
 
@@ -131,6 +159,8 @@ def _picture(section: Section, results: Mapping[int, Figures], directory: Path) 
         "memory, MiB": {size: each.memory / 2**20 for size, each in filled.items()},
         "first request of a page, ms": {size: each.page * 1000 for size, each in filled.items()},
         "publish, ms": {size: each.publish * 1000 for size, each in filled.items()},
+        "yank, ms": {size: each.yank * 1000 for size, each in filled.items()},
+        "removal, ms": {size: each.removal * 1000 for size, each in filled.items()},
         **{
             f"CPU time of a request for {what}, µs": {size: each.requests[what] * 1e6 for size, each in filled.items()}
             for what in next(iter(filled.values())).requests
@@ -157,7 +187,7 @@ def _figures(directory: Path, sizes: Sequence[int]) -> dict[int, Figures]:
 
 
 def _filled(directory: Path, size: int) -> Server:
-    server = Server(directory)
+    server = Server(directory, {"ALLOW_REMOVAL": "yes"})
     content = make_wheel(directory, "project", "1.0", headers="Requires-Python: >=3.8\n").read_bytes()
     for number_ in range(size):
         project, release = divmod(number_, RELEASES)
@@ -168,7 +198,7 @@ def _filled(directory: Path, size: int) -> Server:
 def _measured(servers: Mapping[int, Server]) -> dict[int, Figures]:
     starts: dict[int, list[tuple[float, float]]] = {size: [] for size in servers}
     firsts: dict[int, list[float]] = {size: [] for size in servers}
-    publishes: dict[int, list[float]] = {size: [] for size in servers}
+    changes = {change: {size: list[float]() for size in servers} for change in (_publish, _yank, _remove)}
     for _ in range(STARTS):
         for size, server in servers.items():
             starts[size].append(_start(server))
@@ -181,16 +211,33 @@ def _measured(servers: Mapping[int, Server]) -> dict[int, Figures]:
         size: {what: _cpu_of_a_request(server, path) for what, path in _asked(size).items()}
         for size, server in servers.items()
     }
-    for sample in range(SAMPLES):
-        for size, server in _in_turn(servers, sample):
-            time.sleep(PUBLISH_PAUSE / len(servers))
-            publishes[size].append(_publish(server, sample))
+    lists = {
+        size: {what: _cpu_of_a_request(server, path, LIST_REQUESTS) for what, path in LISTS.items()}
+        for size, server in servers.items()
+    }
+    for change, times in changes.items():
+        for sample in range(SAMPLES):
+            for size, server in _in_turn(servers, sample):
+                time.sleep(PUBLISH_PAUSE / len(servers))
+                times[size].append(change(server, sample))
     results = {}
     for size in servers:
         ready, cpu = (median(times) for times in zip(*starts[size], strict=True))
         first = firsts[size]
-        page, publish = median(first), median(publishes[size])
-        results[size] = Figures(ready, cpu, memory[size], listings[size], page, max(first), publish, costs[size])
+        publish, yank, removal = (median(times[size]) for times in changes.values())
+        results[size] = Figures(
+            ready=ready,
+            cpu=cpu,
+            memory=memory[size],
+            listing=listings[size],
+            page=median(first),
+            slowest_page=max(first),
+            publish=publish,
+            yank=yank,
+            removal=removal,
+            requests=costs[size],
+            lists=lists[size],
+        )
     return results
 
 
@@ -241,26 +288,48 @@ def _asked(size: int) -> dict[str, str]:
         return {}
     return {
         "a wheel": "/packages/project_000000-1.0-py3-none-any.whl",
+        "its METADATA": "/packages/project_000000-1.0-py3-none-any.whl.metadata",
         "a file that is not there": "/packages/absent-1.0-py3-none-any.whl",
         "a page": "/simple/project-000000/",
         "a project that is not there": "/simple/absent/",
+        "the JSON of a project": "/project-000000/json",
+        "the welcome": "/",
         "the metrics": "/-/metrics",
     }
 
 
-def _cpu_of_a_request(server: Server, path: str) -> float:
+def _cpu_of_a_request(server: Server, path: str, requests_: int = REQUESTS) -> float:
     processes = _processes(server)
     with requests.Session() as session:
         session.get(server.url + path, timeout=PATIENCE)
         before = cpu_seconds(processes)
-        for _ in range(REQUESTS):
+        for _ in range(requests_):
             session.get(server.url + path, timeout=PATIENCE)
-    return (cpu_seconds(processes) - before) / REQUESTS
+    return (cpu_seconds(processes) - before) / requests_
 
 
 def _publish(server: Server, number_: int) -> float:
     begun = time.perf_counter()
     upload(server.url, f"published_{number_}-1.0-py3-none-any.whl", user=PUBLISHER).raise_for_status()
+    return time.perf_counter() - begun
+
+
+def _yank(server: Server, number_: int) -> float:
+    return _form(server, {":action": "yank", "reason": "measured", **_published(number_)})
+
+
+def _remove(server: Server, number_: int) -> float:
+    return _form(server, {":action": "remove_pkg", **_published(number_)})
+
+
+def _published(number_: int) -> dict[str, str]:
+    return {"name": f"published-{number_}", "version": "1.0"}
+
+
+def _form(server: Server, form: Mapping[str, str]) -> float:
+    begun = time.perf_counter()
+    parts = {field: (None, value) for field, value in form.items()}
+    requests.post(server.url, files=parts, auth=PUBLISHER, timeout=PATIENCE).raise_for_status()
     return time.perf_counter() - begun
 
 
