@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from cdk8s_pypiserver import GatewaySpec
-from manifests import OVERLAYS, ROOT, Manifest, by_kind, compose, pod_of, relative, render, too_large
+from manifests import OVERLAYS, ROOT, Manifest, by_kind, compose, pod_of, relative, render, run_kustomize, too_large
 from schemas import problems
 
 NAMES = sorted(path.name for path in OVERLAYS.iterdir())
@@ -29,6 +29,14 @@ SITE = {
     "region": "nbg1",
     "store-path": "other-bucket/other/folder",
 }
+SITES = {
+    "ha": ["ha/site.env"],
+    "ha/volume": ["ha/volume/site.env"],
+    "hetzner-s3": ["hetzner-s3/site.env"],
+    "hetzner-s3/volume": ["hetzner-s3/volume/site.env"],
+    "object-store": ["object-store/site.env", "object-store/store/site.env"],
+}
+"""What there is to edit for each folder that is applied."""
 CLUSTER_WIDE = {"Namespace", "PersistentVolume", "StorageClass"}
 OUTLIVES = {"PersistentVolumeClaim", "PersistentVolume", "StorageClass", "Namespace"}
 
@@ -107,13 +115,22 @@ def test_what_is_scraped_is_found_by_labels_that_argo_cd_leaves_alone(tmp_path: 
     assert "app.kubernetes.io/instance" not in monitor["selector"]["matchLabels"]
 
 
-@pytest.mark.parametrize("name", [name for name in FOLDERS if (OVERLAYS / name / "site.env").exists()])
+def test_a_site_has_no_file_that_no_test_knows() -> None:
+    found = {str(file.relative_to(OVERLAYS)) for file in OVERLAYS.rglob("site.env")}
+    assert found == {file for files in SITES.values() for file in files}
+
+
+@pytest.mark.parametrize("name", SITES)
 def test_each_fact_of_a_site_is_set_in_one_place(name: str, tmp_path: Path) -> None:
     for folder in ("dist", "overlays"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
-    site = tmp_path / "overlays" / name / "site.env"
-    keys = re.findall(r"^([a-z-]+)=", site.read_text(), re.MULTILINE)
-    site.write_text("".join(f"{key}={SITE[key]}\n" for key in keys))
+    keys: list[str] = []
+    for file in SITES[name]:
+        site = tmp_path / "overlays" / file
+        own = re.findall(r"^([a-z-]+)=", site.read_text(), re.MULTILINE)
+        site.write_text("".join(f"{key}={SITE[key]}\n" for key in own))
+        keys += own
+    assert len(keys) == len(set(keys))
     expected = {key: value for key, value in SITE.items() if key in keys}
     before, after = (_facts(render(folder / name)) for folder in (OVERLAYS, tmp_path / "overlays"))
     assert after == expected
@@ -245,6 +262,27 @@ def test_ha_leaves_the_number_of_pods_to_the_autoscaler() -> None:
     assert "replicas" not in by_kind(manifests, "Deployment")["spec"]
     assert by_kind(manifests, "HorizontalPodAutoscaler")["spec"]["minReplicas"] >= 2
     assert pod_of(manifests)["topologySpreadConstraints"]
+
+
+def test_a_bucket_with_a_driver_is_one_line_away_from_one_without(tmp_path: Path) -> None:
+    for folder in ("dist", "overlays"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    overlay = tmp_path / "overlays/hetzner-s3"
+    lines = (overlay / "kustomization.yaml").read_text().splitlines(keepends=True)
+    lines[lines.index("  - ../../dist/s3-csi\n")] = "  - ../object-store/store\n"
+    (overlay / "kustomization.yaml").write_text("".join(lines))
+    assert render(overlay) == render(OVERLAYS / "object-store")
+
+
+@pytest.mark.parametrize("path", ["provider", "endpoint", "region", "store-path"])
+def test_a_store_of_which_nothing_is_said_is_refused(path: str, tmp_path: Path) -> None:
+    for folder in ("dist", "overlays"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    site = tmp_path / "overlays/object-store/store/site.env"
+    site.write_text(re.sub(f"(?m)^{path}=.*\n", "", site.read_text()))
+    done = run_kustomize(tmp_path / "overlays/object-store")
+    assert done.returncode != 0
+    assert f"data.{path}" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["hetzner-s3", "object-store"])
