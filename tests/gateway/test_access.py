@@ -128,7 +128,7 @@ def test_a_verdict_depends_on_the_authorization_header_alone(private: Scene) -> 
         ("GET", "/-/auth/publisher", b""),
     ]
     for each in private.recorder.received:
-        assert set(each.headers) == {"Host", "Connection", "Authorization", "X-Forwarded-For", "X-Request-ID"}
+        assert set(each.headers) == {"Host", "Authorization", "X-Forwarded-For", "X-Request-ID"}
         assert each.headers["Authorization"] == basic("reader", "read")
         assert each.headers["X-Forwarded-For"] == "127.0.0.1"
 

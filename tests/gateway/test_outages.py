@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import signal
+import socketserver
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ import requests
 import vitals
 from gateway_programs import (
     Gateway,
+    Recorder,
     Registry,
     Setup,
     basic,
@@ -230,6 +232,38 @@ def test_packages_of_a_volume_that_can_hang_are_opened_by_the_server_alone(runni
         assert gateway.request("HEAD", path, *READER).headers["Content-Length"] == str(len(wheel.read_bytes()))
         assert gateway.get(path).status_code == 401
         assert gateway.get("/packages/missing-1.0-py3-none-any.whl", *READER).status_code == 404
+
+
+def test_a_question_that_meets_the_end_of_the_server_is_asked_again(tmp_path: Path) -> None:
+    """The gateway keeps connections for its questions, and the next one may come as their process ends."""
+    asked: list[int] = []
+
+    class Ending(socketserver.StreamRequestHandler):
+        """Answers one question, and takes another, which it does not answer."""
+
+        def handle(self) -> None:
+            for answer in (b"HTTP/1.1 204 No Content\r\n\r\n", b""):
+                while self.rfile.readline().strip():
+                    pass
+                asked.append(self.client_address[1])
+                self.wfile.write(answer)
+
+    with (
+        Recorder() as server,
+        socketserver.ThreadingTCPServer(("127.0.0.1", 0), Ending) as ending,
+        Gateway(
+            tmp_path / "gateway",
+            server.port,
+            verdicts_port=ending.server_address[1],
+            packages=tmp_path / "packages",
+            pages=tmp_path / "pages",
+        ) as gateway,
+    ):
+        threading.Thread(target=ending.serve_forever, daemon=True).start()
+        answers = [gateway.get("/simple/demo/", f"user-{each}", "any").status_code for each in range(20)]
+        ending.shutdown()
+    assert answers == [200] * 20
+    assert len(set(asked)) < len(asked), "no connection was kept"
 
 
 @contextlib.contextmanager

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
 from permissions import rule
-from programs import htpasswd_line
+from programs import PATIENCE, free_port, htpasswd_line
 from server.access.credentials import Credentials
 from server.access.rights import LONGEST_PROJECT, Rights
 from server.access.verdicts import LONGEST_PATH, READING, Verdicts
@@ -58,24 +59,43 @@ def test_nothing_is_kept_of_what_is_too_long_to_be_there(
     verdicts = Verdicts(Credentials(tmp_path), Trail(None), rights=rights)
     credentials = base64.b64encode(b"uma:right").decode()
 
-    class Kept(asyncio.Transport):
-        def __init__(self) -> None:
-            super().__init__()
-            self.written = b""
-            self.closed = asyncio.Event()
-
-        def write(self, data: bytes | bytearray | memoryview) -> None:
-            self.written += bytes(data)
-
-        def close(self) -> None:
-            self.closed.set()
-
     async def answer(value: str) -> bytes:
-        transport = Kept()
         head = f"GET {READING} HTTP/1.1\r\nAuthorization: Basic {credentials}\r\n{name}: {value}"
-        verdicts.answer(head.encode(), transport)
-        await transport.closed.wait()
-        return transport.written.partition(b"\r\n")[0]
+        return (await verdicts.answer(head.encode())).partition(b"\r\n")[0]
 
     assert asyncio.run(answer(longest)) == b"HTTP/1.1 204 No Content"
     assert asyncio.run(answer(grows_by + longest)) == b"HTTP/1.1 403 Forbidden"
+
+
+def test_a_connection_is_good_for_many_questions(tmp_path: Path) -> None:
+    (tmp_path / "readers").write_text(htpasswd_line("uma", "right"))
+    port = free_port()
+    Verdicts(Credentials(tmp_path), Trail(None)).start(port)
+
+    def question(password: str, *more: str) -> bytes:
+        credentials = base64.b64encode(f"uma:{password}".encode()).decode()
+        return "\r\n".join(
+            ["GET /-/auth/reader HTTP/1.1", f"Authorization: Basic {credentials}", *more, "", ""]
+        ).encode()
+
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+        connection.settimeout(PATIENCE)
+        answers = connection.makefile("rb")
+
+        def status() -> str:
+            first = answers.readline().split()[1].decode()
+            while answers.readline().strip():
+                pass
+            return first
+
+        first, second = question("right"), question("wrong")
+        connection.sendall(first[:40])
+        connection.sendall(first[40:] + second[:20])
+        assert status() == "204"
+        connection.sendall(second[20:])
+        assert status() == "401"
+        connection.sendall(first + second + first)
+        assert [status() for _ in range(3)] == ["204", "401", "204"]
+        connection.sendall(question("right", "Connection: close"))
+        assert answers.readline().split()[1] == b"204"
+        assert b"Connection: close\r\n" in answers.read()
