@@ -7,7 +7,8 @@ from fnmatch import fnmatchcase
 
 import pytest
 
-from cdk8s_pypiserver.base.patterns import covers, meet, needless
+from cdk8s_pypiserver.base import patterns as module
+from cdk8s_pypiserver.base.patterns import Patterns, covers, meet, needless
 
 PATTERNS = ["".join(each) for length in range(1, 5) for each in itertools.product("ab*", repeat=length)]
 NAMES = ["".join(each) for length in range(1, 7) for each in itertools.product("ab", repeat=length)]
@@ -24,6 +25,36 @@ def test_patterns_meet_where_both_match_a_name() -> None:
 def test_a_pattern_that_covers_another_meets_it() -> None:
     wrong = [(one, other) for one, other in itertools.product(PATTERNS, repeat=2) if covers(one, other)]
     assert [(one, other) for one, other in wrong if not meet(one, other) or not meet(other, one)] == []
+
+
+def test_a_pattern_covers_what_it_matches_as_a_text() -> None:
+    pairs = itertools.product(PATTERNS, repeat=2)
+    assert [(one, other) for one, other in pairs if covers(one, other) != fnmatchcase(other, one)] == []
+
+
+def test_all_that_cover_a_pattern_are_found_in_their_order() -> None:
+    entries = [(pattern, f"{pattern} {number}") for number in range(2) for pattern in PATTERNS]
+    patterns = Patterns(entries)
+    wrong = [
+        each
+        for each in PATTERNS
+        if patterns.covering(each) != [value for pattern, value in entries if covers(pattern, each)]
+    ]
+    assert wrong == []
+
+
+def test_thousands_of_patterns_are_not_compared_each_with_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[str, str]] = []
+
+    def compare(one: str, other: str) -> bool:
+        compared.append((one, other))
+        return covers(one, other)
+
+    monkeypatch.setattr(module, "covers", compare)
+    names = [f"package-{number:04}{star}" for number in range(1000) for star in ("", "-*")]
+    patterns = Patterns((name, name) for name in names)
+    assert [patterns.covering(name) for name in names] == [[name] for name in names]
+    assert len(compared) <= 2 * len(names)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Attestations (PEP 740): whose signature the files of a project must have, and the container that verifies it."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
 from cdk8s_pypiserver.base.fields import Form, Image, Name, Peer
 from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources, Spec
-from cdk8s_pypiserver.base.patterns import AnyNamePattern, covers, normalised
+from cdk8s_pypiserver.base.patterns import AnyNamePattern, Patterns, normalised
 from cdk8s_pypiserver.base.peers import PUBLIC
 from cdk8s_pypiserver.base.places import Place, place
 from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
@@ -216,25 +217,25 @@ def _patterns(publishers: Sequence[AttestedPublisherSpec]) -> Iterator[tuple[int
 
 
 def _twins(publishers: Sequence[AttestedPublisherSpec]) -> Iterator[Problem]:
-    before: list[tuple[int, str]] = []
+    of_identity: dict[str, Patterns[int]] = defaultdict(Patterns)
+    identities = [each.identity.model_dump_json() for each in publishers]
     for number, at, pattern in _patterns(publishers):
-        identity = publishers[number].identity
-        found = next(
-            (other for other, name in before if publishers[other].identity == identity and covers(name, pattern)), None
-        )
-        if found is not None:
-            reason = f"is there twice: publishers[{found}] has it for the same identity"
+        before = of_identity[identities[number]]
+        if found := before.covering(pattern):
+            reason = f"is there twice: publishers[{found[0]}] has it for the same identity"
             yield Problem(("publishers", number, "projects", at), publishers[number].projects[at], reason)
-        before.append((number, pattern))
+        before.add(pattern, number)
 
 
 def _required_by_another(publishers: Sequence[AttestedPublisherSpec]) -> Iterator[Problem]:
-    required = [(number, pattern) for number, _, pattern in _patterns(publishers) if publishers[number].required]
-    for number, _, pattern in _patterns(publishers):
+    patterns = list(_patterns(publishers))
+    required = Patterns((each[2], each) for each in patterns if publishers[each[0]].required)
+    for number, _, pattern in patterns:
         if publishers[number].required:
             continue
-        if other := next((other for other in required if covers(other[1], pattern)), None):
-            reason = f"cannot be had for {pattern}: publishers[{other[0]}] requires an attestation of it ({other[1]})"
+        if found := required.covering(pattern):
+            other, _, wider = found[0]
+            reason = f"cannot be had for {pattern}: publishers[{other}] requires an attestation of it ({wider})"
             yield Problem(("publishers", number, "required"), publishers[number].required, reason)
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from cdk8s_pypiserver.base.fields import Form
 from cdk8s_pypiserver.base.model import Spec
-from cdk8s_pypiserver.base.patterns import AnyNamePattern, covers, meet, needless, normalised
+from cdk8s_pypiserver.base.patterns import AnyNamePattern, Patterns, covers, meet, needless, normalised
 from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
 
 from .directory import no_text
@@ -181,7 +181,8 @@ class _Place(NamedTuple):
     grants: Mapping[str, frozenset[str]]
 
     def says_as_much_as(self, other: "_Place") -> bool:
-        if self[:2] == other[:2] or not covers(self.pattern, other.pattern):
+        """Whether it does, of one whose pattern it covers."""
+        if self[:2] == other[:2]:
             return False
         if self[2:] == other[2:]:
             # One of the two has an effect.
@@ -194,7 +195,8 @@ class _Place(NamedTuple):
         return all(who <= self.grants[grant] or EVERYBODY in self.grants[grant] for grant, who in other.grants.items())
 
     def gives_away(self, other: "_Place") -> bool:
-        return self.number != other.number and covers(self.pattern, other.pattern) and self._leaves(other)
+        """Whether it says who publishes what another one lets be created, of one whose pattern it covers."""
+        return self.number != other.number and self._leaves(other)
 
     def _leaves(self, other: "_Place") -> bool:
         """Whether nothing of another one is excluded here that is not there."""
@@ -212,26 +214,24 @@ def _places(rules: Sequence[PermissionRuleSpec]) -> list[_Place]:
 def given_away(rules: Sequence[PermissionRuleSpec]) -> Iterator[Problem]:
     """Yield those who may create projects of which others say who publishes every one."""
     places = _places(rules)
-    publishing = [place for place in places if place.grants["publish"]]
-    for number, rule in enumerate(rules):
-        own = [place for place in places if place.number == number and rule.create]
-        others = [next((each for each in publishing if each.gives_away(place)), None) for place in own]
-        if all(others) and (other := next(iter(others), None)):
+    publishing = Patterns((place.pattern, place) for place in places if place.grants["publish"])
+    creating = defaultdict(list)
+    for place in places:
+        if place.grants[CREATE]:
+            givers = (each for each in publishing.covering(place.pattern) if each.gives_away(place))
+            creating[place.number].append(next(givers, None))
+    for number, others in creating.items():
+        if all(others) and (other := others[0]):
             reason = f"has no effect: rules[{other.number}] ({other.pattern}) has publish"
-            yield Problem(("rules", number, CREATE), list(rule.create), reason)
+            yield Problem(("rules", number, CREATE), list(rules[number].create), reason)
 
 
 def without_effect(rules: Sequence[PermissionRuleSpec]) -> Iterator[Problem]:
     """Yield patterns of projects about which another rule says as much."""
     places = _places(rules)
-    # Whatever covers a pattern begins like it: so thousands are not compared each with each.
-    beginning = defaultdict(list)
+    patterns = Patterns((place.pattern, place) for place in places)
     for place in places:
-        beginning[place.pattern.partition("*")[0]].append(place)
-    for place in places:
-        head = place.pattern.partition("*")[0]
-        others = (other for length in range(len(head) + 1) for other in beginning.get(head[:length], ()))
-        if other := next((each for each in others if each.says_as_much_as(place)), None):
+        if other := next((each for each in patterns.covering(place.pattern) if each.says_as_much_as(place)), None):
             path = ("rules", place.number, "projects", place.position)
             reason = f"has no effect: rules[{other.number}] ({other.pattern}) grants as much"
             yield Problem(path, rules[place.number].projects[place.position], reason)

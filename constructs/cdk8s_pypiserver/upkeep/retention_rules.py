@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from cdk8s_pypiserver.base.model import Spec
-from cdk8s_pypiserver.base.patterns import NamePattern, covers, normalised
+from cdk8s_pypiserver.base.patterns import NamePattern, Patterns, normalised
 from cdk8s_pypiserver.base.problems import Problem
 
 MOST = 100_000
@@ -54,9 +54,9 @@ class RetentionRuleSpec(Spec):
 
 def without_effect(rules: Sequence[RetentionRuleSpec], pinned: Sequence[str]) -> Iterator[Problem]:
     """Yield rules that are about no project, since others are about all of theirs."""
-    earlier: list[tuple[int, str]] = []
+    earlier = Patterns[tuple[int, str]]()
     everything: int | None = None
-    pins = [normalised(pin) for pin in pinned]
+    pins = Patterns((normalised(pin), normalised(pin)) for pin in pinned)
     for number, rule in enumerate(rules):
         if everything is not None:
             reason = f"must stand before rules[{everything}], which is about every project that is left"
@@ -66,10 +66,10 @@ def without_effect(rules: Sequence[RetentionRuleSpec], pinned: Sequence[str]) ->
             everything = number
         for index, pattern in enumerate(map(normalised, rule.projects)):
             path = ("rules", number, "projects", index)
-            if first := next((each for each in earlier if covers(each[1], pattern)), None):
-                reason = f"is never reached: rules[{first[0]}] is about it ({first[1]})"
+            if first := earlier.covering(pattern):
+                reason = f"is never reached: rules[{first[0][0]}] is about it ({first[0][1]})"
                 yield Problem(path, rule.projects[index], reason)
-            elif pin := next((each for each in pins if covers(each, pattern)), None):
-                reason = f"has no effect with pinned ({pin}): no version of it may go"
+            elif pin := pins.covering(pattern):
+                reason = f"has no effect with pinned ({pin[0]}): no version of it may go"
                 yield Problem(path, rule.projects[index], reason)
-            earlier.append((number, pattern))
+            earlier.add(pattern, (number, pattern))

@@ -12,7 +12,7 @@ from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
 from cdk8s_pypiserver.base.fields import Peer, quantity
 from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources
-from cdk8s_pypiserver.base.patterns import NamePattern, ProjectName, Requirement, covers, names_of, normalised
+from cdk8s_pypiserver.base.patterns import NamePattern, Patterns, ProjectName, Requirement, names_of, normalised
 from cdk8s_pypiserver.base.peers import PUBLIC
 from cdk8s_pypiserver.base.places import Place, place
 from cdk8s_pypiserver.base.problems import Problem
@@ -141,20 +141,18 @@ def _twins(spec: UpstreamSpec) -> Iterator[Problem]:
 
 
 def _without_effect(spec: UpstreamSpec) -> Iterator[Problem]:
-    private = [normalised(pattern) for pattern in spec.private_names]
+    private = Patterns((normalised(pattern), normalised(pattern)) for pattern in spec.private_names)
+    denied = Patterns((names_of(normalised(each))[0], normalised(each)) for each in spec.deny)
     for number, name in enumerate(spec.merge):
-        if found := next((pattern for pattern in private if covers(pattern, normalised(name))), None):
-            reason = f"cannot be had with private_names ({found}): what is private is never asked for elsewhere"
+        if found := private.covering(normalised(name)):
+            reason = f"cannot be had with private_names ({found[0]}): what is private is never asked for elsewhere"
             yield Problem(("merge", number), name, reason)
     for number, requirement in enumerate(spec.allow):
         allowed, versions = names_of(normalised(requirement))
-        for denied in map(normalised, spec.deny):
-            pattern, denied_versions = names_of(denied)
-            if covers(pattern, allowed) and denied_versions in ("", versions):
-                yield Problem(("allow", number), requirement, f"cannot be had with deny ({denied}), which counts more")
-                break
-        if found := next((pattern for pattern in private if covers(pattern, allowed)), None):
-            reason = f"cannot be had with private_names ({found}): what is private is never asked for elsewhere"
+        if rule := next((each for each in denied.covering(allowed) if names_of(each)[1] in ("", versions)), None):
+            yield Problem(("allow", number), requirement, f"cannot be had with deny ({rule}), which counts more")
+        if found := private.covering(allowed):
+            reason = f"cannot be had with private_names ({found[0]}): what is private is never asked for elsewhere"
             yield Problem(("allow", number), requirement, reason)
     if spec.no_minimum_age and not spec.minimum_age_days:
         yield spec.problem("no_minimum_age", "must be left out without minimum_age_days: no file is too young then")
