@@ -14,10 +14,9 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 from server.access import json_file
-from server.access.matching import Matching
 from server.access.token_lines import NAME
 from server.access.who import RIGHTS, Right
-from server.index.patterns import Patterns
+from server.index.patterns import Matching, Patterns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -63,6 +63,5 @@ def refusal(path: str) -> bytes | None:
         *found.headers,
         "Content-Type: text/plain; charset=utf-8",
         f"Content-Length: {len(body)}",
-        "Connection: close",
     ]
     return "\r\n".join([*head, "", body]).encode()

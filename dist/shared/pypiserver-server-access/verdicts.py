@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+import sys
 import threading
-from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakValueDictionary
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 HEAD_BYTES = 16_384
 """Longest question; the gateway's have less than 3 kB."""
+CLOSES = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
+"""In a question after whose answer the connection ends."""
 CHALLENGE = 'Basic realm="pypiserver"'
 READING = "/-/auth/reading"
 """Where the gateway asks about what `X-Project` or `X-File` names, or neither for a list, if reads are by project."""
@@ -86,7 +89,6 @@ class Verdicts:
         self._members = members
         self._trail = trail
         self._checks = Checks()
-        self._tasks = set[asyncio.Task[None]]()
         self._asking: WeakValueDictionary[tuple[str, bytes], asyncio.Lock] = WeakValueDictionary()
 
     async def verdict(self, role: Role, header: str, address: str, *, by_project: bool = False) -> Verdict:
@@ -148,31 +150,25 @@ class Verdicts:
             OSError: The port is taken.
         """
         loop = asyncio.new_event_loop()
+        if sys.version_info >= (3, 12):
+            # Most questions are answered without waiting for anything: those take no turn of the loop.
+            loop.set_task_factory(asyncio.eager_task_factory)
         # A worker that takes the place of another listens before that one has ended.
         listening = loop.create_server(lambda: _Connection(self), "127.0.0.1", port, backlog=4096, reuse_port=True)
         loop.run_until_complete(listening)
         threading.Thread(target=loop.run_forever, name="verdicts", daemon=True).start()
 
-    def answer(self, head: bytes, transport: asyncio.Transport) -> None:
-        """Answer a question, once there is an answer."""
-        task = asyncio.get_running_loop().create_task(self._answer(head, transport))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _answer(self, head: bytes, transport: asyncio.Transport) -> None:
+    async def answer(self, head: bytes) -> bytes:
+        """The answer to a question."""
         verdict = Verdict(HTTPStatus.NOT_FOUND)
         try:
             first, *lines = head.decode("latin-1").split("\r\n")
             path = first.split(" ")[1] if first.count(" ") == 2 else ""  # noqa: PLR2004 - method, path, version
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
             if words := refusal(path):
-                transport.write(words)
-                transport.close()
-                return
+                return words
             if path == METRICS:
-                transport.write(self._metrics())
-                transport.close()
-                return
+                return self._metrics()
             role = ROLES.get(path)
             if role:
                 address = headers.get("x-forwarded-for", "")
@@ -190,9 +186,7 @@ class Verdicts:
         except Exception:  # noqa: BLE001 - logged, and the next question can be answered
             _log.exception("a question about credentials")
             verdict = Verdict(HTTPStatus.INTERNAL_SERVER_ERROR)
-        with suppress(OSError):
-            transport.write(_written(verdict))
-        transport.close()
+        return _written(verdict)
 
     def _about(self, who: Who, headers: Mapping[str, str], verdict: Verdict) -> Verdict:
         """The verdict about what is read, of a client whose credentials allow reading."""
@@ -209,7 +203,7 @@ class Verdicts:
     def _metrics(self) -> bytes:
         samples = (*self._credentials.tokens.samples(), *(self._members.samples() if self._members else ()))
         body = text_of(samples).encode()
-        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n"
         return head.encode() + body
 
 
@@ -238,7 +232,6 @@ def _written(verdict: Verdict) -> bytes:
         fields["WWW-Authenticate"] = CHALLENGE
     if status != HTTPStatus.NO_CONTENT:
         fields["Content-Length"] = "0"
-    fields["Connection"] = "close"
     lines = [f"HTTP/1.1 {status} {status.phrase}", *(f"{name}: {value}" for name, value in fields.items())]
     return "\r\n".join([*lines, "", ""]).encode()
 
@@ -259,12 +252,14 @@ def _right(who: Who) -> str:
 
 
 class _Connection(asyncio.Protocol):
-    """One question."""
+    """Questions of the gateway's, one after the other: it keeps the connection for the next."""
 
     def __init__(self, verdicts: Verdicts) -> None:
         self._verdicts = verdicts
         self._received = b""
         self._transport: asyncio.Transport
+        self._answering = False
+        self._task: asyncio.Task[None]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_server makes
@@ -272,9 +267,21 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        head, end, _ = self._received.partition(b"\r\n\r\n")
-        if end:
-            self._transport.pause_reading()
-            self._verdicts.answer(head, self._transport)
-        elif len(self._received) > HEAD_BYTES:
+        if len(self._received) > HEAD_BYTES:
             self._transport.abort()
+        elif not self._answering and b"\r\n\r\n" in self._received:
+            self._answering = True
+            self._task = asyncio.get_running_loop().create_task(self._answer())
+
+    async def _answer(self) -> None:
+        while b"\r\n\r\n" in self._received:
+            head, _, self._received = self._received.partition(b"\r\n\r\n")
+            # Who has gone meanwhile is told nothing: asyncio lets that pass.
+            answer = await self._verdicts.answer(head)
+            if CLOSES.search(head):
+                # Said in the answer, or whoever asked would keep the connection.
+                self._transport.write(answer.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
+                self._transport.close()
+                return
+            self._transport.write(answer)
+        self._answering = False

@@ -3,16 +3,51 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from fnmatch import translate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
+_Value = TypeVar("_Value")
 _RULE = re.compile(r"\s*(?P<pattern>[A-Za-z0-9._*-]+)\s*(?P<specifier>[<>=!~].*)?\Z", re.DOTALL)
+
+
+class Matching(Generic[_Value]):
+    """Values by patterns of names, found in a time that does not grow with the number of patterns."""
+
+    def __init__(self, entries: Iterable[tuple[str, _Value]]) -> None:
+        """Take the patterns, each with a value.
+
+        Raises:
+            ValueError: One can be no name.
+        """
+        self._names: dict[str, list[_Value]] = defaultdict(list)
+        # By what is before the first star, else by what is after the last: few have neither.
+        self._heads: dict[str, list[tuple[re.Pattern[str], _Value]]] = defaultdict(list)
+        self._tails: dict[str, list[tuple[re.Pattern[str], _Value]]] = defaultdict(list)
+        for written, value in entries:
+            pattern = Patterns.checked(written)
+            head, tail = pattern.partition("*")[0], pattern.rpartition("*")[2]
+            if "*" not in pattern:
+                self._names[pattern].append(value)
+            elif head or not tail:
+                self._heads[head].append((re.compile(translate(pattern)), value))
+            else:
+                self._tails[tail].append((re.compile(translate(pattern)), value))
+        # A stranger's name may be of megabytes.
+        self._longest = max(map(len, [*self._heads, *self._tails]), default=-1)
+
+    def of(self, name: str) -> Iterator[_Value]:
+        """The values of all patterns that match a normalised name."""
+        yield from self._names.get(name, ())
+        for length in range(min(len(name), self._longest) + 1):
+            for ends, end in ((self._heads, name[:length]), (self._tails, name[len(name) - length :])):
+                yield from (value for pattern, value in ends.get(end, ()) if pattern.match(name))
 
 
 class Patterns:
@@ -24,11 +59,11 @@ class Patterns:
         Raises:
             ValueError: One can be no name.
         """
-        self._patterns = tuple(_compiled(pattern) for pattern in patterns)
+        self._matching = Matching((pattern, True) for pattern in patterns)
 
     def __contains__(self, name: object) -> bool:
         """Whether a normalised name is one of them."""
-        return isinstance(name, str) and any(pattern.match(name) for pattern in self._patterns)
+        return isinstance(name, str) and any(self._matching.of(name))
 
     @staticmethod
     def normalised(text: str) -> str:
@@ -56,19 +91,21 @@ class Rules:
         Raises:
             ValueError: One is none.
         """
-        self._rules = tuple(_rule(rule) for rule in rules)
+        found = [_rule(rule) for rule in rules]
+        self._any = bool(found)
+        self._specifiers = Matching(found)
 
     def __bool__(self) -> bool:
         """Whether there is any."""
-        return bool(self._rules)
+        return self._any
 
     def names(self, name: str) -> bool:
         """Whether any rule is about this normalised name."""
-        return any(pattern.match(name) for pattern, _ in self._rules)
+        return any(True for _ in self._specifiers.of(name))
 
     def covers_all(self, name: str) -> bool:
         """Whether a rule is about every version of this normalised name."""
-        return any(specifier is None and pattern.match(name) for pattern, specifier in self._rules)
+        return None in self._specifiers.of(name)
 
     def covers(self, name: str, version: str, *, unknown: bool) -> bool:
         """Whether a rule is about this version of a normalised name.
@@ -78,7 +115,7 @@ class Rules:
             version: The version.
             unknown: What is said of a version that PEP 440 cannot compare.
         """
-        of_name = [specifier for pattern, specifier in self._rules if pattern.match(name)]
+        of_name = list(self._specifiers.of(name))
         if None in of_name:
             return True
         try:
@@ -88,11 +125,7 @@ class Rules:
         return any(specifier is not None and specifier.contains(parsed, prereleases=True) for specifier in of_name)
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(translate(Patterns.checked(pattern)))
-
-
-def _rule(text: str) -> tuple[re.Pattern[str], SpecifierSet | None]:
+def _rule(text: str) -> tuple[str, SpecifierSet | None]:
     found = _RULE.match(text)
     if found is None:
         raise ValueError(f"{text!r} is no rule")
@@ -100,4 +133,4 @@ def _rule(text: str) -> tuple[re.Pattern[str], SpecifierSet | None]:
         specifier = SpecifierSet(found["specifier"]) if found["specifier"] else None
     except InvalidSpecifier as error:
         raise ValueError(f"{text!r} is no rule: {error}") from error
-    return _compiled(found["pattern"]), specifier
+    return found["pattern"], specifier

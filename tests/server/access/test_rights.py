@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from permissions import rule
-from server.access.matching import Matching
 from server.access.rights import LONGEST_PROJECT, PermissionsError, Rights
 from server.access.who import RIGHTS, Right, Scope, Who
-from server.index.patterns import Patterns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -195,12 +193,6 @@ def test_a_name_that_no_file_can_have_is_nobodys_and_costs_nothing() -> None:
             assert not found.allows(who, right, "a" * (LONGEST_PROJECT + 1))
             # One look at each end of each length would be of a terabyte.
             assert not found.allows(who, right, "a" * 2**20)
-
-
-@pytest.mark.parametrize("pattern", ["*", "acme", "acme*", "acme-*", "*acme", "*acme*", "a*-*b", "*-tools", "a*e-*s"])
-def test_many_patterns_are_found_as_one_is(pattern: str) -> None:
-    alone, among = Patterns([pattern]), Matching([(pattern, 1), ("other-*", 2), ("*other", 3), ("other", 4)])
-    assert {name for name in NAMES if name in alone} == {name for name in NAMES if [*among.of(name)] == [1]}
 
 
 def test_a_decision_does_not_grow_with_the_rules() -> None:

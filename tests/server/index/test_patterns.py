@@ -1,8 +1,16 @@
 from __future__ import annotations
 
+import itertools
+import sys
+from fnmatch import fnmatchcase
+from typing import Any
+
 import pytest
 
-from server.index.patterns import Patterns, Rules
+from server.index.patterns import Matching, Patterns, Rules
+
+PATTERNS = ["".join(each) for length in range(1, 5) for each in itertools.product("ab*", repeat=length)]
+NAMES = ["".join(each) for length in range(1, 7) for each in itertools.product("ab", repeat=length)]
 
 
 @pytest.mark.parametrize(
@@ -53,3 +61,35 @@ def test_a_version_that_cannot_be_compared_is_as_the_caller_says() -> None:
 
 def test_a_release_candidate_is_denied_with_its_range() -> None:
     assert Rules(["a<2"]).covers("a", "1.9rc1", unknown=False)
+
+
+def test_many_patterns_are_found_as_each_by_itself() -> None:
+    matching = Matching((pattern, pattern) for pattern in PATTERNS)
+    for name in NAMES:
+        assert sorted(matching.of(name)) == sorted(each for each in PATTERNS if fnmatchcase(name, each))
+
+
+def _lines(rules: Rules, name: str) -> int:
+    """How many lines of Python run to judge a version."""
+    counted = 0
+
+    def count(*_: object) -> Any:  # noqa: ANN401 - as sys.settrace wants it
+        nonlocal counted
+        counted += 1
+        return count
+
+    sys.settrace(count)
+    try:
+        rules.covers(name, "1.0", unknown=False)
+    finally:
+        sys.settrace(None)
+    return counted
+
+
+def test_a_verdict_does_not_grow_with_the_rules_nor_with_the_name() -> None:
+    few, many = (
+        Rules(each for at in range(number) for each in (f"name-{at}>=1", f"begin{at}-*", f"*-end{at}"))
+        for number in (10, 2000)
+    )
+    assert _lines(many, "name-7") <= _lines(few, "name-7") + 50
+    assert _lines(many, "x" * 2**20) <= _lines(many, "x" * 100)
