@@ -169,7 +169,7 @@ def test_services_of_cdk8s_plus_leave_the_writer_out() -> None:
     [
         (lambda pod: pod.add_container({"name": "gateway"}), "container gateway is there already"),
         (lambda pod: pod.add_init_container({"name": "gateway"}), "container gateway is there already"),
-        (lambda pod: pod.add_container({"image": "a"}), "a container must have a name"),
+        (lambda pod: pod.add_container({"image": "a"}), "Container cannot be made:\n  name is missing"),
         (lambda pod: pod.add_volume({"name": "packages"}), "volume packages is there already"),
         (lambda pod: pod.add_label("app.kubernetes.io/name", "x"), "app.kubernetes.io/name .* cannot be changed"),
         (

@@ -262,12 +262,12 @@ class Attestations(Construct):
         sockets.pod.add_late_container(CONTAINER, self.container, publishes=True)
         sockets.pod.add_late_volume(VOLUME, lambda: self.files.volume(VOLUME))
         sockets.pod.add_late_volume(ROOM, lambda: self.program.volume(ROOM))
-        sockets.pod.add_volume(scratch("attestations-tmp", "512Mi"))
+        sockets.pod.put_volume(scratch("attestations-tmp", "512Mi"))
         if spec.libraries:
-            sockets.pod.add_volume(scratch("attestations-libraries", "512Mi"))
+            sockets.pod.put_volume(scratch("attestations-libraries", "512Mi"))
         for name, config_map in self._config_maps().items():
             # Optional: whoever reads needs none of it, and the log of the container says what is missing.
-            sockets.pod.add_volume({"name": name, "configMap": {"name": config_map, "optional": True}})
+            sockets.pod.put_volume({"name": name, "configMap": {"name": config_map, "optional": True}})
         sockets.server.add_mount(VOLUME, DIRECTORY, read_only=True)
         sockets.server.set("ATTESTATIONS", f"{DIRECTORY}/{FILE}")
         for each in spec.places:

@@ -38,7 +38,7 @@ class Credentials:
         """Join the registry."""
         self.secret = spec.secret or sockets.identity.name_of("auth")
         # Optional, so that the server's log can say that the Secret is missing.
-        sockets.pod.add_volume({"name": VOLUME, "secret": {"secretName": self.secret, "optional": True}})
+        sockets.pod.put_volume({"name": VOLUME, "secret": {"secretName": self.secret, "optional": True}})
         # A whole directory, since a subPath never sees a changed Secret.
         sockets.server.add_mount(VOLUME, DIRECTORY, read_only=True)
         sockets.server.set("CREDENTIALS_DIRECTORY", DIRECTORY)

@@ -113,7 +113,7 @@ class ExternalAuth:
         if spec.ca_config_map:
             # Optional: robots get in without the service, and the log of the server says what is missing.
             source = {"configMap": {"name": spec.ca_config_map, "optional": True}}
-            sockets.pod.add_volume({"name": CA_VOLUME, **source})
+            sockets.pod.put_volume({"name": CA_VOLUME, **source})
             sockets.server.add_mount(CA_VOLUME, CA_DIRECTORY, read_only=True)
         sockets.network.allow_to(spec.peers, ports=[*spec.ports] or [place(spec.url).port])
         sockets.network.allow_names()

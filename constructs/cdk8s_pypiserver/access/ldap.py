@@ -189,7 +189,7 @@ class LDAP(Construct):
         ]
         sockets.pod.add_late_container(CONTAINER, self.container)
         sockets.pod.add_late_volume(FILES_VOLUME, lambda: self.files.volume(FILES_VOLUME))
-        sockets.pod.add_volume(scratch(SCRATCH_VOLUME, "16Mi"))
+        sockets.pod.put_volume(scratch(SCRATCH_VOLUME, "16Mi"))
         # Optional: robots get in without the directory, and the log of the container says what is missing.
         if spec.ca_config_map:
             self._mount(CA_VOLUME, CA_DIRECTORY, {"configMap": {"name": spec.ca_config_map, "optional": True}})
@@ -224,7 +224,7 @@ class LDAP(Construct):
 
     def _mount(self, volume: str, directory: str, source: Manifest) -> None:
         """Mount a whole directory, as a subPath never sees a change."""
-        self._sockets.pod.add_volume({"name": volume, **source})
+        self._sockets.pod.put_volume({"name": volume, **source})
         self._mounts.append(mount(volume, directory, read_only=True))
 
 

@@ -88,6 +88,24 @@ def check_pod_fields(fields: Mapping[str, Any]) -> None:
         raise SpecError("PodSpec", problems)
 
 
+def check_part(kind: str, called: str, fields: Any) -> None:  # noqa: ANN401 - whatever somebody gives
+    """Check a part of a pod spec, as the newest minor knows it.
+
+    Args:
+        kind: Its type: Container or Volume.
+        called: What the error calls it.
+        fields: The part.
+
+    Raises:
+        SpecError: it does not know a field, or a value cannot be one of it.
+    """
+    problems: list[Problem] = []
+    plain = _plain(fields, (), problems)
+    problems = problems or [*_found(_minors()[-1], f"{_CORE}.{kind}", plain).values()]
+    if problems:
+        raise SpecError(called, problems)
+
+
 def _problems(name: str, value: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what is wrong with a value of this type."""
     unnamed: list[Problem] = []

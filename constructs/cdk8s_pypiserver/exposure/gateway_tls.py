@@ -53,7 +53,7 @@ class GatewayTLS(Construct):
         super().__init__(sockets, id_)
         secret, asked = secret_name(spec.secret, sockets.identity), spec.certificate
         # A pod waits for the Secret.
-        sockets.pod.add_volume({"name": VOLUME, "secret": {"secretName": secret}})
+        sockets.pod.put_volume({"name": VOLUME, "secret": {"secretName": secret}})
         # A whole directory, since a subPath never sees a renewed certificate.
         sockets.gateway.add_mount(VOLUME, DIRECTORY, read_only=True)
         sockets.gateway.add_file("server", "tls", runtime_files("gateway")["server-tls.conf"])

@@ -126,9 +126,9 @@ class Gateway(ConfigFiles):
         self.add_mount(FILES_VOLUME, FILES_DIRECTORY, read_only=True)
         pod.add_late_container(CONTAINER, self.container)
         pod.add_late_volume(FILES_VOLUME, lambda: self.volume(FILES_VOLUME))
-        pod.add_volume(scratch(SCRATCH_VOLUME, spec.temporary_size))
+        pod.put_volume(scratch(SCRATCH_VOLUME, spec.temporary_size))
         # In memory, since a cached verdict stands beside the credentials it is about. More than VERDICTS_MEMORY.
-        pod.add_volume(scratch(VERDICTS_VOLUME, "128Mi", in_memory=True))
+        pod.put_volume(scratch(VERDICTS_VOLUME, "128Mi", in_memory=True))
 
     def add_file(self, place: Place, concern: str, text: str) -> None:
         """Add a file of nginx's configuration, included at this place; one of the same place and concern is replaced.

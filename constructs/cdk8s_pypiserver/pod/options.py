@@ -88,11 +88,11 @@ class PodOptionsSpec(Spec):
         for key, value in self.annotations.items():
             pod.add_annotation(key, value)
         for container in self.containers:
-            pod.add_container(container)
+            pod.put_container(container)
         for container in self.init_containers:
-            pod.add_init_container(container)
+            pod.put_init_container(container)
         for volume in self.volumes:
-            pod.add_volume(volume)
+            pod.put_volume(volume)
 
     def _fields(self) -> dict[str, Any]:
         return {

@@ -133,8 +133,8 @@ class Server(Construct):
         pod.keep_port(PORT, container=CONTAINER)
         pod.keep_port(VERDICTS_PORT, container=CONTAINER)
         # 100,000 index pages of 10 kB fit in.
-        pod.add_volume(scratch(RUN_VOLUME, "1Gi"))
-        pod.add_volume(scratch(SCRATCH_VOLUME, spec.temporary_size))
+        pod.put_volume(scratch(RUN_VOLUME, "1Gi"))
+        pod.put_volume(scratch(SCRATCH_VOLUME, spec.temporary_size))
         for room in ROOMS:
             self.add_room(room)
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 from cdk8s_pypiserver.base.fields import check_annotation, check_label
 from cdk8s_pypiserver.base.identity import ROLE, Identity
 from cdk8s_pypiserver.base.manifest import Manifest
-from cdk8s_pypiserver.base.raw import check_pod_fields
+from cdk8s_pypiserver.base.raw import check_part, check_pod_fields
 
 from .container_problems import problems_of
+from .volume_problems import problems_of as problems_of_volume
 
 if TYPE_CHECKING:
     from cdk8s_plus_27 import k8s
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 Part = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
 """A part of the pod as plain fields, or what returns it when the pod is written."""
 
+_KINDS = {"containers": "Container", "initContainers": "Container", "volumes": "Volume"}
 _TYPED_FIELDS = {"initContainers": "init_containers"}
 _ADDED_BY = {"containers": "add_container", "initContainers": "add_init_container", "volumes": "add_volume"}
 _OF_SERVERS_ALONE = {"affinity", "serviceAccountName", "terminationGracePeriodSeconds", "topologySpreadConstraints"}
@@ -51,25 +53,37 @@ class Pod:
         """Add a container, as `k8s.Container` or in plain fields.
 
         Raises:
-            ValueError: there is a container of this name.
+            ValueError: there is a container of this name, or Kubernetes does not know a field or its value.
         """
-        self._add(self._containers, "container", _plain(container, "containers"))
+        self.put_container(_checked(container, "containers"))
 
     def add_init_container(self, container: "k8s.Container | Mapping[str, Any]") -> None:
         """Add a container that runs before the others, or beside them with `restartPolicy: Always` (Kubernetes 1.29).
 
         Raises:
-            ValueError: there is a container of this name.
+            ValueError: there is a container of this name, or Kubernetes does not know a field or its value.
         """
-        self._add(self._init_containers, "init container", _plain(container, "initContainers"))
+        self.put_init_container(_checked(container, "initContainers"))
 
     def add_volume(self, volume: "k8s.Volume | Mapping[str, Any]") -> None:
         """Add a volume, as `k8s.Volume` or in plain fields.
 
         Raises:
-            ValueError: there is a volume of this name.
+            ValueError: there is a volume of this name, or Kubernetes does not know a field or its value.
         """
-        self._add(self._volumes, "volume", _plain(volume, "volumes"))
+        self.put_volume(_checked(volume, "volumes"))
+
+    def put_container(self, container: Mapping[str, Any]) -> None:
+        """Add a container that a spec has checked, as `add_container` does."""
+        self._add(self._containers, "container", container)
+
+    def put_init_container(self, container: Mapping[str, Any]) -> None:
+        """Add a container that a spec has checked, as `add_init_container` does."""
+        self._add(self._init_containers, "init container", container)
+
+    def put_volume(self, volume: Mapping[str, Any]) -> None:
+        """Add a volume that a spec has checked, as `add_volume` does."""
+        self._add(self._volumes, "volume", volume)
 
     def add_late_container(
         self, name: str, container: Callable[[], Mapping[str, Any]], *, publishes: bool = False
@@ -153,8 +167,12 @@ class Pod:
         volumes, security = set(self._volumes), merged(self._defaults, self._overrides)["securityContext"] or {}
         containers = self.containers()
         for container in containers:
-            for problem in problems_of(container, volumes=volumes, pod_security=security):
+            first = self._ends_first(container)
+            for problem in problems_of(container, volumes=volumes, pod_security=security, first=first):
                 yield f"container {container['name']}: {problem}"
+        for name, part in self._volumes.items():
+            for problem in problems_of_volume(_made(part)):
+                yield f"volume {name}: {problem}"
         yield from self._ports_taken(containers)
 
     def template(self, *, publishing: bool = True) -> Manifest:
@@ -177,17 +195,24 @@ class Pod:
         }
 
     def _ports_taken(self, containers: Iterable[Manifest]) -> Iterator[str]:
-        """Yield ports that another container has, of those that run beside each other."""
+        """Yield ports that another container has, or names of ports, of those that run beside each other."""
         taken = {(port, "TCP"): name for port, name in self._kept_ports.items()}
+        named: dict[str, str] = {}
         for container in containers:
             name = container["name"]
-            if name in self._init_containers and container.get("restartPolicy") != "Always":
+            if self._ends_first(container):
                 continue
             for port in container.get("ports") or ():
-                number = port.get("containerPort")
-                other = taken.setdefault((number, port.get("protocol", "TCP")), name)
+                number, called = port.get("containerPort"), port.get("name")
+                other = taken.setdefault((number, port.get("protocol") or "TCP"), name)
                 if other != name:
                     yield f"container {name}: ports.containerPort ({number}) must be another one: {other} listens there"
+                # A Service that names a port leads to the first container that has it.
+                if called and (other := named.setdefault(called, name)) != name:
+                    yield f"container {name}: ports.name ({called}) must be another one: {other} has it"
+
+    def _ends_first(self, container: Mapping[str, Any]) -> bool:
+        return container["name"] in self._init_containers and container.get("restartPolicy") != "Always"
 
     def _add(self, to: dict[str, Part], what: str, part: Part, name: str | None = None) -> None:
         if name is None:
@@ -222,9 +247,20 @@ def _made(part: Part) -> Manifest:
     return dict(part() if callable(part) else part)
 
 
+def _checked(part: Any, field: str) -> Mapping[str, Any]:  # noqa: ANN401 - whatever somebody gives
+    kind = _KINDS[field]
+    plain = _plain(part, field)
+    name = plain.get("name")
+    check_part(kind, f"{kind.lower()} {name}" if isinstance(name, str) and name else kind, plain)
+    return plain
+
+
 def _plain(part: Any, field: str) -> Mapping[str, Any]:  # noqa: ANN401 - a struct of jsii or a mapping
     if isinstance(part, Mapping):
         return part
+    if not hasattr(type(part), "__jsii_type__"):
+        kind = _KINDS[field]
+        raise ValueError(f"a {kind.lower()} ({part!r}) must be a k8s.{kind} or a mapping of its fields")
     # Loading the typed classes takes longer than a whole synth: whoever passes one has loaded them.
     from cdk8s_plus_27 import k8s  # noqa: PLC0415
 

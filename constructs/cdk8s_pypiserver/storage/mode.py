@@ -153,7 +153,7 @@ class VolumeSpec(StorageSpec):
     def mount(self, sockets: "Sockets", *, user: int | None) -> "Volume":
         """See StorageSpec."""
         claim = {"claimName": self.claim_name(sockets.identity)}
-        sockets.pod.add_volume({"name": PACKAGES_VOLUME, "persistentVolumeClaim": claim})
+        sockets.pod.put_volume({"name": PACKAGES_VOLUME, "persistentVolumeClaim": claim})
         self.prepare(sockets, user=user)
         if self.spools_uploads:
             sockets.gateway.set("UPLOAD_ROOM", sockets.server.spec.temporary_size)

@@ -211,19 +211,19 @@ class ObjectStore:
             if spec.existing_claim
             else scratch(PACKAGES_VOLUME, spec.size)
         )
-        sockets.pod.add_volume(cache)
+        sockets.pod.put_volume(cache)
         for volume in remote.volumes({REMOTE: spec.remote}):
-            sockets.pod.add_volume(volume)
+            sockets.pod.put_volume(volume)
         if spec.remote.secrets:
-            sockets.pod.add_volume(spec.remote.secret_volume(SECRET_VOLUME, sockets.identity))
-            sockets.pod.add_volume(scratch(CONFIGURATION_VOLUME, "1Mi", in_memory=True))
+            sockets.pod.put_volume(spec.remote.secret_volume(SECRET_VOLUME, sockets.identity))
+            sockets.pod.put_volume(scratch(CONFIGURATION_VOLUME, "1Mi", in_memory=True))
         # Not read-only: there Linux would not note when a file was last read, by which the cache knows what may go.
         sockets.gateway.add_mount(PACKAGES_VOLUME, PACKAGES_DIRECTORY)
         shipped = runtime_files("gateway")
         sockets.gateway.set("UPLOAD_ROOM", str(spec.room_for_uploads))
         for place in _PLACES:
             sockets.gateway.add_file(place, REMOTE, shipped[f"{place}-{REMOTE}.conf"])
-        sockets.pod.add_init_container(self._rclone())
+        sockets.pod.put_init_container(self._rclone())
         sockets.pod.add_late_container(REMOTE, self._fetching)
         sockets.network.allow_to(spec.remote.peers, ports=spec.remote.used_ports)
         sockets.network.allow_names()

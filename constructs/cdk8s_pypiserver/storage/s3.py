@@ -134,7 +134,7 @@ class S3VolumeSpec(VolumeSpec):
         """See StorageSpec; a pod whose mount is dead has itself replaced by outgrowing a volume."""
         super().prepare(sockets, user=user)
         name_registry(sockets)
-        sockets.pod.add_volume(scratch(DEAD_MOUNT, _DEAD_MOUNT_SIZE))
+        sockets.pod.put_volume(scratch(DEAD_MOUNT, _DEAD_MOUNT_SIZE))
         sockets.server.add_mount(DEAD_MOUNT, _DEAD_MOUNT_DIRECTORY)
         sockets.server.set("REPLACEMENT_DIRECTORY", _DEAD_MOUNT_DIRECTORY)
 

@@ -181,7 +181,7 @@ class Upstream(Construct):
         ]
         sockets.pod.add_late_container(CONTAINER, self.container)
         sockets.pod.add_late_volume(FILES_VOLUME, lambda: self.files.volume(FILES_VOLUME))
-        sockets.pod.add_volume(spec.cache.volume())
+        sockets.pod.put_volume(spec.cache.volume())
         for index in spec.indexes:
             self._add_secrets(index)
         sockets.server.add_room("upstream")
@@ -234,5 +234,5 @@ class Upstream(Construct):
             sources[CA_DIRECTORY] = {"secret": {"secretName": index.ca_secret, "optional": True}}
         for directory, source in sources.items():
             volume = f"{directory.rpartition('/')[2]}-{index.called}"
-            self._sockets.pod.add_volume({"name": volume, **source})
+            self._sockets.pod.put_volume({"name": volume, **source})
             self._mounts.append(mount(volume, f"{directory}/{index.called}", read_only=True))
