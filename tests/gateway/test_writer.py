@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import select
 import socket
 from dataclasses import dataclass, replace
 from functools import partial
@@ -295,12 +296,19 @@ def test_a_writer_with_too_much_to_do_says_so_itself(tmp_path: Path) -> None:
         behind.kill()
         behind.environment["CONCURRENT_UPLOADS"] = "1"
         behind.start()
-        first, _ = begin(running.reader.gateway, make_wheel(tmp_path, "slow", "1.0", os.urandom(500_000)))
-        with first:
-            first.sendall(b"--")
-            # Those that come before it is are published.
-            wheels = (make_wheel(tmp_path, f"busy{number}", "1.0") for number in itertools.count())
-            wait_for(lambda: running.reader.upload(next(wheels)).status_code == 503, "the writer to be busy")
+        slow = make_wheel(tmp_path, "slow", "1.0", os.urandom(500_000))
+        wheels = (make_wheel(tmp_path, f"busy{number}", "1.0") for number in itertools.count())
+        with contextlib.ExitStack() as connections:
+            begun: list[socket.socket] = []
+
+            def busy() -> bool:
+                # The slow one is refused itself if another one came before it.
+                if not begun or select.select(begun[-1:], [], [], 0)[0]:
+                    begun.append(connections.enter_context(begin(running.reader.gateway, slow)[0]))
+                    begun[-1].sendall(b"--")
+                return running.reader.upload(next(wheels)).status_code == 503
+
+            wait_for(busy, "the writer to be busy")
             answer = running.reader.upload(make_wheel(tmp_path, "busier", "1.0"))
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
             assert answer.reason == "Too many files are being published at once; try again"
