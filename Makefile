@@ -81,13 +81,13 @@ lint: $(READY)
 
 test: unit processes  ## everything that needs no cluster
 
-# The server's tests wait more than they compute, so that there may be more of them than cores.
+# The tests that start programs wait more than they compute, so that there may be more of them than cores.
 unit: lint $(PROGRAMS)  ## what takes no more than minutes; the server by itself on the Python of its image
 	JSII_NODE=$(NODE_OF_VENV) $(BIN)/pytest -n auto -m 'not e2e and not clients' $(PROCESSES:%=--ignore=%) --ignore=tests/server
 	JSII_NODE=$(NODE_OF_VENV) $(PYTHON_OF_IMAGE)/bin/python -m pytest -n 4 tests/server
 
 processes: $(PROGRAMS) $(VERIFIER)  ## the programs of the pod with real clients; the server on the Python of the tools
-	$(BIN)/pytest -n auto -m 'not clients' $(PROCESSES)
+	$(BIN)/pytest -n 4 -m 'not clients' $(PROCESSES)
 
 clients: $(PROGRAMS)  ## the clients of public packages besides pip and uv: pip-tools, poetry, pdm, pipx
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[clients]'
