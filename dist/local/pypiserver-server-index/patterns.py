@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from fnmatch import translate
-from typing import TYPE_CHECKING, Generic, TypeVar
+from operator import attrgetter
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
@@ -91,9 +92,9 @@ class Rules:
         Raises:
             ValueError: One is none.
         """
-        found = [_rule(rule) for rule in rules]
+        found = [_Rule.read(number, text) for number, text in enumerate(rules)]
         self._any = bool(found)
-        self._specifiers = Matching(found)
+        self._matching = Matching((rule.pattern, rule) for rule in found)
 
     def __bool__(self) -> bool:
         """Whether there is any."""
@@ -101,11 +102,11 @@ class Rules:
 
     def names(self, name: str) -> bool:
         """Whether any rule is about this normalised name."""
-        return any(True for _ in self._specifiers.of(name))
+        return any(True for _ in self._matching.of(name))
 
     def covers_all(self, name: str) -> bool:
         """Whether a rule is about every version of this normalised name."""
-        return None in self._specifiers.of(name)
+        return any(rule.specifier is None for rule in self._matching.of(name))
 
     def covers(self, name: str, version: str, *, unknown: bool) -> bool:
         """Whether a rule is about this version of a normalised name.
@@ -115,22 +116,47 @@ class Rules:
             version: The version.
             unknown: What is said of a version that PEP 440 cannot compare.
         """
-        of_name = list(self._specifiers.of(name))
-        if None in of_name:
-            return True
+        return any(self._covering(name, version, unknown=unknown))
+
+    def covering(self, name: str, version: str, *, unknown: bool) -> list[str]:
+        """All rules that are about this version of a normalised name, as they were given, in their order.
+
+        Args:
+            name: The name.
+            version: The version.
+            unknown: What is said of a version that PEP 440 cannot compare.
+        """
+        return [rule.text for rule in sorted(self._covering(name, version, unknown=unknown), key=attrgetter("number"))]
+
+    def _covering(self, name: str, version: str, *, unknown: bool) -> Iterator[_Rule]:
+        parsed: Version | None = None
+        for rule in self._matching.of(name):
+            if rule.specifier is None:
+                yield rule
+                continue
+            try:
+                parsed = parsed or Version(version)
+            except InvalidVersion:
+                if unknown:
+                    yield rule
+                continue
+            if rule.specifier.contains(parsed, prereleases=True):
+                yield rule
+
+
+class _Rule(NamedTuple):
+    number: int
+    text: str
+    pattern: str
+    specifier: SpecifierSet | None
+
+    @classmethod
+    def read(cls, number: int, text: str) -> _Rule:
+        found = _RULE.match(text)
+        if found is None:
+            raise ValueError(f"{text!r} is no rule")
         try:
-            parsed = Version(version)
-        except InvalidVersion:
-            return unknown and bool(of_name)
-        return any(specifier is not None and specifier.contains(parsed, prereleases=True) for specifier in of_name)
-
-
-def _rule(text: str) -> tuple[str, SpecifierSet | None]:
-    found = _RULE.match(text)
-    if found is None:
-        raise ValueError(f"{text!r} is no rule")
-    try:
-        specifier = SpecifierSet(found["specifier"]) if found["specifier"] else None
-    except InvalidSpecifier as error:
-        raise ValueError(f"{text!r} is no rule: {error}") from error
-    return found["pattern"], specifier
+            specifier = SpecifierSet(found["specifier"]) if found["specifier"] else None
+        except InvalidSpecifier as error:
+            raise ValueError(f"{text!r} is no rule: {error}") from error
+        return cls(number, text, found["pattern"], specifier)

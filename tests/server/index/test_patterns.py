@@ -53,6 +53,15 @@ def test_rules_are_about_versions() -> None:
     assert not rules.covers("other", "1", unknown=True)
 
 
+def test_which_rules_are_about_a_version() -> None:
+    written = ["*-tools", "Acme.Tools<2", "acme-tools>=2", "acme-*", "acme-tools==1.*"]
+    rules = Rules(written)
+    assert rules.covering("acme-tools", "1.5", unknown=False) == [each for each in written if ">=" not in each]
+    assert rules.covering("acme-tools", "no version", unknown=False) == ["*-tools", "acme-*"]
+    assert rules.covering("acme-tools", "no version", unknown=True) == written
+    assert rules.covering("other", "1", unknown=True) == []
+
+
 def test_a_version_that_cannot_be_compared_is_as_the_caller_says() -> None:
     rules = Rules(["old<2"])
     assert rules.covers("old", "1.0-final-really", unknown=True)

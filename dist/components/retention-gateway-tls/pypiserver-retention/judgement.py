@@ -38,7 +38,7 @@ class Judge:
         self._configuration = configuration
         self._locks = locks
         self._now = now
-        self._pins = {pin: Rules([pin]) for pin in configuration.pinned}
+        self._pins = Rules(configuration.pinned)
         self.met_pins: set[str] = set()
 
     def verdicts(self, project: str, releases: Sequence[Release]) -> list[Verdict]:
@@ -100,11 +100,7 @@ class Judge:
         return release.uploaded is None or self._now - release.uploaded < timedelta(days=days)
 
     def _pin(self, release: Release) -> str | None:
-        met = [
-            pin
-            for pin, rules in self._pins.items()
-            if rules.covers(release.project, str(release.version), unknown=True)
-        ]
+        met = self._pins.covering(release.project, str(release.version), unknown=True)
         self.met_pins.update(met)
         return met[0] if met else None
 
