@@ -291,6 +291,14 @@ CASES = {
             ],
         ),
     ),
+    "permissions-of-a-community": PyPIServerSpec(
+        permissions=PermissionsSpec(
+            rules=[
+                PermissionRuleSpec(projects=["*"], read=["*"], publish=["alice"]),
+                PermissionRuleSpec(projects=["open-*"], read=["@anonymous"]),
+            ],
+        ),
+    ),
     "retention": PyPIServerSpec(retention=RETENTION),
     "retention-of-a-company": PyPIServerSpec(
         server=ServerSpec(allow_removal=True),

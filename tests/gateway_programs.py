@@ -70,6 +70,7 @@ class Setup:
     upstream: bool = False
     store: bool = False
     permissions: bool = False
+    anonymous_projects: bool = False
     trusted: bool = False
     spec: GatewaySpec = SPEC
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -89,6 +90,8 @@ def _files(setup: Setup) -> dict[str, str]:
         **{name: setup.upstream for name in shipped if name.endswith("-upstream.conf")},
         **{name: setup.store for name in shipped if name.endswith("-store.conf")},
         **{name: setup.permissions for name in shipped if name in {"http-permissions.conf", "server-permissions.conf"}},
+        "http-permissions-credentials.conf": setup.permissions and not setup.anonymous_projects,
+        "http-permissions-anonymous.conf": setup.anonymous_projects,
         **{name: setup.trusted for name in shipped if name.endswith("-trusted-publishing.conf")},
     }
     reads = "reads-anonymous.conf" if setup.anonymous else "reads-credentials.conf"
@@ -353,7 +356,8 @@ class Received:
 class Recorder:
     """Stands in for the server: answers at once and remembers what reached it.
 
-    `users` maps user names to a password and a role. With `hold` cleared it keeps every POST waiting.
+    `users` maps user names to a password and a role; `anonymous` lets in whoever gives none. With `hold` cleared it
+    keeps every POST waiting.
     """
 
     users: dict[str, tuple[str, str]] = field(
@@ -361,6 +365,7 @@ class Recorder:
     )
     received: list[Received] = field(default_factory=list)
     hold: threading.Event = field(default_factory=threading.Event)
+    anonymous: bool = False
 
     def __post_init__(self) -> None:
         self.hold.set()
@@ -466,7 +471,7 @@ class Recorder:
         for user, (password, has) in self.users.items():
             if header == basic(user, password):
                 return 204 if role in ("reader", has) else 403
-        return 401
+        return 204 if self.anonymous and not header else 401
 
 
 def _block(handler: BaseHTTPRequestHandler) -> bytes | None:

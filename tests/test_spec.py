@@ -1370,6 +1370,33 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
         ),
         ["permissions.rules[0].remove (['alice']) needs server.allow_removal (False)"],
     ),
+    "a group that is called as everybody is": (
+        lambda: PermissionsSpec(
+            groups=[PermissionGroupSpec(name="anonymous", users=["alice"])],
+            rules=[PermissionRuleSpec(projects=["acme-*"], read=["@anonymous"])],
+        ),
+        ["groups[0].name ('anonymous') must be another one: @anonymous is everybody, also without credentials"],
+    ),
+    "everybody where they may do more than read": (
+        lambda: PermissionRuleSpec(projects=["acme-*"], publish=["@anonymous"]),
+        ["publish[0] ('@anonymous') must be left out: without credentials nobody may do more than read"],
+    ),
+    "everybody beside somebody": (
+        lambda: PermissionRuleSpec(projects=["acme-*"], read=["@anonymous", "*", "bob"]),
+        [
+            "read[1] ('*') must be left out with @anonymous, which is everybody",
+            "read[2] ('bob') must be left out with @anonymous, which is everybody",
+        ],
+    ),
+    "readers of what everybody reads": (
+        lambda: PermissionsSpec(
+            rules=[
+                PermissionRuleSpec(projects=["*"], read=["@anonymous"]),
+                PermissionRuleSpec(projects=["acme-*"], read=["*"]),
+            ]
+        ),
+        ["rules[1].projects[0] ('acme-*') has no effect: rules[0] (*) grants as much"],
+    ),
     "more rules than can be applied": (
         lambda: PermissionsSpec(
             rules=[PermissionRuleSpec(projects=[f"{n}-{'a' * 190}"], publish=["bob"]) for n in range(1200)]

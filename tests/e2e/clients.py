@@ -136,8 +136,9 @@ class Client:
         """Install the samples with pip, which checks their digests, from this index alone."""
         return self._run(
             [
-                *("pip", "install", "--no-deps", "--no-cache-dir", "--disable-pip-version-check", "--target", target),
-                *("--index-url", self._index(), "--require-hashes", "--requirement", self._requirements(samples)),
+                *("pip", "--no-input", "install", "--no-deps", "--no-cache-dir", "--disable-pip-version-check"),
+                *("--target", target, "--index-url", self._index()),
+                *("--require-hashes", "--requirement", self._requirements(samples)),
             ],
             {"PIP_CERT": str(self.authority)} if self.authority else {},
         )
@@ -169,7 +170,9 @@ class Client:
         return self.account
 
     def _index(self) -> str:
-        account, parts = self._account(), urlsplit(self.url)
+        if not self.account:
+            return f"{self.url}simple/"
+        account, parts = self.account, urlsplit(self.url)
         return f"{parts.scheme}://{account.user}:{quote(account.password, safe='')}@{parts.netloc}{parts.path}simple/"
 
     def _requirements(self, samples: Sequence[Sample]) -> Path:

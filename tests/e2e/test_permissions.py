@@ -1,11 +1,22 @@
-"""The component `permissions`: whose names are whose, for publishing and for reading."""
+"""Permissions: whose names are whose, for publishing and for reading, and what is everybody's."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
 
+from cdk8s_pypiserver import (
+    KustomizeApp,
+    LocalVolumeSpec,
+    NamespaceChart,
+    PermissionRuleSpec,
+    PermissionsSpec,
+    PyPIServerChart,
+    PyPIServerSpec,
+    VolumeChart,
+)
 from e2e import cluster, samples
+from manifests import kustomization
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,3 +60,33 @@ def test_each_publishes_and_reads_what_is_theirs(deploy: Callable[..., Registry]
     assert json.loads(registry.exec("cat /data/packages/.pypiserver/owners/left-demo")) == {"owner": publisher.user}
     assert registry.client(publisher).get("simple/left-demo/").status_code == 200
     assert registry.client(reader).get("simple/left-demo/").status_code == 404
+
+
+def test_some_projects_are_everybodys(deploy: Callable[..., Registry], tmp_path: Path, sample_directory: Path) -> None:
+    publisher = cluster.PUBLISHER
+    rules = [
+        PermissionRuleSpec(projects=["open-*"], read=["@anonymous"]),
+        PermissionRuleSpec(projects=["*"], publish=[publisher.user]),
+    ]
+    app = KustomizeApp(tmp_path / "dist", name="everybody")
+    NamespaceChart(app, "namespace")
+    VolumeChart(app, "volume", PyPIServerSpec())
+    kept = LocalVolumeSpec(existing_claim="pypiserver-packages")
+    PyPIServerChart(app, "registry", PyPIServerSpec(storage=kept, permissions=PermissionsSpec(rules=rules)))
+    app.synth()
+    folders = [tmp_path / "dist" / name for name in ("namespace", "volume", "registry")]
+    registry = deploy("everybody", kustomization(tmp_path / "site", resources=folders), accounts=True)
+    everybodys, own = (samples.make(sample_directory, name) for name in ("open-demo", "own-demo"))
+    published = registry.client(publisher).twine([everybodys.path, own.path])
+    assert published.returncode == 0, published.stdout
+    anybody = registry.client(None)
+    assert anybody.pip_install([everybodys], sample_directory / "of-anybody").returncode == 0
+    assert anybody.pip_install([own], sample_directory / "of-nobody").returncode != 0
+    for path in ("simple/own-demo/", f"packages/{own.path.name}", "simple/absent/"):
+        answer = anybody.get(path)
+        assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Basic realm="pypiserver"')
+    assert registry.client(publisher).pip_install([everybodys, own], sample_directory / "of-both").returncode == 0
+    assert "own-demo" in registry.client(publisher).get("simple/").text
+    listed = anybody.get("simple/").text
+    assert "open-demo" in listed
+    assert "own-demo" not in listed

@@ -15,6 +15,8 @@ from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
 from .directory import no_text
 
 EVERYBODY = "*"
+ANYBODY = "@anonymous"
+"""Everybody, also without credentials."""
 GROUP = "@"
 Right = Literal["read", "publish", "yank", "remove"]
 RIGHTS: tuple[Right, ...] = get_args(Right)
@@ -61,7 +63,8 @@ Grantee = Annotated[
     str,
     Form(
         rf"\*|@{_NAME}|token:{CALLED}|[^@*:\s](?:[^:\x00-\x1f\x7f]*[^:\s])?",
-        "must be the name of a user, @ and the name of a group, token: and the name of a token, or * for everybody",
+        "must be the name of a user, @ and the name of a group, token: and the name of a token, * for everybody who "
+        "logs in, or @anonymous for everybody",
         256,
         _no_grantee,
     ),
@@ -96,7 +99,7 @@ class PermissionGroupSpec(Spec):
 class PermissionRuleSpec(Spec):
     """Who may do what with some projects: users, groups (`@core`), tokens (`token:ci`), or everybody who logs in (`*`).
 
-    Rules that are about one project add up.
+    Rules that are about one project add up. `@anonymous` is everybody, also without credentials, who may read alone.
     """
 
     projects: Annotated[Sequence[AnyNamePattern], Field(min_length=1)]
@@ -146,28 +149,36 @@ class PermissionRuleSpec(Spec):
             if out := next((each for each in excluded if covers(each, normalised(pattern))), None):
                 yield Problem(("projects", number), pattern, f"has no effect with excluding ({out})")
         for grant in GRANTS:
-            yield from _meant_already(grant, getattr(self, grant))
+            named = getattr(self, grant)
+            yield from _meant_already(grant, named)
+            if ANYBODY in named and grant != "read":
+                reason = "must be left out: without credentials nobody may do more than read"
+                yield Problem((grant, named.index(ANYBODY)), ANYBODY, reason)
 
 
 def _meant_already(grant: str, named: Sequence[str]) -> Iterator[Problem]:
+    widest = next((each for each in (ANYBODY, EVERYBODY) if each in named), None)
     for number, who in enumerate(named):
-        if who != EVERYBODY and EVERYBODY in named:
-            yield Problem((grant, number), who, f"must be left out with {EVERYBODY}, which is everybody")
+        if widest and who != widest:
+            yield Problem((grant, number), who, f"must be left out with {widest}, which is everybody")
 
 
 def unknown_groups(rules: Sequence[PermissionRuleSpec], groups: Sequence[PermissionGroupSpec]) -> Iterator[Problem]:
     """Yield groups that there are not, that there are twice, or that nobody names."""
     known = [group.name for group in groups]
     named = {who for rule in rules for grantees in rule.grants.values() for who in grantees if who.startswith(GROUP)}
+    named.discard(ANYBODY)
     there = f"there are {', '.join(known)}" if known else "there are none"
     for number, rule in enumerate(rules):
         for grant in GRANTS:
             for index, who in enumerate(getattr(rule, grant)):
-                if who.startswith(GROUP) and who.removeprefix(GROUP) not in known:
+                if who.startswith(GROUP) and who != ANYBODY and who.removeprefix(GROUP) not in known:
                     yield Problem(("rules", number, grant, index), who, f"is no group of these permissions: {there}")
     for number, group in enumerate(groups):
         path = ("groups", number, "name")
-        if group.name in known[:number]:
+        if f"{GROUP}{group.name}" == ANYBODY:
+            yield Problem(path, group.name, f"must be another one: {ANYBODY} is everybody, also without credentials")
+        elif group.name in known[:number]:
             yield Problem(path, group.name, "is there twice")
         elif f"{GROUP}{group.name}" not in named:
             yield Problem(path, group.name, f"has no effect: no rule names {GROUP}{group.name}")
@@ -192,7 +203,7 @@ class _Place(NamedTuple):
         if self.grants[CREATE] and other.grants["publish"]:
             # It takes from the first that it leaves these names to anybody.
             return False
-        return all(who <= self.grants[grant] or EVERYBODY in self.grants[grant] for grant, who in other.grants.items())
+        return all(_means(self.grants[grant], who) for grant, who in other.grants.items())
 
     def gives_away(self, other: "_Place") -> bool:
         """Whether it says who publishes what another one lets be created, of one whose pattern it covers."""
@@ -201,6 +212,11 @@ class _Place(NamedTuple):
     def _leaves(self, other: "_Place") -> bool:
         """Whether nothing of another one is excluded here that is not there."""
         return all(each in other.excluding for each in self.excluding if meet(each, other.pattern))
+
+
+def _means(named: frozenset[str], others: frozenset[str]) -> bool:
+    """Return whether some grantees are all that others are."""
+    return others <= named or ANYBODY in named or (EVERYBODY in named and ANYBODY not in others)
 
 
 def _places(rules: Sequence[PermissionRuleSpec]) -> list[_Place]:

@@ -11,7 +11,14 @@ from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
 from cdk8s_pypiserver.base.model import Spec
 from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
 
-from .permission_rules import PermissionGroupSpec, PermissionRuleSpec, given_away, unknown_groups, without_effect
+from .permission_rules import (
+    ANYBODY,
+    PermissionGroupSpec,
+    PermissionRuleSpec,
+    given_away,
+    unknown_groups,
+    without_effect,
+)
 
 if TYPE_CHECKING:
     from cdk8s_pypiserver.sockets import Sockets
@@ -41,6 +48,11 @@ class PermissionsSpec(Spec):
     def reads_by_project(self) -> bool:
         """Whether the rules say who reads what."""
         return any(rule.read for rule in self.rules)
+
+    @property
+    def reads_anonymously(self) -> bool:
+        """Whether they let anybody read something without credentials."""
+        return any(ANYBODY in rule.read for rule in self.rules)
 
     @property
     def directory_groups(self) -> Mapping[str, str]:
@@ -95,3 +107,7 @@ class Permissions(Construct):
             sockets.gateway.add_file("reads", "credentials", shipped["reads-permissions.conf"])
             for place in ("http", "server"):
                 sockets.gateway.add_file(place, "permissions", shipped[f"{place}-permissions.conf"])
+            whose = "anonymous" if spec.reads_anonymously else "credentials"
+            sockets.gateway.add_file("http", f"permissions-{whose}", shipped[f"http-permissions-{whose}.conf"])
+        if spec.reads_anonymously:
+            sockets.server.set("ANONYMOUS_PROJECTS", "yes")

@@ -57,6 +57,8 @@ class Settings:
     """Least severity of what is logged: `debug`, `info`, `warning` or `error`."""
     trusted_publishers: Path | None = None
     """The file that says which jobs may exchange their identity for a token; None for none."""
+    anonymous_projects: bool = False
+    """Whether the gateway asks about those who give no credentials, of whom the permissions may let some read."""
     permissions: Path | None = None
     """The file that says who may do what with which projects; None if the credentials alone decide."""
     attestations: Path | None = None
@@ -170,6 +172,7 @@ class Settings:
             ready_timeout_seconds=_positive(read, "READY_TIMEOUT_SECONDS", cls.ready_timeout_seconds),
             log_level=_choice(read, "LOG_LEVEL", ("info", "debug", "warning", "error")),
             trusted_publishers=Path(path) if (path := read.get("TRUSTED_PUBLISHERS")) else None,
+            anonymous_projects=_choice(read, "ANONYMOUS_PROJECTS", ("no", "yes")) == "yes",
             permissions=Path(path) if (path := read.get("PERMISSIONS")) else None,
             attestations=Path(path) if (path := read.get("ATTESTATIONS")) else None,
             attestations_port=int(_positive(read, "ATTESTATIONS_PORT", cls.attestations_port, least=1)),

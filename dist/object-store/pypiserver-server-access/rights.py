@@ -29,6 +29,8 @@ Grant: TypeAlias = Literal[Right, "create"]
 """What a rule may grant: a right, or to be the first who publishes a project and own it from then on."""
 GRANTS: tuple[Grant, ...] = get_args(Grant)
 EVERYBODY = "*"
+ANYBODY = "@anonymous"
+"""Everybody, also without credentials; a grantee of reads alone."""
 GROUP, TOKEN = "@", "token:"
 """What a grantee that is no user begins with."""
 REMEMBERED = 100_000
@@ -56,6 +58,7 @@ class Rights:
 
     Attributes:
         reads_by_project: Whether the rules say who reads what.
+        reads_anonymously: Whether they let anybody read something without credentials.
         leaves_names: Whether rules leave names to whoever publishes them first.
         owner: What tells whose a name is, without waiting for anything, to say who reads; None if it is not known.
         directory_groups: What the directory calls the groups whose members it knows, by their names in the rules.
@@ -78,6 +81,7 @@ class Rights:
         self._rules = [_rule(rule, f"rules[{at}]", groups) for at, rule in enumerate(said.get("rules", ()))]
         about = Matching((pattern, at) for at, rule in enumerate(self._rules) for pattern in rule.projects)
         self.reads_by_project = any(rule.grants["read"] for rule in self._rules)
+        self.reads_anonymously = any(ANYBODY in rule.grants["read"] for rule in self._rules)
         self.leaves_names = any(rule.grants["create"] for rule in self._rules)
         self.owner: Callable[[str], str | None] = _unowned
 
@@ -127,6 +131,8 @@ class Rights:
         is_open = not self._by_rules or (right == "read" and not self.reads_by_project)
         if who is None:
             return lambda _: is_open
+        if who.kind == "anonymous" and (right != "read" or is_open):
+            return lambda _: False
         called, own, scope = self._called(who), grantee(who), who.scope
         if scope and ("publish" if right == "create" else right) not in scope.rights:
             return lambda _: False
@@ -151,10 +157,12 @@ class Rights:
 
     def _called(self, who: Who) -> frozenset[str]:
         """The grantees of which this is one."""
+        if who.kind == "anonymous":
+            return frozenset({ANYBODY})
         if who.kind == "token":
-            return frozenset({EVERYBODY, f"{TOKEN}{who.name}"})
+            return frozenset({ANYBODY, EVERYBODY, f"{TOKEN}{who.name}"})
         directory = (f"{GROUP}{group}" for group in who.groups)
-        return frozenset({EVERYBODY, _user(who.name), *directory}) | self._groups.get(who.name, frozenset())
+        return frozenset({ANYBODY, EVERYBODY, _user(who.name), *directory}) | self._groups.get(who.name, frozenset())
 
     def _added_up(self, rules: frozenset[int]) -> Mapping[Grant, frozenset[str]]:
         found = [self._rules[at].grants for at in rules]
@@ -173,7 +181,13 @@ def rights(settings: Settings) -> Rights:
     Raises:
         PermissionsError: The permissions cannot be used.
     """
-    return Rights.from_file(settings.permissions)
+    found = Rights.from_file(settings.permissions)
+    if found.reads_anonymously and not settings.anonymous_projects:
+        raise PermissionsError(
+            f"{settings.permissions} has {ANYBODY!r}, and the gateway lets nobody in without credentials: that is made "
+            "where the rules are given as PermissionsSpec"
+        )
+    return found
 
 
 def grantee(who: Who) -> str:
@@ -190,6 +204,8 @@ def _groups_of_users(groups: Mapping[str, Any]) -> dict[str, frozenset[str]]:
     of_user: dict[str, set[str]] = {}
     for name, group in groups.items():
         _check(group, _FIELDS_OF_A_GROUP, f"groups[{name!r}]")
+        if f"{GROUP}{name}" == ANYBODY:
+            raise PermissionsError(f"groups has {name!r}, and {ANYBODY} is everybody, also without credentials")
         for user in group.get("users", ()):
             of_user.setdefault(user, set()).add(f"{GROUP}{name}")
     return {user: frozenset(found) for user, found in of_user.items()}
@@ -219,6 +235,10 @@ def _check_pattern(written: str, place: str) -> None:
 
 def _grantee(written: str, place: str, groups: Mapping[str, Any]) -> str:
     if written == EVERYBODY:
+        return written
+    if written == ANYBODY:
+        if not place.endswith(".read"):
+            raise PermissionsError(f"{place} has {written!r}, and without credentials nobody may do more than read")
         return written
     if written.startswith(TOKEN):
         if not re.fullmatch(NAME, written.removeprefix(TOKEN)):

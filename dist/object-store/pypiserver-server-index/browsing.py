@@ -6,7 +6,7 @@ import json
 import threading
 from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urljoin
 
 from server.http.bottle import HTTPError, redirect, request, response
@@ -32,8 +32,12 @@ AT_ONCE = 2
 more of memory."""
 QUEUED = 16
 """How many may be made or wait for that; the other threads of the server are there for what takes less."""
+QUEUED_STRANGERS = 8
+"""The same for what everybody may read: that is made once, one at a time, and kept until something changes."""
 PATIENCE_SECONDS = 10.0
 """How long one waits."""
+
+_Made = TypeVar("_Made", str, int)
 
 
 class Browsing:
@@ -47,12 +51,16 @@ class Browsing:
         keep: Callable[[str], None],
         public: Public | None,
         readable: Callable[[], Callable[[str], bool] | None] = lambda: None,
+        is_anybody: Callable[[], bool] = lambda: False,
     ) -> None:
         """Show what is in `listing`, and for other names what `public` has.
 
         `keep` is told of projects whose files may have been read. `readable` says what tells which projects the client
-        may read, None for all: of one of them the gateway has made sure, of lists it cannot.
+        may read, None for all: of one of them the gateway has made sure, of lists it cannot. `is_anybody` tells whether
+        it may read what everybody may.
         """
+        self._is_anybody = is_anybody
+        self._for_anybody: dict[str, tuple[int, Any]] = {}
         self._readable = readable
         self._listing = listing
         self._records = records
@@ -61,15 +69,16 @@ class Browsing:
         self._public = public
         self._places = threading.BoundedSemaphore(AT_ONCE)
         self._queue = threading.BoundedSemaphore(QUEUED)
+        self._places_of_strangers = threading.BoundedSemaphore(1)
+        self._queue_of_strangers = threading.BoundedSemaphore(QUEUED_STRANGERS)
 
     def index(self) -> str:
         """Answer with all projects."""
         begun = self._pages.moment
         as_json = _json_is_wanted()
-        with self._excerpt() as excerpt:
-            seen = excerpt or self._listing
-            text = rendering.index_json(seen) if as_json else rendering.index_html(seen)
-        if not excerpt:
+        make = rendering.index_json if as_json else rendering.index_html
+        text, is_all = self._seen(make)
+        if is_all:
             self._pages.keep(INDEX, text, begun, _suffix(as_json=as_json))
         return _typed(text, as_json=as_json)
 
@@ -114,8 +123,7 @@ class Browsing:
 
     def packages(self) -> str:
         """Answer with all files."""
-        with self._excerpt() as excerpt:
-            return rendering.packages_html(excerpt or self._listing)
+        return self._seen(rendering.packages_html)[0]
 
     def description(self, project: str) -> str:
         """Answer with pypiserver's own JSON of a project."""
@@ -134,27 +142,54 @@ class Browsing:
 
     def welcome(self) -> str:
         """Answer with what this is."""
-        with self._excerpt() as excerpt:
-            files = excerpt.files() if excerpt else self._listing.totals().files
-        return rendering.welcome_html(request.url, files)
+        return rendering.welcome_html(request.url, self._seen(_files)[0])
 
-    @contextmanager
-    def _excerpt(self) -> Iterator[Excerpt | None]:
-        """What of the listing the client may see, while something is made of it; None if that is all.
+    def _seen(self, make: Callable[[Listing | Excerpt], _Made]) -> tuple[_Made, bool]:
+        """What is made of what the client may see, and whether that is all.
 
         Raises:
-            HTTPError: 503, since too many want one.
+            HTTPError: 503, since too many want an excerpt.
         """
         readable = self._readable()
         if not readable:
-            yield None
-            return
-        with ExitStack() as places:
-            for semaphore, seconds in ((self._queue, 0.0), (self._places, PATIENCE_SECONDS)):
-                if not semaphore.acquire(timeout=seconds):
-                    raise unavailable("Too many lists are being made")
-                places.callback(semaphore.release)
-            yield Excerpt(self._listing, readable)
+            return make(self._listing), True
+        if not self._is_anybody():
+            with _place(self._queue, self._places):
+                return make(Excerpt(self._listing, readable)), False
+        if (found := self._kept_for_anybody(make)) is not None:
+            return found, False
+        with _place(self._queue_of_strangers, self._places_of_strangers):
+            # Whoever was before may have made it.
+            if (found := self._kept_for_anybody(make)) is not None:
+                return found, False
+            begun = self._pages.moment
+            made = make(Excerpt(self._listing, readable))
+            self._for_anybody[make.__name__] = begun, made
+        return made, False
+
+    def _kept_for_anybody(self, make: Callable[[Listing | Excerpt], _Made]) -> _Made | None:
+        """What has been made of what everybody may see, if nothing has changed since that was begun."""
+        begun, made = self._for_anybody.get(make.__name__, (-1, None))
+        return made if begun == self._pages.moment else None
+
+
+@contextmanager
+def _place(queue: threading.BoundedSemaphore, places: threading.BoundedSemaphore) -> Iterator[None]:
+    """Wait for a place.
+
+    Raises:
+        HTTPError: 503, since too many want one.
+    """
+    with ExitStack() as taken:
+        for semaphore, seconds in ((queue, 0.0), (places, PATIENCE_SECONDS)):
+            if not semaphore.acquire(timeout=seconds):
+                raise unavailable("Too many lists are being made")
+            taken.callback(semaphore.release)
+        yield
+
+
+def _files(seen: Listing | Excerpt) -> int:
+    return seen.files()
 
 
 def directory(**_project: str) -> None:

@@ -115,6 +115,10 @@ class Listing:
             every = [entry for files in self._directories.values() for entry in files.values()]
         return iter(every)
 
+    def files(self) -> int:
+        """How many files there are."""
+        return self.totals().files
+
     def totals(self) -> Totals:
         """How much there is."""
         with self._lock:

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 Right = Literal["read", "publish", "yank", "remove"]
 """What may be done with a project."""
 RIGHTS: tuple[Right, ...] = get_args(Right)
-Kind = Literal["user", "token"]
-Source = Literal["publishers", "readers", "directory", "tokens", "trusted"]
+Kind = Literal["user", "token", "anonymous"]
+Source = Literal["publishers", "readers", "directory", "tokens", "trusted", "anonymous"]
 """Who says so: a file of the Secret, the directory of users, or the registry for a token of its own or one that it has
-made for a trusted publisher."""
+made for a trusted publisher; nobody of whoever gives no credentials."""
 HEADER = "X-Who"
 """The header of a verdict, and of a request that the gateway passes on; a client's own never gets there."""
 
@@ -31,7 +31,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class Who:
-    """A user or a token whose credentials were right."""
+    """A user or a token whose credentials were right, or whoever gave none."""
 
     name: str
     source: Source
@@ -43,7 +43,7 @@ class Who:
 
     def __str__(self) -> str:
         """The name, as messages have it."""
-        return f"token {self.name}" if self.kind == "token" else self.name
+        return f"token {self.name}" if self.kind == "token" else self.name or "nobody"
 
     @property
     def written(self) -> str:
@@ -63,6 +63,10 @@ class Who:
             return cls(**{**said, "groups": frozenset(said["groups"]), "scope": scope and _scope(scope)})
         except (KeyError, TypeError) as error:
             raise ValueError(f"{HEADER} is {text!r}") from error
+
+
+ANONYMOUS = Who("", "anonymous", "anonymous")
+"""Whoever gives no credentials, where rules name them."""
 
 
 def _scope(said: Mapping[str, list[str]]) -> Scope:

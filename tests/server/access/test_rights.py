@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from permissions import rule
-from server.access.rights import LONGEST_PROJECT, PermissionsError, Rights
-from server.access.who import RIGHTS, Right, Scope, Who
+from server.access.rights import GRANTS, LONGEST_PROJECT, PermissionsError, Rights
+from server.access.rights import rights as rights_of
+from server.access.who import ANONYMOUS, RIGHTS, Right, Scope, Who
+from server.pod.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -174,6 +176,32 @@ def test_who_is_meant(grantee: str, allowed: list[Who]) -> None:
     assert not any(found.allows(who, "publish", "demo") for who in others)
 
 
+def test_what_everybody_reads() -> None:
+    found = rights(
+        rule("open-*", read=["@anonymous"], publish=["alice"]), rule("*", read=["*"], create=["*"], yank=["*"])
+    )
+    assert found.reads_anonymously
+    found.owner = lambda _: ""
+    for who in (ANONYMOUS, ALICE, BOB, BOT):
+        assert found.allows(who, "read", "open-one")
+        assert found.readable(who)("open-one")
+        assert found.allows(who, "read", "demo") == (who is not ANONYMOUS)
+    for right in GRANTS[1:]:
+        for project in ("open-one", "demo"):
+            assert not found.allows(ANONYMOUS, right, project, lambda _: "")
+    # Who is nobody is not whom no verdict names, nor a user who is called so.
+    assert not found.allows(None, "read", "open-one")
+    for other in (rights(rule("demo", read=["anonymous"])), rights(rule("demo", read=["*"]))):
+        assert not other.reads_anonymously
+        assert not other.allows(ANONYMOUS, "read", "demo")
+        assert other.allows(Who("anonymous", "readers"), "read", "demo")
+    # Without rules about reading the credentials decide, and there are none.
+    for closed in (Rights(), rights(rule("demo", publish=["alice"]))):
+        assert not any(closed.allows(ANONYMOUS, right, "demo") for right in RIGHTS)
+    scoped = Who("ci", "tokens", "token", scope=Scope(("acme-*",), frozenset[Right]({"read"})))
+    assert not found.allows(scoped, "read", "open-one")
+
+
 @pytest.mark.parametrize("found", [Rights(), rights(rule("acme-*", "demo", publish=["*"], yank=["*"]))])
 def test_a_token_may_no_more_than_its_scope(found: Rights) -> None:
     who = Who("ci", "tokens", "token", scope=Scope(("Acme_*",), frozenset[Right]({"publish"})))
@@ -228,6 +256,17 @@ def test_a_decision_does_not_grow_with_the_rules() -> None:
             {"groups": {}, "rules": [rule("a", publish=["@core"])]},
             "rules[0].publish has '@core', and there is no group",
         ),
+        *(
+            (
+                {"rules": [rule("a", **{grant: ["@anonymous"]})]},
+                f"rules[0].{grant} has '@anonymous', and without credentials nobody may do more than read",
+            )
+            for grant in ("publish", "create", "yank", "remove")
+        ),
+        (
+            {"groups": {"anonymous": {"users": ["a"]}}, "rules": []},
+            "groups has 'anonymous', and @anonymous is everybody",
+        ),
         ({}, "the file has no 'rules'"),
         ({"groups": {}}, "the file has no 'rules'"),
         ({"rules": [rule("a", read=["*"]), rule(publish=["bob"])]}, "rules[1] has no 'projects'"),
@@ -279,6 +318,7 @@ def test_no_file_is_not_no_permissions(tmp_path: Path, text: str | None) -> None
         ALICE,
         Who('a"\\, b', "directory", groups=frozenset({"core", "ml"})),
         Who("ci", "tokens", "token", scope=Scope(("acme-*",), frozenset[Right]({"publish", "read"}))),
+        ANONYMOUS,
     ],
 )
 def test_the_header_has_all_of_it(who: Who) -> None:
@@ -291,3 +331,11 @@ def test_the_header_has_all_of_it(who: Who) -> None:
 def test_another_header_is_nobodys(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - of JSON or of its own
         Who.read(text)
+
+
+def test_rules_that_the_gateway_does_not_ask_about_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "permissions.json"
+    path.write_text(json.dumps({"rules": [rule("open-*", read=["@anonymous"])]}))
+    with pytest.raises(PermissionsError, match="has '@anonymous', and the gateway lets nobody in without credentials"):
+        rights_of(Settings(permissions=path))
+    assert rights_of(Settings(permissions=path, anonymous_projects=True)).reads_anonymously

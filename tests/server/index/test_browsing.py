@@ -300,3 +300,45 @@ def test_lists_of_what_a_client_may_read_leave_threads_to_others(
             go_on.set()
         assert all("a-1.zip" in each.result() for each in others)
     assert "a-1.zip" in pages_of.packages()
+
+
+def test_lists_of_what_everybody_may_read_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(browsing, "PATIENCE_SECONDS", PATIENCE)
+    listing, go_on, asked, kept = Listing(), threading.Event(), list[str](), pages.Pages(tmp_path)
+    kept.drop(listing.add("", "a-1.zip", STAMP))
+    kept.drop(listing.add("", "b-1.zip", STAMP))
+
+    def readable(project: str) -> bool:
+        asked.append(project)
+        return go_on.wait(PATIENCE) and project != "b"
+
+    pages_of = Browsing(
+        listing,
+        None,  # type: ignore[arg-type]
+        kept,
+        lambda _: None,
+        None,
+        lambda: readable,
+        lambda: True,
+    )
+    at_once = browsing.QUEUED_STRANGERS + 1
+    with ThreadPoolExecutor(at_once) as threads:
+        wanted = [threads.submit(pages_of.packages) for _ in range(at_once)]
+        try:
+            (refused,), others = wait(wanted, PATIENCE, FIRST_COMPLETED)
+            with pytest.raises(HTTPError, match="Too many lists are being made"):
+                refused.result()
+            assert len(asked) == 1
+        finally:
+            go_on.set()
+        texts = {each.result() for each in others}
+    assert len(texts) == 1
+    assert asked == ["a", "b"]
+    text = pages_of.packages()
+    assert "a-1.zip" in text
+    assert "b-1.zip" not in text
+    assert len(asked) == 2
+    # Something else is changed by whoever changes anything.
+    kept.drop(listing.add("", "a-2.zip", STAMP))
+    assert "a-2.zip" in pages_of.packages()
+    assert len(asked) == 5

@@ -19,7 +19,7 @@ from server.access.checks import BusyError, Checks, UnansweredError
 from server.access.refusals import refusal
 from server.access.rights import LONGEST_PROJECT, Rights
 from server.access.token_lines import USER as TOKEN_USER
-from server.access.who import HEADER, Scope, Who
+from server.access.who import ANONYMOUS, HEADER, Scope, Who
 from server.index.names import name_and_version, normalised
 from server.pod.samples import text_of
 
@@ -93,6 +93,8 @@ class Verdicts:
 
     async def verdict(self, role: Role, header: str, address: str, *, by_project: bool = False) -> Verdict:
         """What an Authorization header allows a client at an address; `by_project` if somebody looks at that too."""
+        if by_project and not header and self._rights.reads_anonymously:
+            return Verdict(HTTPStatus.NO_CONTENT, ANONYMOUS)
         asked = self._credentials.asked(header, role)
         if asked.user == TOKEN_USER:
             return self._by_token(asked.password, role, by_project=by_project and self._rights.reads_by_project)
@@ -198,7 +200,10 @@ class Verdicts:
             project = _project_of(headers["x-file"])
         else:
             return verdict
-        return verdict if project and self._rights.readable(who)(project) else Verdict(HTTPStatus.NOT_FOUND, who)
+        if project and self._rights.readable(who)(project):
+            return verdict
+        # Of whoever may have credentials they are asked, whether or not there is such a project.
+        return Verdict(HTTPStatus.UNAUTHORIZED) if who is ANONYMOUS else Verdict(HTTPStatus.NOT_FOUND, who)
 
     def _metrics(self) -> bytes:
         samples = (*self._credentials.tokens.samples(), *(self._members.samples() if self._members else ()))
