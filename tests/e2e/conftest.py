@@ -15,6 +15,8 @@ E2E_NODE: the node that is drained, and lost by E2E_NODE_CRASH; the newest one.
 E2E_NODE_CRASH, E2E_NODE_UP: shell commands that make this node vanish without a word, and bring it back.
 E2E_S3_ENDPOINT, E2E_S3_BUCKET, E2E_S3_KEYS: a store that speaks S3, a bucket in it, and a key as ID:SECRET; the Service
     `s3` of the namespace `lab-s3`, its bucket `packages` and the key in its Secret `s3-credentials`, if there is one.
+E2E_S3_IMAGE: an image of Versity's S3 gateway, for stores that are a test's own; that of the Deployment `s3` of the
+    namespace `lab-s3`, if there is one.
 E2E_LARGE: if set, the wheel that must not cost memory has 2.1 GB instead of 300 MB, and 20 uploads at once 100 MB each
     instead of 10 MB; this takes 15 GB of disk for a while.
 E2E_KILL_SECONDS: how long containers are killed under load, in each of three deployments; 15.
@@ -33,12 +35,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e import cluster, samples
+from e2e.lost_node import LosableNode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
     from pathlib import Path
 
-ALONE = {"test_ha", "test_readers"}
+ALONE = {"test_ha", "test_object_store_node", "test_readers"}
 """The modules that drain and lose a node: what runs beside them would lose its pods too."""
 FAILED = pytest.StashKey[bool]()
 REGISTRIES = pytest.StashKey[list[cluster.Registry]]()
@@ -170,6 +173,35 @@ def issuer() -> str:
     if not cluster.exists("clusterissuer", name):
         pytest.skip(f"E2E_ISSUER names no ClusterIssuer, and there is none called {name}")
     return name
+
+
+@pytest.fixture(scope="module")
+def nodes() -> list[str]:
+    """The nodes that take pods; that which is drained and lost is the last one."""
+    found = cluster.schedulable_nodes()
+    if len(found) < 2:
+        pytest.skip("one schedulable node only")
+    return found
+
+
+@pytest.fixture
+def crashing_node(nodes: list[str]) -> Iterator[LosableNode]:
+    """The last node, which may be lost; it is brought back afterwards."""
+    node = LosableNode(nodes[-1])
+    yield node
+    node.bring_back()
+
+
+@pytest.fixture(scope="module")
+def store_image() -> str:
+    """The image of Versity's S3 gateway."""
+    if named := os.environ.get("E2E_S3_IMAGE"):
+        return named
+    found = cluster.run("get", "deployment", "s3", "--namespace", "lab-s3", "--output", "json")
+    if found.returncode:
+        pytest.skip("E2E_S3_IMAGE names no image of Versity's S3 gateway, and there is no Deployment lab-s3/s3")
+    (container,) = json.loads(found.stdout)["spec"]["template"]["spec"]["containers"]
+    return str(container["image"])
 
 
 @pytest.fixture(scope="module")

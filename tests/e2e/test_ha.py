@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,11 +19,12 @@ from e2e.waiting import eventually
 from losses import no_loss
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from e2e.clients import Client
     from e2e.cluster import Pod, Registry
+    from e2e.lost_node import LosableNode
     from e2e.samples import Sample
 
 HA = cluster.OVERLAYS / "ha"
@@ -35,7 +35,6 @@ ATTRIBUTE_CACHE = float(os.environ.get("E2E_ATTRIBUTE_CACHE_SECONDS", "0"))
 RACES = 50
 MARK = "e2e"
 """Label of the pods: `kubectl drain` must not take other people's registries, whose names and labels are the same."""
-CRASH, UP = os.environ.get("E2E_NODE_CRASH"), os.environ.get("E2E_NODE_UP")
 
 
 @pytest.fixture(scope="module")
@@ -82,15 +81,6 @@ def paths(published: list[Sample]) -> list[str]:
     """Paths that the load asks for."""
     pages = [f"/simple/{sample.normalised}/" for sample in published]
     return ["/simple/", *pages, *(f"/packages/{sample.path.name}" for sample in published)]
-
-
-@pytest.fixture(scope="module")
-def nodes() -> list[str]:
-    """The schedulable nodes; that which is drained and lost is the last one."""
-    found = cluster.schedulable_nodes()
-    if len(found) < 2:
-        pytest.skip("one schedulable node only")
-    return found
 
 
 @pytest.mark.usefixtures("published")
@@ -254,38 +244,34 @@ def test_draining_a_node_fails_no_request(
     assert load.failures == []
 
 
-@pytest.fixture
-def crashing_node(nodes: list[str]) -> Iterator[str]:
-    """The node that E2E_NODE_CRASH takes; it is brought back afterwards."""
-    if not (CRASH and UP):
-        pytest.skip("E2E_NODE_CRASH and E2E_NODE_UP name no commands")
-    yield nodes[-1]
-    subprocess.run(["sh", "-c", UP], check=True, timeout=300)
-    cluster.kubectl("wait", "--for=condition=Ready", f"node/{nodes[-1]}", "--timeout=120s", seconds=130)
-
-
 def test_a_crashed_node(
-    registry: Registry, crashing_node: str, spread_pods: list[Pod], paths: list[str], note: Callable[[str], None]
+    registry: Registry,
+    crashing_node: LosableNode,
+    spread_pods: list[Pod],
+    paths: list[str],
+    note: Callable[[str], None],
 ) -> None:
     """The pods on other nodes go on, and the Service leads to them alone once the cluster knows."""
-    assert CRASH
-    survivor = next(pod for pod in spread_pods if pod.node != crashing_node)
+    survivor = next(pod for pod in spread_pods if pod.node != crashing_node.name)
     client = registry.client(cluster.PUBLISHER, survivor)
     with load_on(registry, paths, timeout=3) as load:
         crashed = time.time()
-        subprocess.run(["sh", "-c", CRASH], check=True, timeout=60)
+        crashing_node.crash()
         published = 0
 
         def recovered() -> bool:
             nonlocal published
             publish_and_read(client, published)
             published += 1
-            return not cluster.is_ready(cluster.get("node", crashing_node)) and load.quiet_since(10)
+            return crashing_node.is_missed() and load.quiet_since(10)
 
         eventually(recovered, "requests that no longer fail", 240, 0.5)
         clean = max((failure["begun"] + failure["seconds"] for failure in load.failures), default=crashed) - crashed
         replaced = eventually(
-            lambda: [pod for pod in registry.ready_pods() if pod.node != crashing_node][1:] and time.time() - crashed,
+            lambda: (
+                len([pod for pod in registry.ready_pods() if pod.node != crashing_node.name]) > 1
+                and time.time() - crashed
+            ),
             "as many pods as before",
             240,
             0.5,

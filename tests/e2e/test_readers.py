@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import threading
 import time
 from contextlib import suppress
@@ -15,7 +14,6 @@ import requests
 from e2e import cluster, samples
 from e2e.killing import Killer
 from e2e.loading import load_on
-from e2e.test_ha import CRASH, UP
 from e2e.waiting import eventually
 from losses import no_loss
 
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
 
     from e2e.cluster import Pod, Registry
     from e2e.loading import Load
+    from e2e.lost_node import LosableNode
     from e2e.samples import Sample
 
 OVERLAY = cluster.OVERLAYS / "hetzner-s3"
@@ -208,18 +207,14 @@ def test_publishing_without_a_writer(registry: Registry, published: list[Sample]
     assert registry.client(cluster.PUBLISHER).upload("none-1.0.tar.gz", b"content").ok
 
 
-@pytest.fixture(scope="module")
-def nodes() -> list[str]:
-    """The schedulable nodes; that which is drained and lost is the last one."""
-    found = cluster.schedulable_nodes()
-    if len(found) < 2:
-        pytest.skip("one schedulable node only")
-    return found
-
-
 @pytest.fixture
 def writer_on_the_last_node(registry: Registry, nodes: list[str]) -> Pod:
     scale(registry, 2)
+    return move_writer(registry, nodes)
+
+
+def move_writer(registry: Registry, nodes: list[str]) -> Pod:
+    """Have the writer on the last of the nodes, and return it."""
     if writer_of(registry).node != nodes[-1]:
         cluster.kubectl("cordon", *nodes[:-1])
         try:
@@ -253,32 +248,24 @@ def test_draining_the_node_of_the_writer_fails_no_read(
     assert failed_reads(load) == []
 
 
-@pytest.fixture
-def crashing_node(nodes: list[str], writer_on_the_last_node: Pod) -> Iterator[str]:
-    """The node of the writer, which E2E_NODE_CRASH takes; it is brought back afterwards."""
-    assert writer_on_the_last_node.node == nodes[-1]
-    if not (CRASH and UP):
-        pytest.skip("E2E_NODE_CRASH and E2E_NODE_UP name no commands")
-    yield nodes[-1]
-    subprocess.run(["sh", "-c", UP], check=True, timeout=300)
-    cluster.kubectl("wait", "--for=condition=Ready", f"node/{nodes[-1]}", "--timeout=120s", seconds=130)
-
-
 def test_a_lost_node_has_no_second_writer(
-    registry: Registry, crashing_node: str, published: list[Sample], note: Callable[[str], None]
+    registry: Registry,
+    writer_on_the_last_node: Pod,
+    crashing_node: LosableNode,
+    published: list[Sample],
+    note: Callable[[str], None],
 ) -> None:
     """Nobody knows whether it still writes: so nobody takes its place until somebody says that it may be."""
-    assert CRASH
-    lost = writer_of(registry)
-    survivor = next(pod for pod in readers_of(registry) if pod.node != crashing_node)
+    lost = writer_on_the_last_node
+    survivor = next(pod for pod in readers_of(registry) if pod.node != crashing_node.name)
     client = registry.client(cluster.PUBLISHER, survivor)
-    subprocess.run(["sh", "-c", CRASH], check=True, timeout=60)
+    crashing_node.crash()
     crashed = time.monotonic()
 
     def reads() -> bool:
         return client.get(f"packages/{published[0].path.name}").ok and client.get("simple/").ok
 
-    eventually(lambda: not cluster.is_ready(cluster.get("node", crashing_node)), "the node to be missed", 120, 0.5)
+    eventually(crashing_node.is_missed, "the node to be missed", 120, 0.5)
     # The pod is told to go, and nobody can say that it has.
     eventually(lambda: any(pod.leaving for pod in pods_of(registry, "writer")), "the eviction", 400, 0.5)
     while time.monotonic() - crashed < 90:
