@@ -24,7 +24,7 @@ FETCHES, RCLONE = "store", "rclone"
 """The containers."""
 LISTED = 4.0
 """Seconds after which every pod lists what another has published: the 2 of `poll_seconds`, and 2 for it to be read."""
-WAY = "way"
+WAY, OWN = "way", "own-store"
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,71 @@ class Place:
 
 def give_keys(registry: Registry, keys: tuple[str, str]) -> None:
     """Make the Secret with the keys of the store, without which the registry does not start."""
-    named = zip(("access_key_id", "secret_access_key"), keys, strict=True)
-    literals = [f"--from-literal={name}={key}" for name, key in named]
-    registry.kubectl("create", "secret", "generic", SECRET, *literals)
+    change_keys(registry, keys)
     registry.wait_until_settled(300)
+
+
+def change_keys(registry: Registry, keys: tuple[str, str]) -> None:
+    """Have the Secret hold these keys."""
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": SECRET},
+        "stringData": dict(zip(("access_key_id", "secret_access_key"), keys, strict=True)),
+    }
+    registry.kubectl("apply", "--filename", "-", stdin=json.dumps(secret))
+
+
+class OwnStore:
+    """A store in the namespace of a registry, on the node that stays, whose keys are made and revoked at once.
+
+    It is Versity's S3 gateway, with users of its own.
+
+    Attributes:
+        keys: Those that it takes.
+    """
+
+    ROOT = ("root", "the-root-of-it")
+    BUCKET = "packages"
+
+    def __init__(self, registry: Registry, image: str, keys: tuple[str, str]) -> None:
+        """Make it, and its bucket, with one pair of keys."""
+        self.keys: list[tuple[str, str]] = []
+        self._registry = registry
+        named = zip(("ROOT_ACCESS_KEY_ID", "ROOT_SECRET_ACCESS_KEY"), self.ROOT, strict=True)
+        container = {
+            "name": OWN,
+            "image": image,
+            "args": [f"--port=:{relay.PORT}", "--iam-dir=/users", "--iam-cache-disable", "posix", "/data"],
+            "env": [{"name": name, "value": value} for name, value in named],
+            "volumeMounts": [{"name": name, "mountPath": f"/{name}"} for name in ("data", "users")],
+        }
+        volumes: list[Object] = [{"name": name, "emptyDir": {}} for name in ("data", "users")]
+        node = cluster.schedulable_nodes()[0]
+        _serve(registry, OWN, container, volumes=volumes, nodeName=node)
+        registry.kubectl("rollout", "status", f"deployment/{OWN}", "--timeout=120s", seconds=130)
+        self.add(keys)
+        self._administer(f"create-bucket --bucket {self.BUCKET} --owner {keys[0]}")
+
+    @staticmethod
+    def place(namespace: str) -> Place:
+        """Where the packages are in the store that a namespace gets."""
+        return Place(f"http://{OWN}.{namespace}.svc.cluster.local:{relay.PORT}", f"{OwnStore.BUCKET}/pypi")
+
+    def add(self, keys: tuple[str, str]) -> None:
+        """Take these keys from now on."""
+        self._administer(f"create-user --access {keys[0]} --secret {keys[1]} --role admin")
+        self.keys.append(keys)
+
+    def revoke(self, keys: tuple[str, str]) -> None:
+        """Take them no more."""
+        self._administer(f"delete-user --access {keys[0]}")
+        self.keys.remove(keys)
+
+    def _administer(self, command: str) -> None:
+        id_, secret = self.ROOT
+        here = f"--access {id_} --secret {secret} --endpoint-url http://127.0.0.1:{relay.PORT}"
+        self._registry.exec(f"versitygw admin {here} {command}", container=OWN, pod=f"deployment/{OWN}")
 
 
 class Way:
@@ -97,38 +158,8 @@ class Way:
             "name": WAY,
             "image": images.SERVER,
             "command": ["python3", "-c", program, str(there.hostname), str(there.port or 80)],
-            "readinessProbe": {"tcpSocket": {"port": relay.PORT}, "periodSeconds": 1},
-            "securityContext": cluster.RESTRICTED,
         }
-        spec = {
-            "containers": [container],
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 9898,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "automountServiceAccountToken": False,
-            # With none the pod would be gone before its process is, and who is on the way would come through.
-            "terminationGracePeriodSeconds": 1,
-        }
-        labels = {"app": WAY}
-        deployment = {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": WAY},
-            "spec": {
-                "selector": {"matchLabels": labels},
-                "template": {"metadata": {"labels": labels}, "spec": spec},
-            },
-        }
-        service = {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": WAY},
-            "spec": {"selector": labels, "ports": [{"port": relay.PORT}]},
-        }
-        items = {"apiVersion": "v1", "kind": "List", "items": [service, deployment]}
-        registry.kubectl("apply", "--filename", "-", stdin=json.dumps(items))
+        _serve(registry, WAY, container)
         self.open()
 
     def close(self) -> None:
@@ -143,3 +174,36 @@ class Way:
 
     def _scale(self, replicas: int) -> None:
         self._registry.kubectl("scale", f"deployment/{WAY}", f"--replicas={replicas}")
+
+
+def _serve(registry: Registry, name: str, container: Object, **fields: object) -> None:
+    """Make a Deployment of a container, and a Service for its port, which is that of `relay`."""
+    labels = {"app": name}
+    probed = {"readinessProbe": {"tcpSocket": {"port": relay.PORT}, "periodSeconds": 1}}
+    spec = {
+        "containers": [{**container, **probed, "securityContext": cluster.RESTRICTED}],
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 9898,
+            "fsGroup": 9898,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "automountServiceAccountToken": False,
+        # With none the pod would be gone before its process is, and who is on the way would come through.
+        "terminationGracePeriodSeconds": 1,
+        **fields,
+    }
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": spec}},
+    }
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"selector": labels, "ports": [{"port": relay.PORT}]},
+    }
+    items = {"apiVersion": "v1", "kind": "List", "items": [service, deployment]}
+    registry.kubectl("apply", "--filename", "-", stdin=json.dumps(items))

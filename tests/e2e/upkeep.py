@@ -167,9 +167,9 @@ def job(registry: cluster.Registry, kind: str, name: str, condition: str = "comp
     return ended(registry, name, condition)
 
 
-def metrics(registry: cluster.Registry) -> str:
+def metrics(registry: cluster.Registry, pod: str = f"deployment/{cluster.NAME}") -> str:
     """The server's page."""
-    return registry.exec("wget -q -O - http://127.0.0.1:8081/-/metrics")
+    return registry.exec("wget -q -O - http://127.0.0.1:8081/-/metrics", pod=pod)
 
 
 def tells(registry: cluster.Registry, kind: str, reason: str) -> None:
