@@ -86,8 +86,10 @@ unit: lint $(PROGRAMS)  ## what takes no more than minutes; the server by itself
 	JSII_NODE=$(NODE_OF_VENV) $(BIN)/pytest -n auto -m 'not e2e and not clients' $(PROCESSES:%=--ignore=%) --ignore=tests/server
 	JSII_NODE=$(NODE_OF_VENV) $(PYTHON_OF_IMAGE)/bin/python -m pytest -n 4 tests/server
 
+# Not what attacks them: there it counts how soon others are answered.
 processes: $(PROGRAMS) $(VERIFIER)  ## the programs of the pod with real clients; the server on the Python of the tools
-	$(BIN)/pytest -n 4 -m 'not clients' $(PROCESSES)
+	$(BIN)/pytest -n auto tests/fire
+	$(BIN)/pytest -n 4 -m 'not clients' $(filter-out tests/fire,$(PROCESSES))
 
 clients: $(PROGRAMS)  ## the clients of public packages besides pip and uv: pip-tools, poetry, pdm, pipx
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[clients]'
