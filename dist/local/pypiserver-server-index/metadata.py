@@ -15,7 +15,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from server.http.bottle import HTTPError
 from server.http.errors import RefusedError, unavailable
 from server.index import archives
-from server.index.listing import Core
+from server.index.packed import Core
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,8 @@ from server.access.attestation_rules import AttestationRules
 from server.http.bottle import HTTPError, request
 from server.http.errors import RefusedError, unavailable
 from server.index import attestations
-from server.index.names import PACKAGE, PROJECT, name_and_version, normalised
+from server.index.names import name_and_version, normalised
+from server.index.spelling import PACKAGE, PROJECT
 from server.publish import forms
 from server.publish.body import Body
 from server.publish.hashed import FORM_FIELDS, HashedDraft

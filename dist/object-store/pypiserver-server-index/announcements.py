@@ -10,7 +10,7 @@ import uuid
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from server.index.listing import Core
+from server.index.packed import Core
 
 if TYPE_CHECKING:
     from collections.abc import Callable

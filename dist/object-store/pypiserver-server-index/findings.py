@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from server.index.listing import Core
+from server.index.packed import Core
 from server.volume.content import Stamp, content
 
 if TYPE_CHECKING:

@@ -4,13 +4,6 @@ from __future__ import annotations
 
 from pypiserver import pkg_helpers
 
-PROJECT = "[a-z0-9]+(?:-[a-z0-9]+)*"
-"""A normalised name (PEP 503), as a regular expression."""
-PLAIN = "[A-Za-z0-9_!+-][A-Za-z0-9_.!+-]*"
-"""The name of a file that the gateway has an address for, as in nginx.conf."""
-PACKAGE = rf"{PLAIN}\.(?i:whl|tar\.gz|zip|tgz|tar\.bz2|tar\.xz|egg|exe|msi)"
-"""The name of a package among them, as in nginx.conf."""
-
 
 def name_and_version(filename: str) -> tuple[str, str] | None:
     """The project's name and the version that pypiserver reads from a file's name, or None if it is no package."""

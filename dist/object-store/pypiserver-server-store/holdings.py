@@ -8,7 +8,8 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from server.index.listing import Change, Core
+from server.index.listing import Change
+from server.index.packed import Core
 from server.store.rows import File, Gone, Record
 from server.volume.content import Stamp
 
@@ -45,18 +46,18 @@ class Holdings:
         self._listing = listing
         self._stale = stale
         self._lock = threading.Lock()
-        self._seen: dict[str, int] = {}
         self._records: dict[str, dict[str, str]] = {}
         self._changes: dict[str, int] = {}
 
     def seen(self, path: str) -> int | None:
         """When the store got a file, None if no listing has told yet."""
-        return self._seen.get(path)
+        entry = self._listing.at(path)
+        return entry.seen if entry else None
 
     def saw(self, path: str, seen: int) -> None:
         """Remember when the store got a file; the next snapshot has it."""
-        with self._lock:
-            self._seen[path] = seen
+        if entry := self._listing.at(path):
+            entry.seen = seen
 
     def records(self, directory: str) -> dict[str, str]:
         """The records of a directory, by name."""
@@ -114,11 +115,10 @@ class Holdings:
                 for directory, found in self._records.items()
                 for name, content in found.items()
             ]
-            seen = dict(self._seen)
 
         def made() -> Iterator[Line]:
             for entry in entries:
-                yield line_of(entry, seen.get(entry.path))
+                yield line_of(entry)
             yield from records
 
         return made()
@@ -169,12 +169,9 @@ class Holdings:
         if not before or (before.stamp, before.digest, before.core) != (stamp, digest, core):
             changes.add(self._listing.add(directory, name, stamp, digest, core))
         if line.seen is not None:
-            with self._lock:
-                self._seen[line.path] = line.seen
+            self.saw(line.path, line.seen)
 
     def _drop(self, path: str, changes: _Changes) -> None:
-        with self._lock:
-            self._seen.pop(path, None)
         changes.add(self._listing.remove(path))
         changes.other.append(path)
 
@@ -201,9 +198,15 @@ class Holdings:
             (self._root / path).unlink()
 
 
-def line_of(entry: Entry, seen: int | None) -> File:
+def line_of(entry: Entry) -> File:
     """The line of a listed file."""
-    core = entry.core or Core(None, None)
+    stamp, core = entry.stamp, entry.core or Core(None, None)
     return File(
-        entry.path, entry.stamp.size, entry.stamp.mtime_ns // 10**9, (entry.digest or "").partition("=")[2], *core, seen
+        path=entry.path,
+        size=stamp.size,
+        changed=stamp.mtime_ns // 10**9,
+        sha256=(entry.digest or "").partition("=")[2],
+        metadata=core.metadata,
+        requires_python=core.requires_python,
+        seen=entry.seen,
     )

@@ -12,7 +12,7 @@ from server.fetching import program
 from server.fetching.cache import Cache
 from server.fetching.fetches import Fetches
 from server.fetching.listener import Handler, Reply, Sending, serve
-from server.index.names import PLAIN
+from server.index.spelling import PLAIN
 from server.store.fetcher import Fetcher, NotListedError, bytes_in, counters
 from server.store.keys import Keys
 from server.store.objects import Objects

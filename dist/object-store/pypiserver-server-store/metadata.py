@@ -11,7 +11,8 @@ from server.store.problems import AbsentError, StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from server.index.listing import Core, Entry
+    from server.index.listing import Entry
+    from server.index.packed import Core
     from server.store.remote import Remote
     from server.volume.content import Stamp
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.version import InvalidVersion, Version
 
-from server.index.listing import Core
 from server.index.names import name_and_version, version
+from server.index.packed import Core
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable

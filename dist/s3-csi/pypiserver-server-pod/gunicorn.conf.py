@@ -52,6 +52,12 @@ accesslog = None
 control_socket_disable = True
 
 
+def pre_fork(server: object, worker: object) -> None:
+    """Have the worker share the memory that there is: its collections would write to all of it."""
+    del server, worker
+    gc.freeze()
+
+
 def post_worker_init(worker: object) -> None:
     """Answer the gateway's questions about credentials, beside the worker's requests.
 

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from server.http.errors import AwayError
-from server.index.names import PROJECT
+from server.index.spelling import PROJECT
 from server.volume.content import SETTLED_NS
 from server.volume.problems import Problems, why
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from server.index.listing import Core
+    from server.index.packed import Core
     from server.volume.content import Stamp
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 from server.http.errors import RefusedError
 from server.index import metadata
 from server.index.digests import ALGORITHM
-from server.index.listing import Core
+from server.index.packed import Core
 from server.publish.drafts import Facts
 from server.volume.content import CHUNK
 

@@ -11,7 +11,8 @@ from gateway_programs import make_wheel
 from programs import PATIENCE, Server, upload, wait_for
 from server.index import announcements
 from server.index.announcements import KEPT, LATEST, Announced, Announcements
-from server.index.listing import Core, Listing
+from server.index.listing import Listing
+from server.index.packed import Core
 from server.volume.content import Stamp
 from server.volume.own_files import OwnFiles
 

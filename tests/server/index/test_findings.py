@@ -15,7 +15,8 @@ from programs import upload, wait_for
 from server.http.negotiation import JSON
 from server.index import findings
 from server.index.findings import Findings
-from server.index.listing import Core, Listing
+from server.index.listing import Listing
+from server.index.packed import Core
 from server.pod import application
 from server.volume.content import Stamp
 from server.volume.marker import WrongVolumeError

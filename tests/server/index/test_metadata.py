@@ -14,8 +14,9 @@ import pytest
 from gateway_programs import make_sdist, make_wheel
 from server.http.bottle import HTTPError
 from server.index import archives
-from server.index.listing import Core, Listing
+from server.index.listing import Listing
 from server.index.metadata import Metadata
+from server.index.packed import Core
 from server.volume.content import Stamp
 
 if TYPE_CHECKING:

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
+from programs import RUNTIME
 from server.index import names
 
 
@@ -17,3 +22,9 @@ from server.index import names
 def test_names_are_read_as_pypiserver_reads_them(filename: str, found: tuple[str, str] | None) -> None:
     assert names.name_and_version(filename) == found
     assert names.normalised("My._.Pkg") == "my-pkg"
+
+
+@pytest.mark.parametrize("module", ["server.store.main", "server.index.spelling"])
+def test_a_program_that_only_needs_the_spelling_does_without_pypiserver(module: str) -> None:
+    script = f"import sys, {module}; sys.exit('pypiserver' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ, "PYTHONPATH": str(RUNTIME)})

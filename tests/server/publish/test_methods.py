@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from server.index.listing import Core
+from server.index.packed import Core
 from server.publish.direct import Direct
 from server.publish.drafts import Facts
 from server.publish.link import Link

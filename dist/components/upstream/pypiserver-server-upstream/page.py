@@ -9,7 +9,8 @@ from html.parser import HTMLParser
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
-from server.index.names import PACKAGE, normalised
+from server.index.names import normalised
+from server.index.spelling import PACKAGE
 from server.upstream.configuration import origin
 from server.upstream.filenames import is_of
 

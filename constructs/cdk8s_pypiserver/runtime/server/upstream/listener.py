@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, ClassVar
 
 from server.fetching.listener import Handler, Reply, Sending, serve
-from server.index.names import PLAIN, PROJECT
+from server.index.spelling import PLAIN, PROJECT
 from server.upstream.policy import NotServedError
 from server.upstream.projects import MissingError
 from server.upstream.service import PROVENANCE
