@@ -30,20 +30,24 @@ class Transfer:
 class Line:
     """The proxy; every client has to send one request after the other on a connection, as pip and uv do."""
 
-    def __init__(self, server_port: int, *, round_trip: float = 0.0, bandwidth: float = 0.0) -> None:
+    def __init__(
+        self, server_port: int, *, round_trip: float = 0.0, bandwidth: float = 0.0, sending: float = 0.0
+    ) -> None:
         """Lead to a loopback port.
 
         Args:
             server_port: Where the server listens.
             round_trip: Seconds that a request and the first byte of its answer need on the way together.
             bandwidth: Bytes that come back each second, over all connections; 0 for as many as there are.
+            sending: Bytes that go there each second, in the same way.
         """
         self.port = 0
         self.transfers: list[Transfer] = []
         self._server_port = server_port
         self._one_way = round_trip / 2
         self._bandwidth = bandwidth
-        self._free = 0.0
+        self._sending = sending
+        self._free = self._free_to_send = 0.0
         self._loop = asyncio.new_event_loop()
 
     @contextlib.contextmanager
@@ -81,7 +85,11 @@ class Line:
             if match := _REQUEST.match(data):
                 current = Transfer(match[1].decode())
                 self.transfers.append(current)
-            return max(self._loop.time(), handshake) + self._one_way
+            begin = max(self._loop.time(), handshake)
+            if self._sending:
+                begin = max(begin, self._free_to_send)
+                self._free_to_send = begin = begin + len(data) / self._sending
+            return begin + self._one_way
 
         def answered(data: bytes) -> float:
             current.size += len(data)
@@ -104,7 +112,8 @@ class Line:
         with contextlib.suppress(ConnectionError):
             while data := await source.read(CHUNK):
                 underway.put_nowait((due(data), data))
-                await asyncio.sleep(max(0.0, self._free - self._loop.time() - BACKLOG_SECONDS))
+                free = max(self._free, self._free_to_send)
+                await asyncio.sleep(max(0.0, free - self._loop.time() - BACKLOG_SECONDS))
         underway.put_nowait((due(b""), b""))
         await arriving
 

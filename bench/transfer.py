@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import shutil
@@ -12,17 +13,19 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import requests
 
 from gateway_programs import Registry, make_wheel, registry
+from line import Line
 from processes import children, cpu_seconds
 from programs import PATIENCE
 from report import Scale, Section, Target, median, number, spread
 from vitals import MEBIBYTE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 JOBS = 8
 """As many as `copy` does at once unless it is told otherwise."""
@@ -39,6 +42,11 @@ WGET = f"wget --quiet --auth-no-challenge --user={READER[0]} --password={READER[
 CURL = f"curl --silent --show-error --fail --user {':'.join(PUBLISHER)} --form :action=file_upload"
 FROM_SOURCE, FROM_TARGET = "`wget` from the source", "`wget` from the target"
 PUBLISHED, BY_HAND, COPIED = "`curl` to the target", "`wget`, then `curl`, file by file", "`copy`"
+LINE = 25_000_000
+"""Bytes a second each way, of the lines between the clients and each of the two registries: 200 Mbit/s."""
+FROM_SOURCE_BY_LINE, FROM_TARGET_BY_LINE, COPIED_BY_LINE = (
+    f"{each}, over a line" for each in (FROM_SOURCE, FROM_TARGET, COPIED)
+)
 LIMIT = 0.8
 
 
@@ -95,14 +103,32 @@ def _round(source: Registry, files: Sequence[Path], home: Path) -> dict[str, Run
     shutil.rmtree(home / "target")
     _empty(fetched)
     with registry(home / "target") as target:
-        command = [sys.executable, "-m", "cdk8s_pypiserver", "copy"]
-        addresses = [f"{source.gateway.url}/simple/", f"{target.gateway.url}/"]
-        runs[COPIED] = _timed([*command, *addresses, f"--jobs={JOBS}"], [source, target], home=home)
+        runs[COPIED] = _copied(source.gateway.url, target.gateway.url, [source, target], home)
         _warm(target, files)
         runs[FROM_TARGET] = _each(fetch.format(url=target.gateway.url), names, [target])
     shutil.rmtree(home / "target")
     _empty(fetched)
+    with registry(home / "target") as target, _line(source) as to_source, _line(target) as to_target:
+        runs[FROM_SOURCE_BY_LINE] = _each(fetch.format(url=to_source), names, [source])
+        _empty(fetched)
+        runs[COPIED_BY_LINE] = _copied(to_source, to_target, [source, target], home)
+        _warm(target, files)
+        runs[FROM_TARGET_BY_LINE] = _each(fetch.format(url=to_target), names, [target])
+    shutil.rmtree(home / "target")
+    _empty(fetched)
     return runs
+
+
+def _copied(source: str, target: str, asked: Sequence[Registry], home: Path) -> Run:
+    command = [sys.executable, "-m", "cdk8s_pypiserver", "copy", f"{source}/simple/", f"{target}/", f"--jobs={JOBS}"]
+    return _timed(command, asked, home=home)
+
+
+@contextlib.contextmanager
+def _line(registry: Registry) -> Iterator[str]:
+    port = urlsplit(registry.gateway.url).port or 0
+    with Line(port, bandwidth=LINE, sending=LINE).opened() as line:
+        yield f"http://127.0.0.1:{line.port}"
 
 
 def _empty(directory: Path) -> None:
@@ -141,11 +167,13 @@ def _section(runs: Mapping[str, Sequence[Run]]) -> Section:
         f"one, each with its gateway, by `python -m cdk8s_pypiserver copy` with {JOBS} files at once; beside it `wget` "
         f"and `curl`, {JOBS} at once too, which fetch the same files, publish them, and do both with each file, "
         "without comparing a hash or reading a page. Everything writes to one disk, and each publish is synced before "
-        f"it is acknowledged. {len(runs[COPIED])} rounds in which all take turns, with a new target each time; CPU: "
+        f"it is acknowledged. Over a line: to each of the registries, {LINE * 8 // 10**6} Mbit/s each way. "
+        f"{len(runs[COPIED])} rounds in which all take turns, with a new target each time; CPU: "
         "seconds of CPU time.",
         ["", "seconds (median)", "lowest to highest", "MiB/s", "CPU client", "CPU registries"],
     )
-    for name in (FROM_SOURCE, FROM_TARGET, PUBLISHED, BY_HAND, COPIED):
+    on_the_machine = (FROM_SOURCE, FROM_TARGET, PUBLISHED, BY_HAND, COPIED)
+    for name in (*on_the_machine, FROM_SOURCE_BY_LINE, FROM_TARGET_BY_LINE, COPIED_BY_LINE):
         seconds = [run.seconds for run in runs[name]]
         section.rows.append(
             [
@@ -153,7 +181,8 @@ def _section(runs: Mapping[str, Sequence[Run]]) -> Section:
                 *(number(median([getattr(run, who) for run in runs[name]])) for who in ("client", "servers")),
             ]
         )
-    slower = [max(run.seconds for run in pair) for pair in zip(runs[FROM_SOURCE], runs[FROM_TARGET], strict=True)]
+    slower = _slower(runs[FROM_SOURCE], runs[FROM_TARGET])
+    by_line = _slower(runs[FROM_SOURCE_BY_LINE], runs[FROM_TARGET_BY_LINE])
     shares = {
         name: [other / run.seconds for run, other in zip(runs[COPIED], others, strict=True)]
         for name, others in (
@@ -162,15 +191,23 @@ def _section(runs: Mapping[str, Sequence[Run]]) -> Section:
             ("fetching", slower),
         )
     }
-    section.targets.append(
-        Target("Speed of a copy, as a share of that by hand", median(shares["by hand"]), LIMIT, at_least=True)
-    )
+    lines = [fetch / copy.seconds for fetch, copy in zip(by_line, runs[COPIED_BY_LINE], strict=True)]
+    section.targets += [
+        Target("Speed of a copy, as a share of that by hand", median(shares["by hand"]), LIMIT, at_least=True),
+        Target("Speed of a copy over lines, as a share of the slower `wget`", median(lines), LIMIT, at_least=True),
+    ]
     taken = median([fetch / publish.seconds for fetch, publish in zip(slower, runs[PUBLISHED], strict=True)])
     fetching, publishing = (number(median(shares[name])) for name in ("fetching", "publishing"))
     section.notes.append(
-        f"A copy goes at {fetching} times the speed at which `wget` fetches from the slower of the two registries, and "
-        f"at {publishing} times that at which the target takes the files from `curl`, which is {number(taken)} times "
-        "the first: it writes, hashes and syncs them, on the same cores."
+        f"On one machine a copy goes at {fetching} times the speed at which `wget` fetches from the slower of the two "
+        f"registries, and at {publishing} times that at which the target takes the files from `curl`, which is "
+        f"{number(taken)} times the first: it writes, hashes and syncs them, on the same cores."
     )
-    section.notes.append(f"In single rounds, as a share of that by hand: {spread(shares['by hand'])}.")
+    section.notes.append(
+        f"In single rounds, as a share of that by hand: {spread(shares['by hand'])}; over lines: {spread(lines)}."
+    )
     return section
+
+
+def _slower(one: Sequence[Run], other: Sequence[Run]) -> list[float]:
+    return [max(run.seconds for run in pair) for pair in zip(one, other, strict=True)]

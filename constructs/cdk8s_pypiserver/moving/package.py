@@ -13,11 +13,13 @@ from pypi_simple import UnparsableFilenameError, parse_filename
 from .problems import CopyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from datetime import datetime
     from pathlib import Path
 
+BLOCK = 2**18
+"""How many bytes are read at a time."""
 _ENDINGS = (".whl", ".tar.gz", ".zip", ".tgz", ".tar.bz2", ".tar.xz", ".egg", ".exe", ".msi")
 _NAME = re.compile(r"[A-Za-z0-9_!+-][A-Za-z0-9_.!+-]*")
 
@@ -34,6 +36,8 @@ class Package:
     uploaded: datetime | None = None
     requires_python: str | None = None
     project_hint: str | None = None
+    metadata: str | None = None
+    """The sha256 of the METADATA that its source has beside it (PEP 714)."""
 
     def parsed(self) -> tuple[str, str, str]:
         """Project, version and kind ("wheel", "sdist", …), as the name tells them.
@@ -97,16 +101,42 @@ def same(one: Mapping[str, str], other: Mapping[str, str]) -> bool | None:
     return None
 
 
-@dataclass(frozen=True)
 class Content:
     """The content of a package, in a file; its digests are what is in there, and what the source promised.
 
-    The file of a `draft` is nobody's else, and may be linked.
+    The file of a `draft` is nobody's else, and may be linked. `metadata` is its METADATA, if nobody has to look into it
+    for that.
     """
 
-    path: Path
-    digests: Mapping[str, str]
-    draft: bool
+    def __init__(self, path: Path, digests: Mapping[str, str], *, draft: bool, metadata: bytes | None = None) -> None:
+        """Know this of it."""
+        self.path = path
+        self.digests = digests
+        self.draft = draft
+        self.metadata = metadata
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+        return self.path.stat().st_size
+
+    def whole(self) -> None:
+        """Wait until it is all there.
+
+        Raises:
+            CopyError: It will not come, or is not what its source says.
+        """
+
+    def blocks(self, size: int) -> Iterator[bytes]:
+        """The bytes, a block after the other; `size` is how many were announced.
+
+        Raises:
+            CopyError: They will not come, or others.
+        """
+        del size
+        with self.path.open("rb") as file:
+            while block := file.read(BLOCK):
+                yield block
 
 
 class Source(Protocol):

@@ -173,7 +173,7 @@ class Transfer:
                 if there is None:
                     there = self._put(package, content)
                 if there is None:
-                    self._end(step, Outcome.COPIED, content.path.stat().st_size)
+                    self._end(step, Outcome.COPIED, content.size)
                     return package, content
                 self._compared(_Step(package, there, step.of_version), is_same=self._is_same(content, there))
         except HopelessError as error:
@@ -214,6 +214,7 @@ class Transfer:
         yield
 
     def _is_same(self, content: Content, there: Package) -> bool:
+        content.whole()
         is_same = same(content.digests, there.digests)
         if is_same is None:
             is_same = same(content.digests, self._target.digest(there, content.digests)) is True

@@ -6,6 +6,7 @@ import threading
 from sys import intern
 from typing import TYPE_CHECKING, NamedTuple
 
+from server.index import packed
 from server.index.blocks import Blocks
 from server.index.identity import identity
 from server.index.names import name_and_version, normalised
@@ -13,36 +14,58 @@ from server.index.names import name_and_version, normalised
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
+    from server.index.packed import Core
     from server.volume.content import Stamp
-
-
-class Core(NamedTuple):
-    """What the index says about the inside of a file."""
-
-    metadata: str | None
-    """The sha256 of a wheel's METADATA; None if it has none that can be read."""
-    requires_python: str | None
 
 
 class Entry:
     """One file of the index."""
 
-    __slots__ = ("change", "core", "digest", "directory", "name", "project", "stamp")
+    __slots__ = ("_core", "_digest", "_stamp", "change", "directory", "name", "project", "seen")
 
     def __init__(self, directory: str, name: str, project: str, stamp: Stamp, change: int) -> None:
         """`directory` is relative to the package directory, "" for itself; `change` is the number of a change."""
         self.directory = directory
         self.name = name
         self.project = project
-        self.stamp = stamp
-        self.digest: str | None = None
-        self.core: Core | None = None
+        self._stamp = packed.pack_stamp(stamp)
+        self._digest: packed.PackedDigest = None
+        self._core: packed.PackedCore = None
         self.change = change
+        self.seen: int | None = None
+        """When an object store got it, in seconds; None if no listing of the store has told yet."""
 
     @property
     def path(self) -> str:
         """The path relative to the package directory."""
         return f"{self.directory}/{self.name}" if self.directory else self.name
+
+    @property
+    def stamp(self) -> Stamp:
+        """What tells its content from another."""
+        return packed.unpack_stamp(self._stamp)
+
+    @stamp.setter
+    def stamp(self, stamp: Stamp) -> None:
+        self._stamp = packed.pack_stamp(stamp)
+
+    @property
+    def digest(self) -> str | None:
+        """Its digest as a link carries it, None if it is not known yet."""
+        return packed.unpack_digest(self._digest)
+
+    @digest.setter
+    def digest(self, digest: str | None) -> None:
+        self._digest = packed.pack_digest(digest)
+
+    @property
+    def core(self) -> Core | None:
+        """What is known of its inside, None if nobody has looked yet."""
+        return packed.unpack_core(self._core)
+
+    @core.setter
+    def core(self, core: Core | None) -> None:
+        self._core = packed.pack_core(core)
 
 
 class Change(NamedTuple):

@@ -41,6 +41,9 @@ LISTING_SECONDS = 1800.0
 """How long a listing may take to begin: rclone lists all of a folder, a thousand objects a request, before it says
 anything of it. Each of these requests has rclone's own limit."""
 _LOOK_SECONDS = 1.0
+_OTHERS = "requests"
+"""The group in whose statistics rclone counts what is no transfer. Of 1000 groups it forgets the oldest, and with it
+how far a transfer has come that goes on."""
 _log = logging.getLogger("store")
 _NEW = [{"Key": "If-None-Match", "Value": "*"}]
 """The header that makes a store refuse to replace an object. rclone sends it with PutObject and with the last request
@@ -304,7 +307,8 @@ class Remote:
         group: str = "",
         seconds: float = ANSWER_SECONDS,
     ) -> dict[str, Any]:
-        with self._answer("POST", f"/{command}", what, parameters, seconds, group) as answer:
+        counted = {"_group": _OTHERS, **parameters}
+        with self._answer("POST", f"/{command}", what, counted, seconds, group) as answer:
             if answer.status != HTTPStatus.OK:
                 raise self._failed(what, answer)
             try:

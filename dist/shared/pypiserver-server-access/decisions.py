@@ -10,8 +10,8 @@ from server.access.rights import grantee
 from server.access.who import HEADER, Who
 from server.audit.trail import AS
 from server.http.bottle import HTTPError, request
-from server.index.names import PROJECT
 from server.index.owners import NOBODY
+from server.index.spelling import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable

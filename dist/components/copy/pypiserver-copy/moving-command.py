@@ -127,7 +127,7 @@ def _source(
     if _is_url(given.source):
         login = Login("SOURCE", given.source, "COPY_SOURCE_", os.environ)
         web = _web(given, Logins(login), pace)
-        source = IndexSource(SimpleIndex(login.url, web), Downloads(partial, web))
+        source = IndexSource(SimpleIndex(login.url, web), Downloads(partial, web, given.jobs))
         if login.url.rstrip("/") == target.name.rstrip("/"):
             raise InputError("TARGET", target.name, "is SOURCE")
         return source
@@ -153,4 +153,4 @@ def _locked(given: Namespace, path: Path, pace: Pace, partial: Path) -> LockedSo
         logins = [Login("SOURCE", url, "", {}) for url in sorted({each.index for each in locked if each.index})]
     web = _web(given, Logins(*logins), pace)
     index = SimpleIndex(logins[0].url, web) if given.index else None
-    return LockedSource(str(path), locked, web, Downloads(partial, web), index)
+    return LockedSource(str(path), locked, web, Downloads(partial, web, given.jobs), index)

@@ -132,6 +132,7 @@ class TargetDirectory:
     def put(self, package: Package, content: Content) -> None:
         """See Target."""
         final = self._path / package.filename
+        content.whole()
         try:
             self.partial.mkdir(parents=True, exist_ok=True)
             with self._draft(content) as draft:

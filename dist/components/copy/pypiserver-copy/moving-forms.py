@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from .pace import Pace
     from .package import Content, Package
 
-BLOCK = 2**18
 LARGEST_METADATA = 2**22
 _KINDS = {"wheel": "bdist_wheel", "egg": "bdist_egg", "wininst": "bdist_wininst", "msi": "bdist_msi"}
 _FIELDS = (
@@ -64,7 +63,7 @@ class Form:
             ("filetype", _KINDS.get(kind, "sdist")),
             ("pyversion", package.filename.split("-")[-3] if kind == "wheel" else "source"),
             ("sha256_digest", content.digests["sha256"]),
-            *_metadata(content.path, kind),
+            *_metadata(content, kind),
         ]
         place = uuid.uuid4().hex
         # twine's order: servers read the fields before the file comes.
@@ -72,28 +71,31 @@ class Form:
             [*fields, ("content", (package.filename, place, "application/octet-stream"))]
         )
         self._head, _, self._tail = body.partition(place.encode())
-        self._path = content.path
+        self._content = content
         self._pace = pace
-        self._size = len(self._head) + content.path.stat().st_size + len(self._tail)
+        self._size = 0
 
     def __len__(self) -> int:
-        """The length of the body, which requests asks for."""
-        return self._size
+        """The length of the body, which requests asks for before it reads it."""
+        self._size = self._content.size
+        return len(self._head) + self._size + len(self._tail)
 
     def __iter__(self) -> Iterator[bytes]:
         """The body in blocks."""
         yield self._head
-        with self._path.open("rb") as file:
-            while block := file.read(BLOCK):
-                self._pace.passed(len(block))
-                yield block
+        for block in self._content.blocks(self._size):
+            self._pace.passed(len(block))
+            yield block
         yield self._tail
 
 
-def _metadata(path: Path, kind: str) -> Iterator[tuple[str, str]]:
+def _metadata(content: Content, kind: str) -> Iterator[tuple[str, str]]:
     """The fields of a package's metadata, none if it has none that can be read."""
     try:
-        raw = parse_email(_wheel_metadata(path) if kind == "wheel" else _source_metadata(path))[0]
+        text = content.metadata
+        if text is None:
+            text = (_wheel_metadata if kind == "wheel" else _source_metadata)(content.path)
+        raw = parse_email(text)[0]
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, tarfile.TarError):
         return
     for field in _FIELDS:

@@ -68,6 +68,7 @@ def _packages(answer: Response, project: str) -> list[Package]:
             uploaded=each.upload_time,
             requires_python=each.requires_python,
             project_hint=project,
+            metadata=(each.metadata_digests or {}).get("sha256"),
         )
         for each in page.packages
         # Not a signature, and not what would be written elsewhere.

@@ -64,7 +64,17 @@ class Registry:
     def put(self, package: Package, content: Content) -> None:
         """See Target."""
         form = Form(package, content, self._web.pace)
-        self._web.again(lambda: self._put(form))
+        attempts = 0
+
+        def attempt() -> None:
+            nonlocal attempts
+            attempts += 1
+            if attempts > 1:
+                # Whatever it was: the target has to wait for nothing this time.
+                content.whole()
+            self._put(form)
+
+        self._web.again(attempt)
 
     def _put(self, form: Form) -> None:
         headers = {"Content-Type": form.content_type}
