@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .package import Package
 
-AHEAD_SECONDS = 20.0
+AHEAD_SECONDS = 60.0
 """How long what is missing may take when an upload begins: it has one of the target's few places until it ends."""
 _LOOK_SECONDS = 0.5
 
