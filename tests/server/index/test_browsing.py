@@ -342,3 +342,22 @@ def test_lists_of_what_everybody_may_read_are_made_once(tmp_path: Path, monkeypa
     kept.drop(listing.add("", "a-2.zip", STAMP))
     assert "a-2.zip" in pages_of.packages()
     assert len(asked) == 5
+
+
+def test_lists_of_what_everybody_may_read_have_the_digests_that_are_known(tmp_path: Path) -> None:
+    listing, kept = Listing(), pages.Pages(tmp_path)
+    kept.drop(listing.add("", "a-1.zip", STAMP))
+    pages_of = Browsing(
+        listing,
+        None,  # type: ignore[arg-type]
+        kept,
+        lambda _: None,
+        None,
+        lambda: lambda _: True,
+        lambda: True,
+    )
+    assert "a-1.zip#" not in pages_of.packages()
+    entry = listing.at("a-1.zip")
+    assert entry
+    listing.know(entry, STAMP, "sha256=1234")
+    assert "a-1.zip#sha256=1234" in pages_of.packages()
