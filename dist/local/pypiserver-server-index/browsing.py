@@ -60,7 +60,7 @@ class Browsing:
         it may read what everybody may.
         """
         self._is_anybody = is_anybody
-        self._for_anybody: dict[str, tuple[int, Any]] = {}
+        self._for_anybody: dict[str, tuple[tuple[int, int], Any]] = {}
         self._readable = readable
         self._listing = listing
         self._records = records
@@ -162,15 +162,19 @@ class Browsing:
             # Whoever was before may have made it.
             if (found := self._kept_for_anybody(make)) is not None:
                 return found, False
-            begun = self._pages.moment
+            begun = self._moment()
             made = make(Excerpt(self._listing, readable))
             self._for_anybody[make.__name__] = begun, made
         return made, False
 
     def _kept_for_anybody(self, make: Callable[[Listing | Excerpt], _Made]) -> _Made | None:
         """What has been made of what everybody may see, if nothing has changed since that was begun."""
-        begun, made = self._for_anybody.get(make.__name__, (-1, None))
-        return made if begun == self._pages.moment else None
+        begun, made = self._for_anybody.get(make.__name__, (None, None))
+        return made if begun == self._moment() else None
+
+    def _moment(self) -> tuple[int, int]:
+        """The numbers of the latest changes: no page of a project is stale because a digest is known, but a list is."""
+        return self._pages.moment, self._listing.moment()
 
 
 @contextmanager

@@ -173,6 +173,8 @@ class Listing:
         """Remember the digest of a file that had this stamp when it was read."""
         with self._lock:
             if self._directories.get(entry.directory, {}).get(entry.name) is entry:
+                # Lists show it.
+                self._changes += 1
                 self._count(entry.stamp, -1)
                 self._count(stamp, 1)
                 self._path_lines.renew(entry.path)
