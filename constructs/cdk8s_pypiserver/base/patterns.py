@@ -48,21 +48,23 @@ class Patterns(Generic[_Value]):
 
     def __init__(self, entries: Iterable[tuple[str, _Value]] = ()) -> None:
         """Begin with these patterns, each with its value."""
-        # Whatever covers a pattern begins like it.
-        self._by_head: dict[str, list[tuple[int, str, _Value]]] = defaultdict(list)
+        # Whatever covers a pattern begins and ends like it.
+        self._by_ends: dict[str, dict[str, list[tuple[int, str, _Value]]]] = defaultdict(lambda: defaultdict(list))
         self._number = 0
         for pattern, value in entries:
             self.add(pattern, value)
 
     def add(self, pattern: str, value: _Value) -> None:
         """Add one more; there may be several of one pattern."""
-        self._by_head[pattern.partition("*")[0]].append((self._number, pattern, value))
+        head, tail = pattern.partition("*")[0], pattern.rpartition("*")[2]
+        self._by_ends[head][tail].append((self._number, pattern, value))
         self._number += 1
 
     def covering(self, other: str) -> list[_Value]:
         """Return the values of all that cover a pattern, in the order in which they came."""
-        head = other.partition("*")[0]
-        near = chain.from_iterable(self._by_head.get(head[:length], ()) for length in range(len(head) + 1))
+        head, tail = other.partition("*")[0], other.rpartition("*")[2]
+        by_tails = [self._by_ends[head[:end]] for end in range(len(head) + 1) if head[:end] in self._by_ends]
+        near = chain.from_iterable(each.get(tail[at:], ()) for each in by_tails for at in range(len(tail) + 1))
         found = [(number, value) for number, pattern, value in near if covers(pattern, other)]
         return [value for _, value in sorted(found, key=itemgetter(0))]
 
