@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 CONTAINER = "attestations"
 SPEC = PyPIServerSpec(
-    audit=AuditSpec(),
+    audit=AuditSpec(on_volume=True),
     server=ServerSpec(allow_removal=True),
     attestations=AttestationsSpec(
         publishers=[
@@ -83,6 +83,12 @@ def publish(registry: cluster.Registry, file: Path, attestations: object = None)
     return client.session.post(client.url, data=form, files=content, timeout=60)
 
 
+def remove(registry: cluster.Registry) -> int:
+    client = registry.client(cluster.PUBLISHER)
+    form = {":action": "remove_pkg", "name": PROJECT, "version": "0.0.19"}
+    return client.session.post(client.url, data=form, timeout=60).status_code
+
+
 def test_without_its_libraries_the_pod_is_ready_and_others_publish(
     registry: cluster.Registry, file: Path, tmp_path: Path
 ) -> None:
@@ -106,6 +112,8 @@ def test_what_is_signed_by_whom_the_rule_names_is_stored(
     for path in index.libraries(tmp_path, runtime_files("server/attesting")[REQUIREMENTS]):
         registry.kubectl("cp", path, f"{index.NAME}:/packages/{path.name}")
     altered = changed("envelope", "signature", value="eA==")
+    # An earlier try of this test may have published it.
+    assert remove(registry) in {200, 404}
 
     def verifies() -> bool:
         return publish(registry, file, [altered]).status_code == 403
@@ -126,7 +134,8 @@ def test_what_is_signed_by_whom_the_rule_names_is_stored(
     assert served["attestation_bundles"] == [{"publisher": SIGNER, "attestations": [ATTESTATION]}]
     memory = registry.exec("cat /proc/[0-9]*/status | awk '/VmRSS/ {sum += $2} END {print sum}'", container=CONTAINER)
     note(f"the container takes {int(memory) // 1024} MB")
-    lines = [line for line in registry.logs().splitlines() if line.startswith('{"audit":')]
+    # Not of the log, which the cluster may rotate away.
+    lines = registry.exec("cat /data/packages/.pypiserver/audit/*.jsonl").splitlines()
     outcomes = [(each["outcome"], each.get("status")) for each in map(json.loads, lines) if each.get("file") == NAME]
     assert ("refused", 403) in outcomes
     assert outcomes[-1] == ("done", None)
@@ -137,9 +146,7 @@ def test_a_verifier_that_is_killed_comes_back_without_the_index(registry: cluste
     (before,) = registry.pods()
     registry.attempt("kill 1", container=CONTAINER)
     eventually(lambda: registry.pods()[0].restarts > before.restarts, "another container", 60, 0.2)
-    client = registry.client(cluster.PUBLISHER)
-    form = {":action": "remove_pkg", "name": PROJECT, "version": "0.0.19"}
-    assert client.session.post(client.url, data=form, timeout=60).ok
+    assert remove(registry) in {200, 404}
 
     def published() -> bool:
         status = publish(registry, file, [ATTESTATION]).status_code

@@ -185,10 +185,10 @@ class Verdicts:
                     self._trail.login_refused(verdict.status, user=user, address=address, asked_for=role)
                 if by_project and verdict.who and verdict.status == HTTPStatus.NO_CONTENT:
                     verdict = self._about(verdict.who, headers, verdict)
+            return _written(verdict)
         except Exception:  # noqa: BLE001 - logged, and the next question can be answered
             _log.exception("a question about credentials")
-            verdict = Verdict(HTTPStatus.INTERNAL_SERVER_ERROR)
-        return _written(verdict)
+            return _written(Verdict(HTTPStatus.INTERNAL_SERVER_ERROR))
 
     def _about(self, who: Who, headers: Mapping[str, str], verdict: Verdict) -> Verdict:
         """The verdict about what is read, of a client whose credentials allow reading."""
