@@ -41,6 +41,8 @@ DIRECTORY = "/etc/pypiserver/copy"
 FILES_VOLUME = "copy-files"
 LIBRARIES = libraries.DIRECTORY
 REQUIREMENTS = libraries.REQUIREMENTS
+REQUIREMENTS_VOLUME = "copy-requirements"
+REQUIREMENTS_DIRECTORY = "/etc/pypiserver/copy-requirements"
 WORK_DIRECTORY = "/work"
 LOCK_DIRECTORY = "/etc/pypiserver/copy-lock"
 CA_DIRECTORY = "/etc/pypiserver/copy-ca"
@@ -140,6 +142,7 @@ class CopyJob(Construct):
     Attributes:
         spec: The spec.
         files: ConfigMap of the program.
+        requirements: ConfigMap of what its libraries are, if a pod brings them.
         cron_job: The CronJob.
     """
 
@@ -162,7 +165,14 @@ class CopyJob(Construct):
             self._remotes[REMOTE] = spec.bucket.with_secret(identity.name_of(SOURCE_SECRET))
         sockets.marks[f"{APPLICATION}/{COMPONENT}"] = "yes"
         files = {_key(path): text for path, text in command_files().items()}
+        # Apart, or the object would be larger than one that can be applied.
+        wanted = {REQUIREMENTS: files.pop(_key(f"moving/{REQUIREMENTS}"))}
         self.files = ConfigFiles(self, "files", identity=identity, suffix=COMPONENT, files=files)
+        self.requirements = (
+            ConfigFiles(self, "requirements", identity=identity, suffix=REQUIREMENTS_VOLUME, files=wanted)
+            if spec.libraries
+            else None
+        )
         self.cron_job = CronJob(
             self,
             "Default",
@@ -204,13 +214,12 @@ class CopyJob(Construct):
         """The container that brings what the program is made with."""
         authorities = f"{CA_DIRECTORY}/ca.crt" if self.spec.ca_config_map else None
         own = libraries.environment(index, authorities=authorities)
-        wanted = f"{DIRECTORY}/cdk8s_pypiserver/moving/{REQUIREMENTS}"
         return {
             **self._of_the_image("libraries"),
-            "command": libraries.command(wanted, "--no-compile"),
+            "command": libraries.command(f"{REQUIREMENTS_DIRECTORY}/{REQUIREMENTS}", "--no-compile"),
             "env": self._environment([{"name": name, "value": value} for name, value in own.items()]),
             "volumeMounts": [
-                mount(FILES_VOLUME, DIRECTORY, read_only=True),
+                mount(REQUIREMENTS_VOLUME, REQUIREMENTS_DIRECTORY, read_only=True),
                 mount("copy-libraries", LIBRARIES),
                 mount("copy-tmp", "/tmp"),  # noqa: S108 - of the container
                 *self._authorities(),
@@ -310,15 +319,16 @@ class CopyJob(Construct):
     def _volumes(self) -> list[Manifest]:
         spec = self.spec
         # The package as Python looks for it, without the rest of it.
-        items = [{"key": _key(path), "path": f"cdk8s_pypiserver/{path}"} for path in command_files()]
+        paths = {_key(path): f"cdk8s_pypiserver/{path}" for path in command_files()}
+        items = [{"key": key, "path": paths[key]} for key in self.files.files]
         volume = self.files.volume(FILES_VOLUME)
         volumes: list[Manifest] = [
             {**volume, "configMap": {**volume["configMap"], "items": items}},
             scratch("copy-work", spec.work_size),
             scratch("copy-tmp", "512Mi"),
         ]
-        if spec.libraries:
-            volumes.append(scratch("copy-libraries", "256Mi"))
+        if self.requirements:
+            volumes += [self.requirements.volume(REQUIREMENTS_VOLUME), scratch("copy-libraries", "256Mi")]
         if spec.lock:
             volumes.append({"name": "copy-lock", "configMap": {"name": spec.lock.config_map}})
         if spec.bucket:
