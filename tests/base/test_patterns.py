@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 import pytest
 
 from cdk8s_pypiserver.base import patterns as module
-from cdk8s_pypiserver.base.patterns import Patterns, covers, meet, needless
+from cdk8s_pypiserver.base.patterns import PatternIndex, covers, meet, needless
 
 PATTERNS = ["".join(each) for length in range(1, 5) for each in itertools.product("ab*", repeat=length)]
 NAMES = ["".join(each) for length in range(1, 7) for each in itertools.product("ab", repeat=length)]
@@ -34,7 +34,7 @@ def test_a_pattern_covers_what_it_matches_as_a_text() -> None:
 
 def test_all_that_cover_a_pattern_are_found_in_their_order() -> None:
     entries = [(pattern, f"{pattern} {number}") for number in range(2) for pattern in PATTERNS]
-    patterns = Patterns(entries)
+    patterns = PatternIndex(entries)
     wrong = [
         each
         for each in PATTERNS
@@ -53,7 +53,7 @@ def test_thousands_of_patterns_are_not_compared_each_with_each(monkeypatch: pyte
     monkeypatch.setattr(module, "covers", compare)
     forms = ("package-{:04}", "package-{:04}-*", "*-package-{:04}", "a*-package-{:04}")
     names = [form.format(number) for number in range(1000) for form in forms]
-    patterns = Patterns((name, name) for name in names)
+    patterns = PatternIndex((name, name) for name in names)
     assert [patterns.covering(name) for name in names] == [
         [*([name[1:]] if name[0] == "a" else []), name] for name in names
     ]

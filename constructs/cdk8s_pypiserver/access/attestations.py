@@ -13,7 +13,7 @@ from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
 from cdk8s_pypiserver.base.fields import Form, Image, Name, Peer
 from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources, Spec
-from cdk8s_pypiserver.base.patterns import AnyNamePattern, Patterns, normalised
+from cdk8s_pypiserver.base.patterns import AnyNamePattern, PatternIndex, normalised
 from cdk8s_pypiserver.base.peers import PUBLIC
 from cdk8s_pypiserver.base.places import Place, place
 from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
@@ -217,7 +217,7 @@ def _patterns(publishers: Sequence[AttestedPublisherSpec]) -> Iterator[tuple[int
 
 
 def _twins(publishers: Sequence[AttestedPublisherSpec]) -> Iterator[Problem]:
-    of_identity: dict[str, Patterns[int]] = defaultdict(Patterns)
+    of_identity: dict[str, PatternIndex[int]] = defaultdict(PatternIndex)
     identities = [each.identity.model_dump_json() for each in publishers]
     for number, at, pattern in _patterns(publishers):
         before = of_identity[identities[number]]
@@ -229,7 +229,7 @@ def _twins(publishers: Sequence[AttestedPublisherSpec]) -> Iterator[Problem]:
 
 def _required_by_another(publishers: Sequence[AttestedPublisherSpec]) -> Iterator[Problem]:
     patterns = list(_patterns(publishers))
-    required = Patterns((each[2], each) for each in patterns if publishers[each[0]].required)
+    required = PatternIndex((each[2], each) for each in patterns if publishers[each[0]].required)
     for number, _, pattern in patterns:
         if publishers[number].required:
             continue

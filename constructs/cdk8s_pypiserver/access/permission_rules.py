@@ -9,7 +9,7 @@ from pydantic import Field
 
 from cdk8s_pypiserver.base.fields import Form
 from cdk8s_pypiserver.base.model import Spec
-from cdk8s_pypiserver.base.patterns import AnyNamePattern, Patterns, covers, meet, needless, normalised
+from cdk8s_pypiserver.base.patterns import AnyNamePattern, PatternIndex, covers, meet, needless, normalised
 from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
 
 from .directory import no_text
@@ -230,7 +230,7 @@ def _places(rules: Sequence[PermissionRuleSpec]) -> list[_Place]:
 def given_away(rules: Sequence[PermissionRuleSpec]) -> Iterator[Problem]:
     """Yield those who may create projects of which others say who publishes every one."""
     places = _places(rules)
-    publishing = Patterns((place.pattern, place) for place in places if place.grants["publish"])
+    publishing = PatternIndex((place.pattern, place) for place in places if place.grants["publish"])
     creating = defaultdict(list)
     for place in places:
         if place.grants[CREATE]:
@@ -245,7 +245,7 @@ def given_away(rules: Sequence[PermissionRuleSpec]) -> Iterator[Problem]:
 def without_effect(rules: Sequence[PermissionRuleSpec]) -> Iterator[Problem]:
     """Yield patterns of projects about which another rule says as much."""
     places = _places(rules)
-    patterns = Patterns((place.pattern, place) for place in places)
+    patterns = PatternIndex((place.pattern, place) for place in places)
     for place in places:
         if other := next((each for each in patterns.covering(place.pattern) if each.says_as_much_as(place)), None):
             path = ("rules", place.number, "projects", place.position)

@@ -1,4 +1,4 @@
-"""Patterns of project names, with versions or without, and what can be told of two of them."""
+"""PatternIndex of project names, with versions or without, and what can be told of two of them."""
 
 import re
 from collections import defaultdict
@@ -43,7 +43,7 @@ def covers(pattern: str, other: str) -> bool:
     return len(other) - at >= len(tail) and other.endswith(tail)
 
 
-class Patterns(Generic[_Value]):
+class PatternIndex(Generic[_Value]):
     """Values by patterns, which are normalised and without versions: thousands are not compared each with each."""
 
     def __init__(self, entries: Iterable[tuple[str, _Value]] = ()) -> None:
@@ -87,7 +87,7 @@ def needless(field: str, patterns: Sequence[str]) -> Iterator[Problem]:
         patterns: The patterns, in any spelling.
     """
     said = [normalised(each) for each in patterns]
-    numbers = Patterns((pattern, number) for number, pattern in enumerate(said))
+    numbers = PatternIndex((pattern, number) for number, pattern in enumerate(said))
     for number, pattern in enumerate(said):
         for other in numbers.covering(pattern):
             # One of two that say the same has an effect.

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from cdk8s_pypiserver.base.model import Spec
-from cdk8s_pypiserver.base.patterns import NamePattern, Patterns, normalised
+from cdk8s_pypiserver.base.patterns import NamePattern, PatternIndex, normalised
 from cdk8s_pypiserver.base.problems import Problem
 
 MOST = 100_000
@@ -54,9 +54,9 @@ class RetentionRuleSpec(Spec):
 
 def without_effect(rules: Sequence[RetentionRuleSpec], pinned: Sequence[str]) -> Iterator[Problem]:
     """Yield rules that are about no project, since others are about all of theirs."""
-    earlier = Patterns[tuple[int, str]]()
+    earlier = PatternIndex[tuple[int, str]]()
     everything: int | None = None
-    pins = Patterns((normalised(pin), normalised(pin)) for pin in pinned)
+    pins = PatternIndex((normalised(pin), normalised(pin)) for pin in pinned)
     for number, rule in enumerate(rules):
         if everything is not None:
             reason = f"must stand before rules[{everything}], which is about every project that is left"

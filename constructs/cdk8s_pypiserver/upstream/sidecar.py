@@ -12,7 +12,7 @@ from cdk8s_pypiserver.base.config_files import ConfigFiles, runtime_files
 from cdk8s_pypiserver.base.fields import Peer, quantity
 from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources
-from cdk8s_pypiserver.base.patterns import NamePattern, Patterns, ProjectName, Requirement, names_of, normalised
+from cdk8s_pypiserver.base.patterns import NamePattern, PatternIndex, ProjectName, Requirement, names_of, normalised
 from cdk8s_pypiserver.base.peers import PUBLIC
 from cdk8s_pypiserver.base.places import Place, place
 from cdk8s_pypiserver.base.problems import Problem
@@ -48,7 +48,7 @@ class UpstreamSpec(ContainerSpec):
     """Public packages under the registry's own address, of indexes that are named here; the image is the server's.
 
     A name that has a file here is private, and so is what `private_names` matches: it is never asked for elsewhere.
-    Patterns and names may be in any spelling.
+    PatternIndex and names may be in any spelling.
     """
 
     indexes: Annotated[Sequence[UpstreamIndexSpec], Field(min_length=1)]
@@ -141,8 +141,8 @@ def _twins(spec: UpstreamSpec) -> Iterator[Problem]:
 
 
 def _without_effect(spec: UpstreamSpec) -> Iterator[Problem]:
-    private = Patterns((normalised(pattern), normalised(pattern)) for pattern in spec.private_names)
-    denied = Patterns((names_of(normalised(each))[0], normalised(each)) for each in spec.deny)
+    private = PatternIndex((normalised(pattern), normalised(pattern)) for pattern in spec.private_names)
+    denied = PatternIndex((names_of(normalised(each))[0], normalised(each)) for each in spec.deny)
     for number, name in enumerate(spec.merge):
         if found := private.covering(normalised(name)):
             reason = f"cannot be had with private_names ({found[0]}): what is private is never asked for elsewhere"

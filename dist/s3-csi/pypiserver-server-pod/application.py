@@ -97,7 +97,7 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
     presence = Presence(listing, problems, lambda: backing.problem() or watch.problem(), backing.unread)
     public = _public(settings, listing=listing, reserved=kept_names, pages=pages, presence=presence)
     decisions = Decisions(rules, owned, presence.is_new)
-    pages_of = Browsing(listing, records, pages, backing.remember, public, decisions.readable, decisions.is_anybody)
+    pages_of = Browsing(listing, records, pages, backing.remember, public, decisions.readable, decisions.is_anonymous)
     downloads = Downloads(
         root,
         listing=listing,

@@ -90,7 +90,7 @@ class Decisions:
         """What tells which projects may be read, by their normalised names; None if whoever reads reads all."""
         return self._rights.readable(asking()) if self._rights.reads_by_project else None
 
-    def is_anybody(self) -> bool:
+    def is_anonymous(self) -> bool:
         """Whether the client may see what everybody may, and no more."""
         who = asking()
         return who is not None and who.kind == "anonymous"

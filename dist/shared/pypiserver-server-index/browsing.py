@@ -32,7 +32,7 @@ AT_ONCE = 2
 more of memory."""
 QUEUED = 16
 """How many may be made or wait for that; the other threads of the server are there for what takes less."""
-QUEUED_STRANGERS = 8
+QUEUED_ANONYMOUS = 8
 """The same for what everybody may read: that is made once, one at a time, and kept until something changes."""
 PATIENCE_SECONDS = 10.0
 """How long one waits."""
@@ -51,16 +51,16 @@ class Browsing:
         keep: Callable[[str], None],
         public: Public | None,
         readable: Callable[[], Callable[[str], bool] | None] = lambda: None,
-        is_anybody: Callable[[], bool] = lambda: False,
+        is_anonymous: Callable[[], bool] = lambda: False,
     ) -> None:
         """Show what is in `listing`, and for other names what `public` has.
 
         `keep` is told of projects whose files may have been read. `readable` says what tells which projects the client
-        may read, None for all: of one of them the gateway has made sure, of lists it cannot. `is_anybody` tells whether
-        it may read what everybody may.
+        may read, None for all: of one of them the gateway has made sure, of lists it cannot. `is_anonymous` tells
+        whether it gave no credentials, and may read what everybody may.
         """
-        self._is_anybody = is_anybody
-        self._for_anybody: dict[str, tuple[tuple[int, int], Any]] = {}
+        self._is_anonymous = is_anonymous
+        self._for_anonymous: dict[Callable[..., Any], tuple[tuple[int, int], Any]] = {}
         self._readable = readable
         self._listing = listing
         self._records = records
@@ -69,8 +69,8 @@ class Browsing:
         self._public = public
         self._places = threading.BoundedSemaphore(AT_ONCE)
         self._queue = threading.BoundedSemaphore(QUEUED)
-        self._places_of_strangers = threading.BoundedSemaphore(1)
-        self._queue_of_strangers = threading.BoundedSemaphore(QUEUED_STRANGERS)
+        self._anonymous_places = threading.BoundedSemaphore(1)
+        self._anonymous_queue = threading.BoundedSemaphore(QUEUED_ANONYMOUS)
 
     def index(self) -> str:
         """Answer with all projects."""
@@ -153,23 +153,23 @@ class Browsing:
         readable = self._readable()
         if not readable:
             return make(self._listing), True
-        if not self._is_anybody():
+        if not self._is_anonymous():
             with _place(self._queue, self._places):
                 return make(Excerpt(self._listing, readable)), False
-        if (found := self._kept_for_anybody(make)) is not None:
+        if (found := self._kept_for_anonymous(make)) is not None:
             return found, False
-        with _place(self._queue_of_strangers, self._places_of_strangers):
+        with _place(self._anonymous_queue, self._anonymous_places):
             # Whoever was before may have made it.
-            if (found := self._kept_for_anybody(make)) is not None:
+            if (found := self._kept_for_anonymous(make)) is not None:
                 return found, False
             begun = self._moment()
             made = make(Excerpt(self._listing, readable))
-            self._for_anybody[make.__name__] = begun, made
+            self._for_anonymous[make] = begun, made
         return made, False
 
-    def _kept_for_anybody(self, make: Callable[[Listing | Excerpt], _Made]) -> _Made | None:
+    def _kept_for_anonymous(self, make: Callable[[Listing | Excerpt], _Made]) -> _Made | None:
         """What has been made of what everybody may see, if nothing has changed since that was begun."""
-        begun, made = self._for_anybody.get(make.__name__, (None, None))
+        begun, made = self._for_anonymous.get(make, (None, None))
         return made if begun == self._moment() else None
 
     def _moment(self) -> tuple[int, int]:

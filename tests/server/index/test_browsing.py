@@ -321,7 +321,7 @@ def test_lists_of_what_everybody_may_read_are_made_once(tmp_path: Path, monkeypa
         lambda: readable,
         lambda: True,
     )
-    at_once = browsing.QUEUED_STRANGERS + 1
+    at_once = browsing.QUEUED_ANONYMOUS + 1
     with ThreadPoolExecutor(at_once) as threads:
         wanted = [threads.submit(pages_of.packages) for _ in range(at_once)]
         try:

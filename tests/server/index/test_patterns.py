@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from fnmatch import fnmatchcase
-from typing import Any
 
 import pytest
 
+from executed import executed_lines
 from server.index.patterns import Matching, Patterns, Rules
 
 PATTERNS = ["".join(each) for length in range(1, 5) for each in itertools.product("ab*", repeat=length)]
@@ -79,20 +78,7 @@ def test_many_patterns_are_found_as_each_by_itself() -> None:
 
 
 def _lines(rules: Rules, name: str) -> int:
-    """How many lines of Python run to judge a version."""
-    counted = 0
-
-    def count(*_: object) -> Any:  # noqa: ANN401 - as sys.settrace wants it
-        nonlocal counted
-        counted += 1
-        return count
-
-    sys.settrace(count)
-    try:
-        rules.covers(name, "1.0", unknown=False)
-    finally:
-        sys.settrace(None)
-    return counted
+    return executed_lines(lambda: rules.covers(name, "1.0", unknown=False))
 
 
 def test_a_verdict_does_not_grow_with_the_rules_nor_with_the_name() -> None:

@@ -13,9 +13,9 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from .coming import Coming
 from .package import BLOCK, Content, Digester, Package, same
 from .problems import CopyError, HopelessError, PassingError, why
+from .streaming import StreamedContent
 from .web import NETWORK, check
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .web import Web
 
-SENT_ON = 4 * 2**20
+LEAST_STREAMED = 4 * 2**20
 """How many bytes a package has at least that is sent on while it comes: others are there before that is worth it."""
 LARGEST_METADATA = 2**22
 
@@ -39,7 +39,7 @@ class Downloaded:
     def fetch(self, package: Package, algorithms: Iterable[str]) -> AbstractContextManager[Content]:
         """See Source."""
         wanted = tuple(algorithms)
-        return self._downloads.content(package, wanted) if wanted else self._downloads.coming(package)
+        return self._downloads.content(package, wanted) if wanted else self._downloads.streamed(package)
 
     def forget(self, package: Package) -> None:
         """See Source."""
@@ -67,18 +67,18 @@ class Downloads:
             yield self._content(package, file, path, {*algorithms, *package.digests})
 
     @contextmanager
-    def coming(self, package: Package) -> Iterator[Content]:
+    def streamed(self, package: Package) -> Iterator[Content]:
         """A package, downloaded and checked, or one that is still coming, if its source says enough of it.
 
         Raises:
             CopyError: It does not come, or is not what its source says.
         """
         with self._opened(package) as (file, path):
-            metadata = self._metadata(package) if _may_be_sent_on(package, file) else None
+            metadata = self._metadata(package) if _may_be_streamed(package, file) else None
             if metadata is None:
                 yield self._content(package, file, path, {*package.digests})
                 return
-            content = Coming(path, package, metadata)
+            content = StreamedContent(path, package, metadata)
             writing = self._writers.submit(self._write, package, file, content)
             try:
                 content.soon()
@@ -87,7 +87,7 @@ class Downloads:
                 # The file is its own until then.
                 writing.result()
 
-    def _write(self, package: Package, file: BinaryIO, content: Coming) -> None:
+    def _write(self, package: Package, file: BinaryIO, content: StreamedContent) -> None:
         """Download a package, and tell of it to whoever sends it on."""
         try:
             self._download(package, file, {*package.digests}, content.grew)
@@ -244,10 +244,10 @@ class _WrongError(CopyError):
         self.resumed = resumed
 
 
-def _may_be_sent_on(package: Package, file: BinaryIO) -> bool:
+def _may_be_streamed(package: Package, file: BinaryIO) -> bool:
     """Whether all is known of a package that has to be said before its bytes, and none of them is there."""
     known = package.metadata and re.fullmatch(r"[0-9a-fA-F]{64}", package.digests.get("sha256", ""))
-    return bool(known) and (package.size or 0) >= SENT_ON and os.fstat(file.fileno()).st_size == 0
+    return bool(known) and (package.size or 0) >= LEAST_STREAMED and os.fstat(file.fileno()).st_size == 0
 
 
 def _no_place(error: OSError) -> HopelessError:

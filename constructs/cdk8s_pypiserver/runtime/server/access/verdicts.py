@@ -264,6 +264,7 @@ class _Connection(asyncio.Protocol):
         self._received = b""
         self._transport: asyncio.Transport
         self._answering = False
+        # The loop itself keeps no task.
         self._task: asyncio.Task[None]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -20,7 +20,7 @@ AHEAD_SECONDS = 60.0
 _LOOK_SECONDS = 0.5
 
 
-class Coming(Content):
+class StreamedContent(Content):
     """The content of a package in a file that grows; one thread writes it, another reads it."""
 
     def __init__(self, path: Path, package: Package, metadata: bytes) -> None:
