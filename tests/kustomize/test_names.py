@@ -134,7 +134,7 @@ def test_so_is_one_of_a_lower_layer(composition: tuple[str, tuple[str, ...], dic
     assert {name for _, name in shared} <= {
         f"{prefix}pypiserver-{suffix}"
         for prefix in ("", "team-")
-        for suffix in ("backup", "copy", "dashboard", "monitoring", "retention", "retention-rules")
+        for suffix in ("backup", "copy", "copy-requirements", "dashboard", "monitoring", "retention", "retention-rules")
     }
     assert {key: value for key, value in found.items() if key not in shared} == {
         key: value for key, value in expected.items() if key not in shared
