@@ -122,7 +122,7 @@ class Checks:
         """Count a password that was wrong without a check."""
         client = client_of(address)
         self._tries.add(client, 1)
-        self._wrong.add(client, 1)
+        self._add_wrong(client)
 
     async def right(self, address: str, user: str, check: Callable[[], bool], *, known: bool = False) -> bool:
         """Wait for the turn of a client, and return what `check` does, which is called in a thread.
@@ -145,16 +145,14 @@ class Checks:
         self._count(asked, 1)
         if asked.guesser and not self._has_a_place(asked):
             # Told so without more ado: of a flood these are nearly all.
-            self._wrong.add(asked.client, 1)
+            self._add_wrong(asked.client)
             raise BusyError
         right = blameless = False
         try:
             waiting.append(asked)
             self._start()
             if len(waiting) > places + spare:
-                for worst in heapq.nlargest(len(waiting) - places, waiting, key=self._place):
-                    waiting.remove(worst)
-                    worst.right.set_exception(BusyError())
+                self._send_away(waiting, places)
             right = await asyncio.wait_for(asked.right, PATIENCE_SECONDS)
         except asyncio.TimeoutError:
             raise BusyError from None
@@ -167,8 +165,25 @@ class Checks:
             if right or blameless:
                 self._count(asked, -1)
             else:
-                self._wrong.add(asked.client, 1)
+                self._add_wrong(asked.client)
         return right
+
+    def _add_wrong(self, client: str) -> None:
+        self._wrong.add(client, 1)
+        if self._wrong[client] == FEW + 1:
+            # What it asked before that waits among the newcomers: hundreds of checks, ahead of whoever has its address.
+            for asked in [each for each in self._newcomers if each.client == client]:
+                self._newcomers.remove(asked)
+                self._guessers.append(asked)
+                asked.guesser = True
+            self._send_away(self._guessers, GUESSERS_WAITING)
+            self._start()
+
+    def _send_away(self, waiting: list[_Waiting], places: int) -> None:
+        """Leave as many waiting as there are places: those who have tried the least."""
+        for worst in heapq.nlargest(len(waiting) - places, waiting, key=self._place):
+            waiting.remove(worst)
+            worst.right.set_exception(BusyError())
 
     def _has_a_place(self, guesser: _Waiting) -> bool:
         """Whether a guesser would not be the one who is sent away."""

@@ -33,7 +33,7 @@ class Bench:
         def check() -> bool:
             self.begun.append(name)
             self.all_begun.append(name)
-            self.go.acquire()
+            self.go.acquire(timeout=30)
             self.ended.append(name)
             return right
 
@@ -113,6 +113,25 @@ def test_so_does_one_behind_the_address_of_a_flood() -> None:
     asyncio.run(run())
 
 
+def test_what_a_flood_asked_before_it_was_one_does_not_go_before_others_of_its_address() -> None:
+    async def run() -> None:
+        bench = Bench()
+        flood = [bench.ask("192.0.2.1", f"user-{number % 4}", f"{number}") for number in range(WAITING)]
+        neighbour = bench.ask("192.0.2.2", "bob", "bob", right=True)
+        # As they are wrong one after the other, their client becomes one that guesses.
+        for _ in range(checks.FEW + 3):
+            ended = len(bench.ended)
+            bench.go.release()
+            await bench.wait(lambda before=ended: len(bench.ended) > before and bench.all_have_begun())  # type: ignore[misc]
+        begun = len(bench.begun)
+        alice = bench.ask("192.0.2.1", "alice", "alice", right=True)
+        await asyncio.sleep(0)
+        assert (await bench.order([*flood, neighbour, alice]))[begun] == "alice"
+        assert (await alice, await neighbour) == (True, True)
+
+    asyncio.run(run())
+
+
 def test_a_flood_leaves_a_thread_to_others() -> None:
     async def run() -> None:
         bench = Bench()
@@ -137,7 +156,8 @@ def test_a_flood_of_waiting_guesses_gives_way_to_the_next_client() -> None:
         alice = bench.ask("198.51.100.1", "alice", "alice", right=True)
         await asyncio.sleep(0.01)
         refused = [task for task in flood if task.done() and isinstance(task.exception(), BusyError)]
-        assert len(refused) == SPARE + 1
+        # More than FEW found no place: from then on their client is one that guesses, and of it few may wait.
+        assert len(refused) == WAITING + SPARE - checks.GUESSERS_WAITING
         await bench.order([*tasks, *flood, alice])
         assert alice.result() is True
 
