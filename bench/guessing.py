@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import bcrypt
 
-from flooding import CONNECTIONS, SETTLED, TRUSTED, Flood, Flooded, answered, guesses
+from flooding import CONNECTIONS, SETTLED, TRUSTED, Flood, Flooded, address, answered, guesses
 from gateway_programs import Setup, basic, registry
 from programs import PATIENCE, installed, wait_for
 from report import Scale, Section, Target, median, number
@@ -48,9 +48,11 @@ class Kind:
 
     names: Callable[[], str]
     clients: int = CLIENTS
+    shared: bool = False
+    """Whether those who log in for the first time come from the first of these addresses."""
 
 
-# Those who log in for the first time are among the names, unless no guess has the same address as another.
+# Who logs in for the first time is among the names, unless each guess has a new address, or all have the same.
 KINDS = {
     "one name": Kind(lambda: NEW[0]),
     "four names": Kind(lambda: random.choice(NEW[:4])),  # noqa: S311
@@ -58,6 +60,7 @@ KINDS = {
     "names that nobody has": Kind(lambda: f"nobody-{random.random()}"),  # noqa: S311
     "known and unknown names": Kind(lambda: random.choice([*KNOWN, *NEW, *(f"nobody-{each}" for each in KNOWN)])),  # noqa: S311
     "a new address for each guess": Kind(lambda: random.choice(KNOWN[:4]), clients=0),  # noqa: S311
+    "others behind the same address": Kind(lambda: random.choice(KNOWN[:50]), clients=1, shared=True),  # noqa: S311
 }
 
 
@@ -108,9 +111,9 @@ def measure(scale: Scale) -> Section:
         f"{RATE:,} guesses a second by wrk with one thread and {CONNECTIONS} connections, through a proxy that the "
         f"gateway trusts, as if they came from {CLIENTS} addresses; passwords are hashed by bcrypt with cost {COST}. "
         f"First: {LOGINS} users whose password nobody has checked before, one after the other, each with an address of "
-        f"its own, when each address has guessed {SETTLED} times; before the flood as many others do the same. Again: "
-        "a user whose verdict is known, twenty times a second, all the time. Seconds; sent and answered: guesses a "
-        "second.",
+        f"its own if the table does not say another, when each address has guessed {SETTLED} times; before the flood "
+        "as many others do the same. Again: a user whose verdict is known, twenty times a second, all the time. "
+        "Seconds; sent and answered: guesses a second.",
         [
             "names",
             "sent",
@@ -157,17 +160,17 @@ def _flooded(directory: Path, kind: Kind) -> tuple[Logins, Logins, Flooded]:
             running.gateway.url, guesses(kind.names), directory / "flood", rate=RATE, clients=kind.clients
         ) as it:
             wait_for(lambda: answered(running.gateway) >= SETTLED * (kind.clients or 1), "the flood")
-            loud = _logins(port, NEW)
+            loud = _logins(port, NEW, address(1) if kind.shared else "")
         if unexpected := set(it.outcome.answers) - {401, 503}:
             raise RuntimeError(f"guesses were answered with {unexpected}")
     return quiet, loud, it.outcome
 
 
-def _logins(port: int, users: list[str]) -> Logins:
+def _logins(port: int, users: list[str], shared: str = "") -> Logins:
     logins = Logins()
     with _Regular(port) as regular:
         for each, user in enumerate(users):
-            logins.first.append(_login(port, user, f"192.0.2.{each + 10}"))
+            logins.first.append(_login(port, user, shared or f"192.0.2.{each + 10}"))
             time.sleep(PAUSE_SECONDS)
     logins.again = regular.times
     return logins
