@@ -139,9 +139,7 @@ class Checks:
         """
         client = client_of(address)
         asked = _Waiting(client, user, check, self._guesser(client), known)
-        waiting, places, spare = (self._guessers, GUESSERS_WAITING, 0)
-        if not asked.guesser:
-            waiting, places, spare = self._newcomers, WAITING, SPARE
+        places, spare = (GUESSERS_WAITING, 0) if asked.guesser else (WAITING, SPARE)
         self._count(asked, 1)
         if asked.guesser and not self._has_a_place(asked):
             # Told so without more ado: of a flood these are nearly all.
@@ -149,6 +147,7 @@ class Checks:
             raise BusyError
         right = blameless = False
         try:
+            waiting = self._like(asked)
             waiting.append(asked)
             self._start()
             if len(waiting) > places + spare:
@@ -161,12 +160,16 @@ class Checks:
             raise
         finally:
             with suppress(ValueError):
-                waiting.remove(asked)
+                self._like(asked).remove(asked)
             if right or blameless:
                 self._count(asked, -1)
             else:
                 self._add_wrong(asked.client)
         return right
+
+    def _like(self, asked: _Waiting) -> list[_Waiting]:
+        """Those who wait for the same as somebody."""
+        return self._guessers if asked.guesser else self._newcomers
 
     def _add_wrong(self, client: str) -> None:
         self._wrong.add(client, 1)
@@ -174,8 +177,8 @@ class Checks:
             # What it asked before that waits among the newcomers: hundreds of checks, ahead of whoever has its address.
             for asked in [each for each in self._newcomers if each.client == client]:
                 self._newcomers.remove(asked)
-                self._guessers.append(asked)
                 asked.guesser = True
+                self._guessers.append(asked)
             self._send_away(self._guessers, GUESSERS_WAITING)
             self._start()
 
@@ -183,7 +186,8 @@ class Checks:
         """Leave as many waiting as there are places: those who have tried the least."""
         for worst in heapq.nlargest(len(waiting) - places, waiting, key=self._place):
             waiting.remove(worst)
-            worst.right.set_exception(BusyError())
+            if not worst.right.done():
+                worst.right.set_exception(BusyError())
 
     def _has_a_place(self, guesser: _Waiting) -> bool:
         """Whether a guesser would not be the one who is sent away."""

@@ -266,6 +266,19 @@ def test_nobody_waits_for_longer_than_a_client_does(monkeypatch: pytest.MonkeyPa
     asyncio.run(run())
 
 
+def test_neither_does_a_client_that_becomes_one_that_guesses_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "PATIENCE_SECONDS", 0.05)
+
+    async def run() -> None:
+        bench = Bench()
+        tasks = await bench.occupy()
+        late = [bench.ask("192.0.2.1", "alice", "late") for _ in range(2 * checks.FEW)]
+        assert {type(error) for error in await asyncio.gather(*late, return_exceptions=True)} == {BusyError}
+        assert "late" not in await bench.order(tasks)
+
+    asyncio.run(run())
+
+
 def test_right_passwords_are_no_tries() -> None:
     async def run() -> None:
         bench = Bench()
