@@ -5,6 +5,7 @@ import importlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TypeVar
 
 # Loading the Kubernetes classes allocates hundreds of thousands of objects that all stay: looking for garbage among
 # them, time and again and once more at exit, takes a tenth of the run.
@@ -103,6 +104,7 @@ BACKUP = BackupSpec(
 # An index that is nobody's: whoever uses the component names one in a patch.
 COPYING = CopySpec(source="https://old.example.org/simple/")
 TLS = IngressTLSSpec(certificate=IngressCertificateSpec(issuer="letsencrypt"))
+_Joined = TypeVar("_Joined")
 
 
 class Components:
@@ -135,17 +137,18 @@ class Components:
         self,
         concern: str,
         chart: PyPIServerChart,
-        join: Callable[[PyPIServer], object],
+        join: Callable[[PyPIServer], _Joined],
         *,
         of: Sequence[cdk8s.Chart] | None = None,
         after: Sequence[str] = (),
         apart: Sequence[str] = (),
-    ) -> None:
-        """Add what changes in a chart when this joins its registry, beside all that has joined before."""
+    ) -> _Joined:
+        """Add what changes in a chart when this joins its registry, beside all that has joined before; return it."""
         without = self._rendering(chart)
-        join(chart.registry)
+        joined = join(chart.registry)
         having = self._rendered[chart] = Rendering(chart)
         self._app.add_component(concern, without=without, having=having, charts=of, after=after, never_with=apart)
+        return joined
 
     def of_isolation(
         self,
@@ -234,8 +237,10 @@ def add_components(app: KustomizeApp, charts: Mapping[str, PyPIServerChart], els
     for chart in (joined, mounting, stored):
         chart.registry.network.admit(ingress.registry.network)
     add.of_joining("audit", joined, partial(Audit, spec=AuditSpec()))
-    permissions = partial(Permissions, id_="permissions", spec=PERMISSIONS)
-    add.of_joining("permissions", joined, permissions, apart=["anonymous-reads"])
+    permit = partial(Permissions, id_="permissions", spec=PERMISSIONS)
+    permissions = add.of_joining("permissions", joined, permit, apart=["anonymous-reads"])
+    # Which projects are public is said by whoever uses the component, in `permissions.json`.
+    add.of_joining("anonymous-projects", joined, lambda _: permissions.allow_anonymous(), after=["permissions"])
     add.of_joining("retention", joined, retain, apart=["gateway-tls"])
     add.of_joining("backup", joined, back_up, of=mounted, apart=["gateway-tls"])
     copying = partial(CopyJob, id_="copying", spec=COPYING, port=local.registry.spec.service.port)

@@ -5,7 +5,10 @@ EVERYTHING = {
         "local",
         ["initial-password", "monitoring", "retention", "backup", "copy", "ldap", "audit", "network-policy-ldap"],
     ),
-    "shared": ("shared", ["ha", "upstream", "monitoring-upstream", "ingress", "tls", "permissions"]),
+    "shared": (
+        "shared",
+        ["ha", "upstream", "monitoring-upstream", "ingress", "tls", "permissions", "anonymous-projects"],
+    ),
     "s3-csi": ("s3-csi", ["gateway-tls", "retention-gateway-tls", "backup-gateway-tls", "network-policy-readers"]),
     "object-store": ("object-store", ["copy", "retention", "monitoring", "backup-object-store", "anonymous-reads"]),
     "object-store-by-https": ("object-store", ["gateway-tls", "backup-object-store-gateway-tls"]),

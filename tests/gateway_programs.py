@@ -59,8 +59,9 @@ def basic(user: str, password: str) -> str:
 class Setup:
     """How a gateway differs from what is shipped.
 
-    `changes` replaces text of the shipped files, for limits that a test could not wait for; `environment` adds to the
-    container's variables or replaces them.
+    `files` are those of a ConfigMap, in the place of what the fields above make of the shipped ones; `changes` replaces
+    text of them, for limits that a test could not wait for; `environment` adds to the container's variables or replaces
+    them.
     """
 
     anonymous: bool = False
@@ -73,6 +74,7 @@ class Setup:
     anonymous_projects: bool = False
     trusted: bool = False
     spec: GatewaySpec = SPEC
+    files: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     changes: Mapping[str, str] = field(default_factory=dict)
 
@@ -89,16 +91,17 @@ def _files(setup: Setup) -> dict[str, str]:
         "server-tls.conf": setup.tls,
         **{name: setup.upstream for name in shipped if name.endswith("-upstream.conf")},
         **{name: setup.store for name in shipped if name.endswith("-store.conf")},
-        **{name: setup.permissions for name in shipped if name in {"http-permissions.conf", "server-permissions.conf"}},
-        "http-permissions-credentials.conf": setup.permissions and not setup.anonymous_projects,
-        "http-permissions-anonymous.conf": setup.anonymous_projects,
+        "http-permissions.conf": setup.permissions,
+        "server-permissions.conf": setup.permissions,
         **{name: setup.trusted for name in shipped if name.endswith("-trusted-publishing.conf")},
     }
     reads = "reads-anonymous.conf" if setup.anonymous else "reads-credentials.conf"
     reads = "reads-permissions.conf" if setup.permissions else reads
+    asked = f"http-permissions-{'anonymous' if setup.anonymous_projects else 'credentials'}.conf"
     return {
         **basic_files(),
         "reads-credentials.conf": shipped[reads],
+        **({"http-permissions-credentials.conf": shipped[asked]} if setup.permissions else {}),
         **{name: shipped[name] for name, there in added.items() if there},
     }
 
@@ -152,7 +155,7 @@ class Gateway:
         self.https_port = free_port()
         self.https_url = f"https://localhost:{self.https_port}"
         self.metrics_port = free_port()
-        files = _files(setup)
+        files = setup.files or _files(setup)
         replacements = {
             "/etc/pypiserver/gateway": str(self.configuration),
             "/tmp/gateway": str(self.temporary / "gateway"),  # noqa: S108 - what the file says

@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cdk8s_pypiserver import PermissionsSpec
 from gateway_programs import Gateway, Recorder, Registry, Setup, make_sdist, make_wheel, registry, run
+from manifests import DIST, kustomization, pod_of, render
 from permissions import ALICE, BOB, READER, publish, rule
+from programs import PATIENCE, Server
 from server.access.who import ANONYMOUS, Who
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from manifests import Manifest
 
 SETUP = Setup(permissions=True, anonymous_projects=True)
 RULES = [
@@ -34,13 +39,47 @@ WRONG = (("bob", "wrong"), ("nobody", "x"))
 UNREADABLE = ("Bearer open", "Basic", "Basic !", "Negotiate")
 
 
-@pytest.fixture(scope="module")
-def read(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    directory = tmp_path_factory.mktemp("read")
+def composed(directory: Path, *components: str, rules: object = None) -> tuple[Setup, dict[str, str]]:
+    """The gateway and the variables of the server as components make them, with rules of one's own or theirs."""
+    data = {"permissions.json": json.dumps({"rules": rules})}
+    own = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "pypiserver-permissions"}, "data": data}
+    folder = kustomization(
+        directory / "overlay",
+        resources=[DIST / "local"],
+        components=[DIST / "components" / name for name in components],
+        **({"patches": [{"patch": json.dumps(own)}]} if rules else {}),
+    )
+    made = render(folder)
+    before = _variables(render(kustomization(directory / "plain", resources=[DIST / "local"])))
+    environment = {name: value for name, value in _variables(made).items() if name not in before}
+    assert environment.pop("PERMISSIONS").endswith("/permissions.json")
     permissions = directory / "permissions.json"
-    permissions.write_text(json.dumps({"rules": RULES}))
-    environment = {"PERMISSIONS": str(permissions), "ANONYMOUS_PROJECTS": "yes", "AUDIT": "log"}
-    with registry(directory, SETUP, environment=environment) as found:
+    permissions.write_text(_files_of(made, "pypiserver-permissions")["permissions.json"])
+    setup = Setup(files=_files_of(made, "pypiserver-gateway"))
+    return setup, {**environment, "PERMISSIONS": str(permissions), "AUDIT": "log"}
+
+
+def _files_of(made: list[Manifest], name: str) -> dict[str, str]:
+    (files,) = (each["data"] for each in made if each["metadata"]["name"].rpartition("-")[0] == name)
+    return dict(files)
+
+
+def _variables(made: list[Manifest]) -> dict[str, str]:
+    (server,) = (each for each in pod_of(made)["containers"] if each["name"] == "pypiserver")
+    return {each["name"]: each["value"] for each in server["env"] if "value" in each}
+
+
+@pytest.fixture(scope="module", params=["spec", "components"])
+def read(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    directory = tmp_path_factory.mktemp("read")
+    if request.param == "spec":
+        permissions = directory / "permissions.json"
+        permissions.write_text(PermissionsSpec(rules=RULES).text)  # type: ignore[arg-type]
+        setup = SETUP
+        environment = {"PERMISSIONS": str(permissions), "ANONYMOUS_PROJECTS": "yes", "AUDIT": "log"}
+    else:
+        setup, environment = composed(directory, "permissions", "anonymous-projects", rules=RULES)
+    with registry(directory, setup, environment=environment) as found:
         for user in (ALICE, BOB):
             found.server.add_user("publishers", *user)
         for name, who in (("open_one", ALICE), ("acme_tools", ALICE), ("bobs", BOB)):
@@ -187,6 +226,30 @@ def test_clients(read: Registry, tmp_path: Path) -> None:
             ):
                 done = run(tmp_path, *command, project)
                 assert (done.returncode == 0) == (project in gets), done.stdout
+
+
+@pytest.mark.parametrize("rules", [None, [rule("*", read=["*"], publish=["*"])], [rule("*", publish=["*"])]])
+def test_the_component_alone_opens_nothing(rules: object, tmp_path: Path) -> None:
+    setup, environment = composed(tmp_path, "permissions", "anonymous-projects", rules=rules)
+    with registry(tmp_path, setup, environment=environment) as found:
+        assert publish(found, make_wheel(tmp_path, "open_one", "1.0"), ("publisher", "publisher-password")).ok
+        for path in (*OPEN, "/simple/", "/packages/", "/"):
+            # Of who may read everything, before and after.
+            for who, status in (((), 401), (READER, 200), (("reader", "wrong"), 401)):
+                expected = 404 if path.endswith(".tar.gz") and status == 200 else status
+                assert found.gateway.get(path, *who).status_code == expected
+
+
+def test_a_rule_without_the_component_is_none(tmp_path: Path) -> None:
+    setup, environment = composed(tmp_path, "permissions", rules=RULES)
+    server = Server(tmp_path / "server", environment)
+    assert server.launch().wait(PATIENCE) != 0
+    assert "list the component anonymous-projects after permissions" in server.log
+    # Nor where the server lets it be, by a variable that somebody has set: the gateway asks nobody.
+    with registry(tmp_path, setup, environment={**environment, "ANONYMOUS_PROJECTS": "yes"}) as found:
+        assert publish(found, make_wheel(tmp_path, "open_one", "1.0"), ALICE).status_code == 401
+        for path in (*OPEN, "/simple/"):
+            assert found.gateway.get(path).status_code == 401
 
 
 def test_verdicts_about_strangers_take_no_place_of_others(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from cdk8s_pypiserver import (
     AvailabilitySpec,
     GatewayTLSSpec,
     MonitoringSpec,
+    PermissionRuleSpec,
     PyPIServerSpec,
     RegistryIngressSpec,
     RegistryNetworkPolicySpec,
@@ -24,6 +25,9 @@ from cdk8s_pypiserver import (
 from cdk8s_pypiserver.kustomize.patches import patch_between
 from manifests import DIST, Manifest, by_kind, compose, kustomization, objects, pod_of, render, synthesize, too_large
 
+PUBLIC_PROJECTS = PERMISSIONS.replace(
+    rules=[*PERMISSIONS.rules, PermissionRuleSpec(projects=["open-*"], read=["@anonymous"])]
+)
 CONCERNS: dict[str, dict[str, Any]] = {
     "ingress": {"ingress": RegistryIngressSpec(host=HOST)},
     "tls": {"ingress": RegistryIngressSpec(host=HOST, tls=LETSENCRYPT)},
@@ -44,6 +48,7 @@ CONCERNS: dict[str, dict[str, Any]] = {
     "audit": {"audit": AuditSpec()},
     "ldap": {"ldap": DIRECTORY},
     "permissions": {"permissions": PERMISSIONS},
+    "anonymous-projects": {"permissions": PUBLIC_PROJECTS},
     "removal": {"server": ServerSpec(allow_removal=True)},
 }
 CONCERNS["network-policy"] = {
@@ -74,6 +79,7 @@ POLICIES = {"s3-csi": "network-policy-readers", "object-store": "network-policy-
 LDAP_POLICIES = {"object-store": "network-policy-object-store-ldap"}
 UPSTREAM_POLICIES = {"object-store": "network-policy-object-store-upstream"}
 NEEDS = {
+    "anonymous-projects": ["permissions"],
     "tls": ["ingress"],
     "network-policy": ["ingress", "monitoring", "retention", "backup", "copy"],
     "network-policy-readers": ["ingress", "monitoring", "retention", "backup", "copy"],
@@ -94,9 +100,11 @@ NEEDS = {
     "backup-gateway-tls": ["gateway-tls"],
     "backup-object-store-gateway-tls": ["gateway-tls"],
 }
+RULES = ("ConfigMap", "pypiserver-permissions")
 ANYWHERE = (
     "ingress",
     "tls",
+    "anonymous-projects",
     "anonymous-reads",
     "audit",
     "monitoring",
@@ -167,7 +175,12 @@ def test_every_component_is_composed() -> None:
 def test_chart_and_components_equal_the_construct(chart: str, concerns: tuple[str, ...], tmp_path: Path) -> None:
     needed = [name for concern in concerns for name in [*NEEDS.get(concern, []), concern]]
     rendered = compose(tmp_path / "overlay", chart, *needed)
-    assert objects(rendered) == objects(synthesize(_spec(chart, concerns)))
+    expected, found = objects(synthesize(_spec(chart, concerns))), objects(rendered)
+    if "anonymous-projects" in concerns:
+        # Which projects are public its user says.
+        assert found.pop(RULES)["data"] == objects(synthesize(_spec(chart, ("permissions",))))[RULES]["data"]
+        assert expected.pop(RULES)["data"] == {"permissions.json": PUBLIC_PROJECTS.text}
+    assert found == expected
     assert too_large(rendered) == []
 
 

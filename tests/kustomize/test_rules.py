@@ -49,6 +49,17 @@ if TYPE_CHECKING:
         ("s3-csi", ("network-policy",), "component-network-policy-goes-with-chart-local-or-shared"),
         ("local", ("network-policy-readers",), "component-network-policy-readers-goes-with-chart-s3-csi"),
         ("s3-csi", ("upstream", "network-policy-readers"), "either-component-upstream-or-component-network-policy-rea"),
+        ("local", ("anonymous-projects",), "component-permissions-is-listed-before-component-anonymous-projects"),
+        (
+            "shared",
+            ("anonymous-projects", "permissions"),
+            "component-permissions-is-listed-before-component-anonymous-projects",
+        ),
+        (
+            "local",
+            ("permissions", "anonymous-projects", "anonymous-reads"),
+            "either-component-permissions-or-component-anonymous-reads",
+        ),
         ("local", ("monitoring-upstream",), "component-upstream-is-listed-before-component-monitoring-upstream"),
     ],
 )

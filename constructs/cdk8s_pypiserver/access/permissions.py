@@ -96,6 +96,7 @@ class Permissions(Construct):
         """Join the registry."""
         super().__init__(sockets, id_)
         self.spec = spec
+        self._sockets = sockets
         self.files = ConfigFiles(
             self, "Default", identity=sockets.identity, suffix="permissions", files={FILE: spec.text}
         )
@@ -107,7 +108,15 @@ class Permissions(Construct):
             sockets.gateway.add_file("reads", "credentials", shipped["reads-permissions.conf"])
             for place in ("http", "server"):
                 sockets.gateway.add_file(place, "permissions", shipped[f"{place}-permissions.conf"])
-            whose = "anonymous" if spec.reads_anonymously else "credentials"
-            sockets.gateway.add_file("http", f"permissions-{whose}", shipped[f"http-permissions-{whose}.conf"])
+            sockets.gateway.add_file("http", "permissions-credentials", shipped["http-permissions-credentials.conf"])
         if spec.reads_anonymously:
-            sockets.server.set("ANONYMOUS_PROJECTS", "yes")
+            self.allow_anonymous()
+
+    def allow_anonymous(self) -> None:
+        """Have the server asked about who gives no credentials too, and let rules name `@anonymous`.
+
+        Without a rule that does nobody reads anything so. A spec with one needs no call.
+        """
+        shipped = runtime_files("gateway")["http-permissions-anonymous.conf"]
+        self._sockets.gateway.add_file("http", "permissions-credentials", shipped)
+        self._sockets.server.set("ANONYMOUS_PROJECTS", "yes")

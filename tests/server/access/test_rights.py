@@ -328,6 +328,8 @@ def test_another_header_is_nobodys(text: str) -> None:
 def test_rules_that_the_gateway_does_not_ask_about_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "permissions.json"
     path.write_text(json.dumps({"rules": [rule("open-*", read=["@anonymous"])]}))
-    with pytest.raises(PermissionsError, match="has '@anonymous', and the gateway lets nobody in without credentials"):
+    with pytest.raises(
+        PermissionsError, match="has '@anonymous', and the gateway lets nobody in without credentials: list"
+    ):
         rights_of(Settings(permissions=path))
     assert rights_of(Settings(permissions=path, anonymous_projects=True)).reads_anonymously

@@ -184,8 +184,8 @@ def rights(settings: Settings) -> Rights:
     found = Rights.from_file(settings.permissions)
     if found.reads_anonymously and not settings.anonymous_projects:
         raise PermissionsError(
-            f"{settings.permissions} has {ANYBODY!r}, and the gateway lets nobody in without credentials: that is made "
-            "where the rules are given as PermissionsSpec"
+            f"{settings.permissions} has {ANYBODY!r}, and the gateway lets nobody in without credentials: list the "
+            "component anonymous-projects after permissions, or give the rules as PermissionsSpec"
         )
     return found
 
