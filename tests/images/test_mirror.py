@@ -155,6 +155,57 @@ def test_a_mirror_that_is_not_named_is_an_error(data: object, says: str, tmp_pat
     assert says in done.stderr
 
 
+WRONG = {
+    "empty": "",
+    "scheme": "https://registry.example.com",
+    "slash at the end": f"{PREFIX}/",
+    "slash at the beginning": f"/{PREFIX}",
+    "two slashes": "registry.example.com//mirror",
+    "space before": f" {PREFIX}",
+    "space behind": f"{PREFIX} ",
+    "end of line": f"{PREFIX}\n",
+    "two lines": f"{PREFIX}\n{PREFIX}",
+    "upper case": "registry.example.com/Mirror",
+    "tag": "registry.example.com/mirror:v1",
+    "digest": f"registry.example.com/mirror@sha256:{'0' * 64}",
+    "no registry": "mirror/of/python",
+    "no number": "registry.example.com:port/mirror",
+    "user": "alice:secret@registry.example.com",
+    "variable": "$MIRROR",
+}
+
+
+@pytest.mark.parametrize("prefix", WRONG.values(), ids=WRONG)
+def test_a_mirror_that_no_image_can_come_from_is_an_error(prefix: str, tmp_path: Path) -> None:
+    folder = kustomization(tmp_path / "overlay", resources=[DIST / "local", "mirror.yaml"], components=[IMAGES])
+    (folder / "mirror.yaml").write_text(yaml.safe_dump({**MIRROR, "data": {"prefix": prefix}}))
+    done = run_kustomize(folder)
+    assert (done.returncode != 0, done.stdout) == (True, "")
+    assert "the prefix in mirror-of-images must be a registry and perhaps a path in it" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "registry.example.com",
+        "Registry.Example.com/mirror",
+        "registry:5000",
+        "localhost",
+        "localhost:5000/a/b-c/d_e/f.g/h__i",
+        "10.0.0.1:5000/mirror",
+        "[fd00::1]:5000/mirror",
+    ],
+)
+@pytest.mark.parametrize("names", [{}, {"namePrefix": "team-", "namespace": "team"}], ids=["plain", "named"])
+def test_any_registry_may_be_the_mirror(prefix: str, names: dict[str, str], tmp_path: Path) -> None:
+    resources = [DIST / "local", "mirror.yaml"]
+    folder = kustomization(tmp_path / "overlay", resources=resources, components=[IMAGES], **names)
+    (folder / "mirror.yaml").write_text(yaml.safe_dump({**MIRROR, "data": {"prefix": prefix}}))
+    done = run_kustomize(folder)
+    assert f"image: {prefix}/{images.SERVER}" in done.stdout.replace("'", "")
+    assert "kind: Mirror" not in done.stdout
+
+
 def test_the_address_may_be_in_a_file(tmp_path: Path) -> None:
     folder = kustomization(tmp_path / "overlay", resources=[*folders_of("local"), "mirror.yaml"], components=[IMAGES])
     (folder / "mirror.yaml").write_text(yaml.safe_dump({**MIRROR, "data": {"prefix": PREFIX}}))

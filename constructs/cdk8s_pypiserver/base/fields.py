@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Final, get_args
 
 from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -39,7 +39,8 @@ _QUALIFIED = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _SEGMENT = r"[A-Za-z0-9_][A-Za-z0-9_-]*"
 _ADDRESS = r"[0-9A-Fa-f]*[.:][0-9A-Fa-f.:]*"
 # https://github.com/distribution/reference/blob/main/regexp.go
-_REGISTRY = r"[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?)*(?::[0-9]{1,5})?"
+_HOST = r"[A-Za-z0-9](?:[-A-Za-z0-9]*[A-Za-z0-9])?"
+_REGISTRY = rf"{_HOST}(?:\.{_HOST})*(?::[0-9]{{1,5}})?"
 _REPOSITORY = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _IMAGE = (
     rf"(?:{_REGISTRY}/)?{_REPOSITORY}(?:/{_REPOSITORY})*"
@@ -280,6 +281,14 @@ Image = Annotated[
     Form(_IMAGE, "must be an image such as registry.example.org:5000/team/name:tag or name@sha256:… (64 digits)", 512),
 ]
 """A reference of a container image."""
+
+MIRROR: Final = (
+    rf"(?:localhost|{_HOST}(?:\.{_HOST})+|(?:{_HOST}(?:\.{_HOST})*|\[[0-9A-Fa-f:]+\]):[0-9]{{1,5}})(?:/{_REPOSITORY})*"
+)
+"""Regular expression of what can be before the full name of an image: a registry, and perhaps a path in it.
+
+One without a dot and a port would be a path on Docker Hub.
+"""
 
 VariableName = Annotated[
     str, Form(r"[-._a-zA-Z][-._a-zA-Z0-9]*", "must be letters, digits, -, _ and ., with no digit first", 1000)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from cdk8s_pypiserver.base.manifest import Manifest
 
 from .folder import Texts
-from .mirror import transformers
+from .mirror import mirror, transformers
 from .names import INSTANCE, Names, stand_in
 from .patches import patch_between
 from .rendering import Rendering
@@ -144,7 +144,7 @@ def mirror_documents(concern: str, offered: Iterable[str]) -> Documents:
         concern: Name of the component.
         offered: Rules that are there from now on.
     """
-    resources: Documents = {STAND_INS: [_brought(rule, concern) for rule in sorted(offered)]}
+    resources: Documents = {STAND_INS: [mirror(), *(_brought(rule, concern) for rule in sorted(offered))]}
     made = {TRANSFORMERS: transformers()}
     kustomization = _kustomization("Component", resources=resources, generators=[], transformers=made)
     return resources | made | {KUSTOMIZATION: kustomization}
