@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from server.store.complaints import Complaint
@@ -35,6 +36,10 @@ class Parts:
         self._unfinished = unfinished
         self._seconds = seconds
         self._complaint = Complaint(_log.warning)
+        self._last = ""
+        """The name that was tried last: one behind it is next, so that none waits for those that cannot be ended."""
+        self._left: set[str] = set()
+        """The names that were tried in vain."""
 
     def end(self) -> None:
         """Remove what is old enough, once; that the store does not let it is said to the log."""
@@ -42,18 +47,22 @@ class Parts:
             return
         try:
             # A name at a time: of a path rclone takes all that begins with it, such as the folder `pypi-old` of `pypi`.
-            due = sorted(self._old())[:_MOST]
+            old = sorted(self._old())
+            behind = bisect_right(old, self._last)
+            due = [*old[behind:], *old[:behind]][:_MOST]
             for name in due:
+                self._last = name
                 self._remote.command("cleanup", _WHAT, name, max_age=f"{self._seconds:g}s")
             # It says nothing of what it could not remove.
-            left = self._old().intersection(due) if due else set()
+            left = self._old() if due else set()
         except StoreError as error:
             self._complaint.make(error.reason, why(error))
             return
         if gone := sorted(set(due) - left):
             _log.info("removed the parts of unfinished uploads of %s", ", ".join(gone))
-        if left:
-            self._complaint.make("left", f"{_WHAT}: {', '.join(sorted(left))}")
+        self._left = left.intersection(self._left.union(due))
+        if self._left:
+            self._complaint.make("left", f"{_WHAT}: {', '.join(sorted(self._left)[:_MOST])}")
         else:
             self._complaint.end()
 

@@ -18,6 +18,10 @@ class Store:
         self.path = path
         self.keys = list(keys)
         self.refusal = ""
+        self.stuck: set[str] = set()
+        """The keys of which it ends none, and says nothing."""
+        self.wrong: set[str] = set()
+        """Those about which it answers by an error."""
         self.ended: list[tuple[str, str]] = []
         self._begun = begun
 
@@ -26,8 +30,10 @@ class Store:
             raise StoreError(what, self.refusal)
         bucket, _, folder = self.path.removeprefix("store:").partition("/")
         if command == "cleanup":
+            if f"{folder}{below}" in self.wrong:
+                raise StoreError(what, "no answer")
             self.ended.append((below, options["max_age"]))
-            self.keys = [key for key in self.keys if not key.startswith(f"{folder}{below}")]
+            self.keys = [key for key in self.keys if not key.startswith(f"{folder}{below}") or key in self.stuck]
             return None
         return {bucket: [{"Key": key, "Initiated": self._begun} for key in self.keys]}
 
@@ -84,6 +90,35 @@ def test_many_are_ended_in_turn() -> None:
     store = Store("store:bucket/pypi/", *(f"pypi/{number:04}" for number in range(_MOST + 1)))
     parts = end(store)
     assert len(store.keys) == 1
+    parts.end()
+    assert store.keys == []
+
+
+@pytest.mark.parametrize("stuck", [1, _MOST, 3 * _MOST + 1])
+def test_those_that_cannot_be_ended_keep_no_others_waiting(stuck: int, caplog: pytest.LogCaptureFixture) -> None:
+    names = [f"pypi/0/{number:04}" for number in range(stuck)]
+    store = Store("store:bucket/pypi/", *names, "pypi/9")
+    store.stuck = {*names}
+    parts = Parts(store, Uploads(), 86400)  # type: ignore[arg-type]
+    for _ in range(stuck // _MOST + 1):
+        parts.end()
+    assert store.keys == names
+    # None is given up.
+    store.stuck.clear()
+    for _ in range(stuck // _MOST + 1):
+        parts.end()
+    assert store.keys == []
+    assert [record.levelname for record in caplog.records].count("WARNING") == 1
+
+
+def test_one_that_ends_in_an_error_keeps_no_others_waiting() -> None:
+    store = Store("store:bucket/pypi/", "pypi/a", "pypi/b", "pypi/c")
+    store.wrong = {"pypi/b"}
+    parts = Parts(store, Uploads(), 86400)  # type: ignore[arg-type]
+    for _ in range(2):
+        parts.end()
+    assert store.keys == ["pypi/b"]
+    store.wrong = set()
     parts.end()
     assert store.keys == []
 
