@@ -27,6 +27,8 @@ class Refusal(NamedTuple):
     methods: frozenset[str] = frozenset({"DELETE", "GET", "HEAD", "POST", "PUT"})
     key: str = ""
     """The access key whose requests are refused; everybody's if it is empty."""
+    asked_for: str = ""
+    """What has to be in the query of such requests."""
 
 
 UNKNOWN_KEY = Refusal(403, "InvalidAccessKeyId")
@@ -99,7 +101,8 @@ class _Handler(BaseHTTPRequestHandler):
         key = found[1] if found else ""
         self.asked.requests.append(key)
         refusal = self.asked.refusal
-        if refusal and self.command in refusal.methods and refusal.key in {"", key}:
+        asked_for = self.path.partition("?")[2]
+        if refusal and self.command in refusal.methods and refusal.key in {"", key} and refusal.asked_for in asked_for:
             # In the answer to HEAD there is no room for the reason.
             text = f"<?xml version='1.0'?><Error><Code>{refusal.code}</Code><Message>No.</Message></Error>".encode()
             status, headers = refusal.status, [("Content-Type", "application/xml"), ("Content-Length", str(len(text)))]

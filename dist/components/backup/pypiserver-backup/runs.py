@@ -14,6 +14,7 @@ from backup.comparing import Index
 from backup.drilling import Drill
 from backup.keeping import Backup, Rules
 from backup.manifest import MOMENT
+from backup.parts import end_parts
 from backup.problems import RunError, reason_of
 from backup.restoring import Restore
 from backup.source import Volume
@@ -82,6 +83,8 @@ def outcome_of(kind: str, settings: Settings, place: Place, store: Store, there:
 
 def backup(settings: Settings, place: Place, store: Store, there: Listed) -> Outcome:
     """Make a backup."""
+    # Before it: what is left may be what there is no room for.
+    end_parts(settings.backup_store, settings.backup_program)
     rules = Rules(
         keep=settings.backup_keep,
         most_lost_percent=settings.backup_most_lost_percent,
