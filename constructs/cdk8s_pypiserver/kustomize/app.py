@@ -91,8 +91,8 @@ class KustomizeApp(cdk8s.App):
         """Add a component that has every image come from a mirror, under its full name, tag and digest.
 
         Whoever lists it generates a ConfigMap `mirror-of-images`, or lists one, which is not applied: its `prefix` is
-        the mirror, such as `registry.example.com:5000/mirror`. Kustomize ends with an error where it is missing, or
-        where a component that brings an image is listed after this one.
+        the mirror, such as `registry.example.com:5000/mirror`. Kustomize ends with an error where it is missing or no
+        image can come from it, or where a component that brings an image is listed after this one.
 
         Args:
             concern: Name of the component's folder.
