@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from cdk8s_pypiserver import (
     KustomizeApp,
     LocalVolumeSpec,
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from e2e.cluster import Registry
 
-COMPONENT = cluster.ROOT / "dist/components/permissions"
+COMPONENTS = cluster.ROOT / "dist/components"
 
 
 def test_each_publishes_and_reads_what_is_theirs(deploy: Callable[..., Registry], sample_directory: Path) -> None:
@@ -34,11 +36,9 @@ def test_each_publishes_and_reads_what_is_theirs(deploy: Callable[..., Registry]
         {"projects": ["left-*"], "create": ["*"]},
         {"projects": ["*"], "excluding": ["owned-*", "left-*"], "read": ["*"]},
     ]
-    file = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "pypiserver-permissions"}}
-    text = json.dumps({"rules": rules})
-    patch = cluster.Patch("ConfigMap", {**file, "data": {"permissions.json": text}}, "pypiserver-permissions")
+    patch = _file(json.dumps({"rules": rules}))
     overlay = cluster.OVERLAYS / "local"
-    registry = deploy("permissions", overlay, [patch], components=[COMPONENT], accounts=True)
+    registry = deploy("permissions", overlay, [patch], components=[COMPONENTS / "permissions"], accounts=True)
     owned, other = (samples.make(sample_directory, name) for name in ("owned-demo", "unowned-demo"))
     published = registry.client(publisher).twine([owned.path])
     assert published.returncode == 0, published.stdout
@@ -62,30 +62,54 @@ def test_each_publishes_and_reads_what_is_theirs(deploy: Callable[..., Registry]
     assert registry.client(reader).get("simple/left-demo/").status_code == 404
 
 
-def test_some_projects_are_everybodys(deploy: Callable[..., Registry], tmp_path: Path, sample_directory: Path) -> None:
-    publisher = cluster.PUBLISHER
+def _file(text: str) -> cluster.Patch:
+    """The rules in the place of those that the component has."""
+    file = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "pypiserver-permissions"}}
+    return cluster.Patch("ConfigMap", {**file, "data": {"permissions.json": text}}, "pypiserver-permissions")
+
+
+@pytest.mark.parametrize("how", ["constructs", "components"])
+def test_some_projects_are_everybodys(
+    how: str, deploy: Callable[..., Registry], tmp_path: Path, sample_directory: Path
+) -> None:
     rules = [
         PermissionRuleSpec(projects=["open-*"], read=["@anonymous"]),
-        PermissionRuleSpec(projects=["*"], publish=[publisher.user]),
+        PermissionRuleSpec(projects=["*"], publish=[cluster.PUBLISHER.user]),
     ]
-    app = KustomizeApp(tmp_path / "dist", name="everybody")
+    permissions = PermissionsSpec(rules=rules)
+    if how == "constructs":
+        registry = deploy("everybody", _made(tmp_path, permissions), accounts=True)
+    else:
+        components = [COMPONENTS / name for name in ("permissions", "anonymous-projects")]
+        overlay = cluster.OVERLAYS / "local"
+        registry = deploy("public", overlay, [_file(permissions.text)], components=components, accounts=True)
+    _check(registry, tmp_path / "installed", sample_directory)
+
+
+def _made(directory: Path, permissions: PermissionsSpec) -> Path:
+    """A registry of an app of its own."""
+    app = KustomizeApp(directory / "dist", name="everybody")
     NamespaceChart(app, "namespace")
     VolumeChart(app, "volume", PyPIServerSpec())
     kept = LocalVolumeSpec(existing_claim="pypiserver-packages")
-    PyPIServerChart(app, "registry", PyPIServerSpec(storage=kept, permissions=PermissionsSpec(rules=rules)))
+    PyPIServerChart(app, "registry", PyPIServerSpec(storage=kept, permissions=permissions))
     app.synth()
-    folders = [tmp_path / "dist" / name for name in ("namespace", "volume", "registry")]
-    registry = deploy("everybody", kustomization(tmp_path / "site", resources=folders), accounts=True)
+    folders = [directory / "dist" / name for name in ("namespace", "volume", "registry")]
+    return kustomization(directory / "site", resources=folders)
+
+
+def _check(registry: Registry, directory: Path, sample_directory: Path) -> None:
+    publisher = cluster.PUBLISHER
     everybodys, own = (samples.make(sample_directory, name) for name in ("open-demo", "own-demo"))
     published = registry.client(publisher).twine([everybodys.path, own.path])
     assert published.returncode == 0, published.stdout
     anybody = registry.client(None)
-    assert anybody.pip_install([everybodys], sample_directory / "of-anybody").returncode == 0
-    assert anybody.pip_install([own], sample_directory / "of-nobody").returncode != 0
+    assert anybody.pip_install([everybodys], directory / "of-anybody").returncode == 0
+    assert anybody.pip_install([own], directory / "of-nobody").returncode != 0
     for path in ("simple/own-demo/", f"packages/{own.path.name}", "simple/absent/"):
         answer = anybody.get(path)
         assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, 'Basic realm="pypiserver"')
-    assert registry.client(publisher).pip_install([everybodys, own], sample_directory / "of-both").returncode == 0
+    assert registry.client(publisher).pip_install([everybodys, own], directory / "of-both").returncode == 0
     assert "own-demo" in registry.client(publisher).get("simple/").text
     listed = anybody.get("simple/").text
     assert "open-demo" in listed
