@@ -13,8 +13,8 @@ gc.disable()
 
 import jsii  # noqa: E402, F401
 
-# This starts Node.js and waits for it; meanwhile the specs are loaded, which takes as long. So cdk8s comes after them.
-threading.Thread(target=importlib.import_module, args=["constructs"]).start()
+# This starts Node.js and waits for it; meanwhile the specs are loaded, which takes as long.
+threading.Thread(target=importlib.import_module, args=["cdk8s"]).start()
 
 from cdk8s_pypiserver import (  # noqa: E402
     Audit,
@@ -29,8 +29,10 @@ from cdk8s_pypiserver import (  # noqa: E402
     IngressCertificateSpec,
     IngressTLSSpec,
     KustomizeApp,
+    LDAP,
     LDAPSpec,
     LocalVolumeSpec,
+    Monitoring,
     MonitoringSpec,
     NamespaceChart,
     NetworkPolicy,
@@ -53,6 +55,7 @@ from cdk8s_pypiserver import (  # noqa: E402
     ServerSpec,
     SharedVolumeSpec,
     Spec,
+    Upstream,
     UpstreamIndexSpec,
     UpstreamSpec,
     VolumeChart,
@@ -108,7 +111,10 @@ _Joined = TypeVar("_Joined")
 
 
 class Components:
-    """Adds components to an app: each is what differs between two charts that are not written themselves."""
+    """Adds components to an app: each is what differs between two charts, as they are at the time.
+
+    A chart takes long to make, and what a concern changes is the same beside most others: so they share charts.
+    """
 
     def __init__(self, app: KustomizeApp) -> None:
         """Begin with none."""
@@ -125,13 +131,16 @@ class Components:
         without: PyPIServerChart,
         *,
         of: Sequence[cdk8s.Chart] | None = None,
+        after: Sequence[str] = (),
         apart: Sequence[str] = (),
         **fields: Spec,
     ) -> PyPIServerChart:
         """Add what these fields of its spec change in a chart, and return the chart that has them."""
-        having = self.chart(concern, without.registry.spec.replace(**fields))
-        self._app.add_component(concern, without=without, having=having, charts=of, never_with=apart)
-        return having
+        chart = self.chart(concern, without.registry.spec.replace(**fields))
+        earlier = self._rendered.get(without, without)
+        having = self._rendered[chart] = Rendering(chart)
+        self._app.add_component(concern, without=earlier, having=having, charts=of, after=after, never_with=apart)
+        return chart
 
     def of_joining(  # noqa: PLR0913
         self,
@@ -218,42 +227,41 @@ def add_components(app: KustomizeApp, charts: Mapping[str, PyPIServerChart], els
     mounted = [*charts.values()]
     add = Components(app)
     ingress = add.of_fields("ingress", local, ingress=RegistryIngressSpec(host=HOST))
-    add.of_fields("tls", ingress, ingress=RegistryIngressSpec(host=HOST, tls=TLS))
+    add.of_fields("tls", ingress, after=["ingress"], ingress=RegistryIngressSpec(host=HOST, tls=TLS))
     add.of_fields("ha", shared, of=[shared], availability=AvailabilitySpec())
-    add.of_fields("initial-password", local, of=[local], auth=AuthSpec(initial_password=True))
-    add.of_fields("anonymous-reads", local, auth=AuthSpec(anonymous_reads=True))
-    add.of_fields("removal", local, server=ServerSpec(allow_removal=True))
-    directory = add.of_fields("ldap", local, apart=POLICIES_WITHOUT_LDAP, ldap=DIRECTORY)
-    monitoring = add.of_fields("monitoring", local, monitoring=MonitoringSpec())
+    # What joins these three changes nothing of what they are for.
+    public = add.of_fields("initial-password", local, of=[local], auth=AuthSpec(initial_password=True))
+    monitored = add.of_fields("anonymous-reads", local, auth=AuthSpec(anonymous_reads=True))
+    directory = add.of_fields("removal", local, server=ServerSpec(allow_removal=True))
+    ldap = partial(LDAP, id_="ldap", spec=DIRECTORY)
+    add.of_joining("ldap", directory, ldap, apart=POLICIES_WITHOUT_LDAP)
+    monitor = partial(Monitoring, id_="monitoring", spec=MonitoringSpec())
+    add.of_joining("monitoring", monitored, monitor)
     apart = ["monitoring", "network-policy", "network-policy-readers", "network-policy-object-store"]
-    public = add.of_fields("upstream", local, apart=apart, upstream=UPSTREAM)
-    add.of_fields("monitoring-upstream", public, monitoring=MonitoringSpec())
-    encrypted = add.of_fields("gateway-tls", local, apart=["ingress"], gateway_tls=GatewayTLSSpec())
-    # What these change is the same beside the others: one chart for many of them is made in a fraction of the time.
-    joined, mounting, stored = (
-        add.chart(f"joined-{chart.node.id}", chart.registry.spec) for chart in (local, s3, elsewhere)
-    )
+    add.of_joining("upstream", public, partial(Upstream, id_="upstream", spec=UPSTREAM), apart=apart)
+    add.of_joining("monitoring-upstream", public, monitor, after=["upstream"])
+    secured = add.of_fields("gateway-tls", local, apart=["ingress"], gateway_tls=GatewayTLSSpec())
+    mounting, stored = (add.chart(f"joined-{chart.node.id}", chart.registry.spec) for chart in (s3, elsewhere))
     # The first whom the policies let in, as patches name it by its place.
-    for chart in (joined, mounting, stored):
+    for chart in (mounting, stored):
         chart.registry.network.admit(ingress.registry.network)
-    add.of_joining("audit", joined, partial(Audit, spec=AuditSpec()))
+    add.of_joining("audit", ingress, partial(Audit, spec=AuditSpec()))
     permit = partial(Permissions, id_="permissions", spec=PERMISSIONS)
-    permissions = add.of_joining("permissions", joined, permit, apart=["anonymous-reads"])
+    permissions = add.of_joining("permissions", ingress, permit, apart=["anonymous-reads"])
     # Which projects are public is said by whoever uses the component, in `permissions.json`.
-    add.of_joining("anonymous-projects", joined, lambda _: permissions.allow_anonymous(), after=["permissions"])
-    add.of_joining("retention", joined, retain, apart=["gateway-tls"])
-    add.of_joining("backup", joined, back_up, of=mounted, apart=["gateway-tls"])
+    add.of_joining("anonymous-projects", ingress, lambda _: permissions.allow_anonymous(), after=["permissions"])
+    add.of_joining("retention", ingress, retain, apart=["gateway-tls"])
+    add.of_joining("backup", ingress, back_up, of=mounted, apart=["gateway-tls"])
     copying = partial(CopyJob, id_="copying", spec=COPYING, port=local.registry.spec.service.port)
-    add.of_joining("copy", joined, copying, apart=["gateway-tls"])
+    add.of_joining("copy", ingress, copying, apart=["gateway-tls"])
     add.of_joining("backup-object-store", stored, back_up, of=[elsewhere], apart=["gateway-tls"])
     # The same by HTTPS.
-    secured = add.chart("secured", encrypted.registry.spec)
     add.of_joining("retention-gateway-tls", secured, retain, after=["gateway-tls"])
     add.of_joining("backup-gateway-tls", secured, back_up, of=mounted, after=["gateway-tls"])
     secured = add.chart("secured-object-store", elsewhere.registry.spec.replace(gateway_tls=GatewayTLSSpec()))
     add.of_joining("backup-object-store-gateway-tls", secured, back_up, of=[elsewhere], after=["gateway-tls"])
     policies: dict[PyPIServerChart, dict[str, tuple[Sequence[cdk8s.Chart], PyPIServerChart]]] = {
-        joined: {
+        ingress: {
             "network-policy": ([chart for chart in mounted if not chart.registry.readers], local),
             "network-policy-upstream": (mounted, public),
             "network-policy-ldap": (mounted, directory),
@@ -268,7 +276,7 @@ def add_components(app: KustomizeApp, charts: Mapping[str, PyPIServerChart], els
         },
     }
     for chart, each in policies.items():
-        add.of_isolation(chart, each, admitting=[joined, monitoring])
+        add.of_isolation(chart, each, admitting=[ingress, monitored])
     app.add_mirror("images")
 
 
