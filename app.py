@@ -17,6 +17,7 @@ import jsii  # noqa: E402, F401
 threading.Thread(target=importlib.import_module, args=["cdk8s"]).start()
 
 from cdk8s_pypiserver import (  # noqa: E402
+    LDAP,
     Audit,
     AuditSpec,
     AuthSpec,
@@ -29,7 +30,6 @@ from cdk8s_pypiserver import (  # noqa: E402
     IngressCertificateSpec,
     IngressTLSSpec,
     KustomizeApp,
-    LDAP,
     LDAPSpec,
     LocalVolumeSpec,
     Monitoring,

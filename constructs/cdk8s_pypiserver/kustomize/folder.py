@@ -81,6 +81,7 @@ class Folder:
                 text names all of them.
         """
         _refuse_shared_places(self.texts)
+        self._folders: set[str] = set()
         self._apps, self._listed = _read_list(self.path / LIST)
         # A list of an earlier version names none.
         if self._apps and self.app not in self._apps:
@@ -124,7 +125,7 @@ class Folder:
     def _compare(self, name: str) -> str | None:
         """Note what becomes of a file; return what is in the way, if anything is."""
         path, after = self.path / name, self.texts.get(name)
-        if problem := _unusual_place(self.path, name):
+        if problem := _unusual_place(self.path, name, self._folders):
             return problem
         try:
             content = _plain(path.read_bytes())
@@ -177,10 +178,13 @@ def _refuse_shared_places(texts: Mapping[str, str]) -> None:
             raise FolderError(f"{names.pop()} would be a file, and the folder of {folders[spelling]}: rename one")
 
 
-def _unusual_place(folder: Path, name: str) -> str | None:
+def _unusual_place(folder: Path, name: str, known: set[str]) -> str | None:
+    """Return why a file cannot be at a place, if it cannot; adds the folders above it to those that are known."""
     place, parts = str(folder), name.split("/")
     for number, part in enumerate(parts, 1):
         place = f"{place}/{part}"
+        if place in known:
+            continue
         try:
             mode = os.lstat(place).st_mode
         except FileNotFoundError:
@@ -192,6 +196,8 @@ def _unusual_place(folder: Path, name: str) -> str | None:
         if number < len(parts) and not stat.S_ISDIR(mode):
             above = "/".join(parts[:number])
             return f"is to be written, and {above} is a file: move it away, or give the chart another id"
+        if number < len(parts):
+            known.add(place)
     return None
 
 
