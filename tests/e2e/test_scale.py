@@ -108,12 +108,15 @@ def test_a_pod_that_is_deleted_finishes_its_upload(
 ) -> None:
     """A client that is in the middle of an upload does not notice that the pod has been told to end."""
     client = registry.client(cluster.PUBLISHER, pod)
-    begun = threading.Event()
+    begun, replaced = threading.Event(), threading.Event()
     content = large_sample.path.read_bytes()
 
     def progress(sent: int) -> None:
         if sent > len(content) // 4:
             begun.set()
+        if sent > len(content) // 2:
+            # Not over before there is another pod, however long that takes.
+            replaced.wait(0.1)
 
     with ThreadPoolExecutor(1) as pool:
         # It goes on for longer than the pod waits before it stops to accept connections.
@@ -124,6 +127,7 @@ def test_a_pod_that_is_deleted_finishes_its_upload(
         registry.kubectl("delete", "pod", pod.name, "--wait=false")
         (successor,) = eventually(lambda: [each for each in registry.ready_pods() if each.uid != pod.uid], "a new pod")
         assert not upload.done(), "the upload was too fast to prove anything"
+        replaced.set()
         answer = upload.result()
     note(f"answered {answer.status_code} {answer.reason}")
     assert answer.ok
