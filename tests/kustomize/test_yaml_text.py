@@ -42,20 +42,3 @@ def test_the_clients_of_kubernetes_read_what_was_written(tmp_path: Path) -> None
     command = ["kubectl", "label", "--local", "--filename", str(tmp_path / "texts.yaml"), "--output", "json", "a=b"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert json.loads(done.stdout)["data"] == data
-
-
-def test_what_manifests_hold_is_written_as_pyyaml_does() -> None:
-    lists = [[{"a": "b", "c": ["d"]}, {"e": {"f": 1}}], [True, None], {}, []]
-    document = {"texts": [*NO_DATES, *INDICATORS, *ENDS[:2]], **{text: text for text in INDICATORS}, "lists": lists}
-    assert to_yaml(document) == yaml.dump(document, Dumper=_Literal, sort_keys=False, width=10_000)
-
-
-class _Literal(yaml.CSafeDumper):
-    """Writes texts of several lines as such, where PyYAML would put them in quotes."""
-
-
-def _text(dumper: yaml.CSafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
-
-
-_Literal.add_representer(str, _text)

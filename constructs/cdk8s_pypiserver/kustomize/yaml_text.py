@@ -1,80 +1,65 @@
-"""Manifests as YAML that every reader takes for the same: PyYAML and those of Kubernetes.
-
-They look as if PyYAML had written them, which to be loaded and to write them takes a twentieth of a synth.
-"""
+"""Manifests as YAML that every reader takes for the same: PyYAML, which writes it, and those of Kubernetes."""
 
 import json
 import re
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+import yaml
+
 from cdk8s_pypiserver.base.manifest import Manifest
 
-_PRINTABLE = re.compile(r"[ -~\n]*")
-_ESCAPED = re.compile(r'[^ -~]|["\\]')
-_ESCAPES = {"\t": "\\t", "\n": "\\n", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
-# No indicator in front, and nothing that would end it on the way: a colon or a comment.
-_PLAIN = re.compile(r"(?!---|\.\.\.|[-?:](?: |$))[^ #,\[\]{}&*!|>'\"%@`](?:(?:[^ :]|:(?! |$)| (?!#))*[^ :])?")
-# What YAML 1.1 (https://yaml.org/type/), JSON or YAML 1.2 takes for a boolean, nothing, a number or a date.
-_NO_TEXT = re.compile(
-    r"""
-    (?: y|yes|n|no|true|false|on|off|null | Y|Yes|N|No|True|False|On|Off|Null | YES|NO|TRUE|FALSE|ON|OFF|NULL | ~|=|<< )
-    | [-+]? (?: 0b[01_]+ | 0[oO]?[0-7_]+ | 0x[0-9a-fA-F_]+ | \d[\d_]* (?: :[0-5]?\d )+ (?: \.[\d_]* )? )
-    | [-+]? (?: \d[\d_]* )? \.? [\d_]* (?: [eE][-+]?\d+ )?
-    | [-+]? \.(?: inf|Inf|INF ) | \.(?: nan|NaN|NAN )
-    | \d{4}-\d\d?-\d\d? (?: (?: [Tt]|[ ]+ ) \d\d?:\d\d:\d\d (?: \.\d* )? (?: [ ]* (?: Z|[-+]\d\d? (?: :\d\d )? ) )? )?
-    """,
-    re.VERBOSE,
-)
+# What YAML 1.1 as PyYAML knows it takes for text, and the readers of Kubernetes for a number or a boolean.
+_NOT_PLAIN = re.compile(r"[-+]?(?:\d[\d_]*)?\.?[\d_]*(?:[eE][-+]?\d+)?|0[oO][0-7_]+|[yYnN]")
+_TEXT = "tag:yaml.org,2002:str"
+_RESOLVER = yaml.resolver.Resolver()
+_REPRESENTER = yaml.representer.SafeRepresenter()
 
 
 def to_yaml(document: Manifest) -> str:
-    """Return the document as YAML, fields in their order; the names of fields may have 1000 characters at most."""
-    return f"{_block(document, '')}\n"
+    """Return the document as YAML, fields in their order."""
+    return _from_json(json.dumps(document))
 
 
-def _block(value: Any, indent: str) -> str:  # noqa: ANN401 - whatever JSON holds
-    """Return the lines of a mapping or a list, or the only one of anything else, the first without its indent."""
-    if isinstance(value, dict) and value:
-        return f"\n{indent}".join([f"{_line(key)}:{_after_key(item, indent)}" for key, item in value.items()])
-    if isinstance(value, list) and value:
-        return f"\n{indent}".join([f"- {_block(item, indent + '  ')}" for item in value])
-    return _scalar(value, indent)
+# Several charts hold the same files, which are long.
+@cache
+def _from_json(document: str) -> str:
+    # Made of events: of a document PyYAML would make a tree of nodes first, which takes as long again.
+    events = [
+        yaml.StreamStartEvent(),
+        yaml.DocumentStartEvent(explicit=False),
+        *_events(json.loads(document)),
+        yaml.DocumentEndEvent(explicit=False),
+        yaml.StreamEndEvent(),
+    ]
+    text: str = yaml.emit(events, Dumper=yaml.CSafeDumper, width=10_000)
+    return text
 
 
-def _after_key(value: Any, indent: str) -> str:  # noqa: ANN401 - whatever JSON holds
-    if isinstance(value, dict) and value:
-        return f"\n{indent}  {_block(value, indent + '  ')}"
-    if isinstance(value, list) and value:
-        return f"\n{indent}{_block(value, indent)}"
-    return f" {_scalar(value, indent + '  ')}"
-
-
-def _scalar(value: Any, indent: str) -> str:  # noqa: ANN401 - whatever JSON holds
-    if not isinstance(value, str):
-        text = json.dumps(value, allow_nan=False)
-        # YAML 1.1 knows no exponent without a dot.
-        return text.replace("e", ".0e") if isinstance(value, float) and "." not in text else text
-    if "\n" not in value or value[0] in " \n" or value[-1] == " " or " \n" in value or not _PRINTABLE.fullmatch(value):
-        return _line(value)
-    # Of the line ends in the end, YAML keeps one, none or all.
-    kept = "-" if value[-1] != "\n" else "+" if value[-2] == "\n" else ""
-    lines = "\n".join(f"{indent}{line}" if line else "" for line in value.removesuffix("\n").split("\n"))
-    return f"|{kept}\n{lines}"
+def _events(value: Any) -> Iterator[yaml.Event]:  # noqa: ANN401 - whatever JSON holds
+    if isinstance(value, str):
+        yield _text(value)
+    elif isinstance(value, dict):
+        yield yaml.MappingStartEvent(None, None, implicit=True, flow_style=False)
+        for key, item in value.items():
+            yield _text(key)
+            yield from _events(item)
+        yield yaml.MappingEndEvent()
+    elif isinstance(value, list):
+        yield yaml.SequenceStartEvent(None, None, implicit=True, flow_style=False)
+        for item in value:
+            yield from _events(item)
+        yield yaml.SequenceEndEvent()
+    else:
+        yield yaml.ScalarEvent(None, None, (True, False), _REPRESENTER.represent_data(value).value)
 
 
 @cache
-def _line(value: str) -> str:
-    """Return a text on one line, in quotes where a reader would not take it for a text else."""
-    if "\n" in value or not _PRINTABLE.fullmatch(value):
-        return f'"{_ESCAPED.sub(_escape, value)}"'
-    if _PLAIN.fullmatch(value) and not _NO_TEXT.fullmatch(value):
-        return value
-    return "'{}'".format(value.replace("'", "''"))
-
-
-def _escape(found: re.Match[str]) -> str:
-    letter, code = found[0], ord(found[0])
-    if letter in _ESCAPES:
-        return _ESCAPES[letter]
-    return f"\\x{code:02X}" if code <= 0xFF else f"\\u{code:04X}" if code <= 0xFFFF else f"\\U{code:08X}"  # noqa: PLR2004
+def _text(value: str) -> yaml.ScalarEvent:
+    """Return a text of many lines as such, and in quotes what a reader would not take for a text."""
+    if "\n" in value:
+        return yaml.ScalarEvent(None, None, (True, True), value, style="|")
+    tag = _RESOLVER.resolve(yaml.ScalarNode, value, (True, False))  # type: ignore[no-untyped-call]
+    plain = tag == _TEXT and not _NOT_PLAIN.fullmatch(value)
+    return yaml.ScalarEvent(None, None, (plain, True), value)
