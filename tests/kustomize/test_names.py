@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import cdk8s
 import pytest
 
 from cases import BACKUP, COPYING, HOST, LETSENCRYPT, READERS, RETENTION, STORAGE
@@ -139,6 +140,41 @@ def test_so_is_one_of_a_lower_layer(composition: tuple[str, tuple[str, ...], dic
     assert {key: value for key, value in found.items() if key not in shared} == {
         key: value for key, value in expected.items() if key not in shared
     }
+
+
+def _in_no_namespace(found: dict[tuple[str, str], Any]) -> dict[tuple[str, str], Any]:
+    text = json.dumps([[list(key), value] for key, value in found.items()])
+    return {tuple(key): value for key, value in json.loads(text.replace("team-pypiserver-p", "pypiserver-p"))}
+
+
+@pytest.mark.parametrize("above", [{}, {"namespace": "other", "namePrefix": "x-"}], ids=["alone", "a layer above"])
+def test_a_namespace_in_python_is_as_one_of_a_layer(
+    composition: tuple[str, tuple[str, ...], dict[str, Any]], above: dict[str, str], tmp_path: Path
+) -> None:
+    chart, _, fields = composition
+    spec = PyPIServerSpec(storage=STORAGE[chart], readers=READERS.get(chart), **fields)
+    app = KustomizeApp(tmp_path / "dist")
+    PyPIServerChart(app, "given", spec, namespace="team")
+    PyPIServerChart(app, "plain", spec)
+    app.synth()
+    given = tmp_path / "dist/given"
+    plain = kustomization(tmp_path / "plain", resources=[tmp_path / "dist/plain"], namespace="team")
+    found, expected = (
+        objects(render(kustomization(tmp_path / f"above-{each.name}", resources=[each], **above)))
+        for each in (given, plain)
+    )
+    # A volume belongs to no namespace, so that only Python can call it after one.
+    assert _in_no_namespace(found) == expected
+
+
+def test_what_has_another_namespace_than_its_chart_stays_there(tmp_path: Path) -> None:
+    app = KustomizeApp(tmp_path / "dist")
+    chart = PyPIServerChart(app, "registry", namespace="team")
+    metadata = cdk8s.ApiObjectMetadata(name="theirs", namespace="elsewhere")
+    cdk8s.ApiObject(chart, "theirs", api_version="v1", kind="ConfigMap", metadata=metadata)
+    app.synth()
+    places = {each["metadata"]["name"]: each["metadata"]["namespace"] for each in render(tmp_path / "dist/registry")}
+    assert {name for name, namespace in places.items() if namespace != "team"} == {"theirs"}
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["registry and volume", "registry without its volume"])

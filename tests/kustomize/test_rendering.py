@@ -54,6 +54,8 @@ def test_a_chart_is_written_as_cdk8s_renders_it(tmp_path: Path) -> None:
         rendered = objects(found.to_json())
         wanted = {key: value for key, value in rendered.items() if not value.get("immutable")}
         assert wanted
+        # Kustomize gives it to them (test_names.py).
+        assert {value["metadata"].pop("namespace", None) for value in wanted.values()} <= {found.namespace, None}
         assert objects(_objects_in(tmp_path / name)) == wanted
 
 
@@ -115,5 +117,5 @@ def _files_of(folder: Path) -> list[tuple[Path, Manifest]]:
 
 
 def _objects_in(folder: Path) -> list[Manifest]:
-    unwritten = {"kustomization.yaml", "stand-ins.yaml", "name-references.yaml"}
+    unwritten = {"kustomization.yaml", "stand-ins.yaml", "name-references.yaml", "namespace.yaml"}
     return [yaml.safe_load(path.read_text()) for path in folder.glob("*.yaml") if path.name not in unwritten]

@@ -15,7 +15,9 @@ class Rendering:
 
     Attributes:
         chart: The chart.
-        manifests: The objects; they name a ConfigMap of files without its hash.
+        namespace: The chart's namespace, if it has one.
+        manifests: The objects; they name a ConfigMap of files without its hash, and have no namespace but another than
+            the chart's.
         files: The files of each such ConfigMap.
         metadata: Labels and annotations of each such ConfigMap.
     """
@@ -23,6 +25,7 @@ class Rendering:
     def __init__(self, chart: cdk8s.Chart) -> None:
         """Render a chart as it is now; what joins it later is not in here."""
         self.chart = chart
+        self.namespace: str | None = chart.namespace
         objects = _objects(chart)
         made = [each for each in objects if isinstance(each, ConfigFiles)]
         names = {each.object_name: each.base_name for each in made}
@@ -31,6 +34,9 @@ class Rendering:
         self.manifests: list[Manifest] = []
         for each in objects:
             manifest: Manifest = each.to_json()
+            if self.namespace and manifest["metadata"].get("namespace") == self.namespace:
+                # Kustomize gives it to the objects, and to what it makes of files and other layers add to.
+                del manifest["metadata"]["namespace"]
             if isinstance(each, ConfigFiles):
                 kept = {field: manifest["metadata"].get(field) for field in ("labels", "annotations")}
                 self.metadata[each.base_name] = {field: value for field, value in kept.items() if value}
