@@ -194,10 +194,14 @@ class Gateway:
             (self.configuration / name).write_text(changed)
         self.process: subprocess.Popen[bytes] | None = None
 
-    def launch(self, user: int | None = None) -> subprocess.Popen[bytes]:
-        """Start the container's command without waiting for anything."""
+    def command(self, user: int | None = None) -> list[str]:
+        """What the container runs, as the user id `user` if it is given."""
         # As root nginx would otherwise hand its workers to a user who cannot reach the test's directory.
         as_root = ["-g", "user root; daemon off;"] if os.geteuid() == 0 and user is None else []
+        return [*shlex.split(SHELL), str(self.configuration / "start.sh"), "-p", str(self.directory), *as_root]
+
+    def launch(self, user: int | None = None) -> subprocess.Popen[bytes]:
+        """Start the container's command without waiting for anything."""
         for log in ("access.log", "error.log", self.termination_log.name):
             (self.directory / log).touch()
             if user is not None:
@@ -205,7 +209,7 @@ class Gateway:
                 os.chown(self.directory / log, user, user)
         with (self.directory / "access.log").open("ab") as out, (self.directory / "error.log").open("ab") as err:
             self.process = subprocess.Popen(
-                [*shlex.split(SHELL), str(self.configuration / "start.sh"), "-p", str(self.directory), *as_root],
+                self.command(user),
                 cwd=self.directory,
                 env=self.environment,
                 stdout=out,

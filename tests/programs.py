@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import random
@@ -13,14 +14,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import bcrypt
 import pytest
 import requests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Self
 
 RUNTIME = Path(__file__).parents[1] / "constructs/cdk8s_pypiserver/runtime"
@@ -72,6 +73,55 @@ def wait_for(condition: Callable[[], object], what: str, patience: float = PATIE
     while not condition():
         assert time.monotonic() < deadline, f"waited {patience:g} s in vain for {what}"
         time.sleep(0.01)
+
+
+class First:
+    """A command as the first process of a container, which no signal ends that it does not handle (pid_namespaces(7)).
+
+    `with First(command) as process:` starts it and kills it at the end.
+    """
+
+    def __init__(self, command: Sequence[str], **popen: Any) -> None:  # noqa: ANN401 - what Popen takes
+        self._command = [*_first_of_its_own(), *command]
+        self._popen = popen
+
+    def __enter__(self) -> Self:
+        self._outside = subprocess.Popen(self._command, **self._popen)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._outside.kill()
+        self._outside.wait(PATIENCE)
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal as the kubelet does, from outside."""
+        outside = self._outside.pid
+        (first,) = Path(f"/proc/{outside}/task/{outside}/children").read_text().split()
+        os.kill(int(first), number)
+
+    def wait(self, patience: float = PATIENCE) -> int:
+        """The exit code, once it has ended."""
+        return self._outside.wait(patience)
+
+
+def _first_of_its_own() -> list[str]:
+    # Whoever is not root becomes it in a namespace of users.
+    as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    return ["unshare", *as_root, "--pid", "--fork", "--kill-child"]
+
+
+@functools.cache
+def has_pid_namespaces() -> bool:
+    """Whether a process can be the first of a namespace here."""
+    unshare = shutil.which("unshare")
+    return (
+        bool(unshare)
+        and subprocess.run([*_first_of_its_own(), "true"], capture_output=True, check=False).returncode == 0
+    )
+
+
+needs_pid_namespaces = pytest.mark.skipif(not has_pid_namespaces(), reason="there are no namespaces of processes")
+"""Skip a test where no process can be the first of a container."""
 
 
 def htpasswd_line(user: str, password: str) -> str:
@@ -139,12 +189,17 @@ class Server:
         path = self.directory / "server.log"
         return path.read_text() if path.exists() else ""
 
+    @property
+    def command(self) -> list[str]:
+        """What the container runs."""
+        configuration = str(self.program / "server/pod/gunicorn.conf.py")
+        return [sys.executable, "-m", "gunicorn", "--config", configuration, *self.arguments]
+
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the process without waiting for it."""
-        command = [sys.executable, "-m", "gunicorn", "--config", str(self.program / "server/pod/gunicorn.conf.py")]
         with (self.directory / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, *self.arguments],
+                self.command,
                 env=self.environment,
                 cwd=self.directory,
                 stdout=log,

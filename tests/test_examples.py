@@ -1,10 +1,11 @@
 """The examples, run as apps of their own against the built and installed wheel."""
 
+import functools
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import yaml
 from syrupy.assertion import SnapshotAssertion
 
 from manifests import ROOT, Manifest, by_kind, hashed, ordered, pod_of, synthesize, without_hashes
+from programs import First, needs_pid_namespaces, wait_for
 from schemas import problems
 
 EXAMPLES = ROOT / "examples"
@@ -50,7 +52,7 @@ def written(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Callab
         files = sorted((folder / "dist" / "registry").glob("*.*.yaml"))
         return [yaml.safe_load(file.read_text()) for file in files]
 
-    return cache(run)
+    return functools.cache(run)
 
 
 @pytest.fixture(params=NAMES)
@@ -69,6 +71,22 @@ def test_a_sidecar_and_its_volume_join_the_others(written: Callable[[str], list[
     assert [item for item in pod["containers"] if item["name"] != "usage"] == plain["containers"]
     assert [item["name"] for item in pod["containers"]].count("usage") == 1
     assert {volume["name"] for volume in pod["volumes"]} - {volume["name"] for volume in plain["volumes"]} == {"report"}
+
+
+@needs_pid_namespaces
+def test_the_sidecar_ends_when_its_pod_does(written: Callable[[str], list[Manifest]], tmp_path: Path) -> None:
+    (sidecar,) = (item for item in pod_of(written("sidecar"))["containers"] if item["name"] == "usage")
+    packages, report = tmp_path / "packages", tmp_path / "report"
+    for each in (packages, report):
+        each.mkdir()
+    places = {"/data/packages": str(packages), "/report/": f"{report}/"}
+    command = [
+        functools.reduce(lambda part, place: part.replace(*place), places.items(), p) for p in sidecar["command"]
+    ]
+    with First(command) as process:
+        wait_for(lambda: (report / "usage").exists() and (report / "usage").read_text(), "a report")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 0
 
 
 def test_an_annotation_is_everywhere(written: Callable[[str], list[Manifest]]) -> None:

@@ -10,7 +10,13 @@ registry = PyPIServerChart(app, "registry").registry
 reporter = k8s.Container(
     name="usage",
     image="docker.io/library/debian:bookworm-slim",
-    command=["/bin/sh", "-c", "while df -h /data/packages | tee /report/usage; do sleep 300; done"],
+    # The first process of a container is told to end in vain unless it says what then: the trap does. And a shell hears
+    # of it after the command that it waits for, but at once during `wait`.
+    command=[
+        "/bin/sh",
+        "-c",
+        "trap 'exit 0' TERM; while df -h /data/packages | tee /report/usage; do sleep 300 & wait; done",
+    ],
     security_context=k8s.SecurityContext(
         allow_privilege_escalation=False,
         capabilities=k8s.Capabilities(drop=["ALL"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import stat
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from cdk8s_pypiserver.access.ldap import LONGEST_ANSWER_SECONDS
 from cdk8s_pypiserver.base.config_files import runtime_files
 from cdk8s_pypiserver.base.peers import NAME_SERVERS, PRIVATE
 from manifests import Manifest, by_kind, pod_of, synthesize
+from programs import First, needs_pid_namespaces, wait_for
 from server.access.judge import ANSWER_SECONDS
 
 if TYPE_CHECKING:
@@ -106,22 +108,21 @@ class Started:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
 
-    def run(self) -> subprocess.CompletedProcess[str]:
+    def prepare(self, httpd: str) -> tuple[list[str], dict[str, str]]:
+        """Write the files, with a script as httpd; returns what to run, and its environment."""
         for name, text in runtime_files("ldap").items():
             (self.directory / name).write_text(self._here(text))
-        httpd = self.directory / "bin/httpd"
-        httpd.parent.mkdir(exist_ok=True)
-        httpd.write_text(f"#!/bin/sh\necho {shlex.quote(self.problem)}\nexit {1 if self.problem else 0}\n")
-        httpd.chmod(httpd.stat().st_mode | stat.S_IXUSR)
+        program = self.directory / "bin/httpd"
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\n{httpd}\n")
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
         environment = {**_environment(_container(PyPIServerSpec(ldap=self.spec))), **self.changed}
-        return subprocess.run(
-            [*self.shell.split(), self.directory / "start.sh"],
-            check=False,
-            capture_output=True,
-            text=True,
-            env={"PATH": os.environ["PATH"], **environment},
-            timeout=60,
-        )
+        return [*self.shell.split(), str(self.directory / "start.sh")], {"PATH": os.environ["PATH"], **environment}
+
+    def run(self) -> subprocess.CompletedProcess[str]:
+        httpd = f"echo {shlex.quote(self.problem)}\nexit {1 if self.problem else 0}"
+        command, environment = self.prepare(httpd)
+        return subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=60)
 
     @property
     def configuration(self) -> str:
@@ -271,3 +272,21 @@ def test_what_httpd_refuses_is_said(tmp_path: Path) -> None:
     made = Started(tmp_path)
     made.problem = "AH00526: Syntax error"
     assert made.refusal == "httpd refuses its configuration: AH00526: Syntax error"
+
+
+@needs_pid_namespaces
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGWINCH])
+@pytest.mark.parametrize("phase", ["the check of the configuration", "its work"])
+def test_it_ends_with_its_pod(tmp_path: Path, shell: str, number: int, phase: str) -> None:
+    reached, checked = tmp_path / phase, tmp_path / "checked"
+    if phase == "its work":
+        checked.touch()
+    check = f": >'{tmp_path}/the check of the configuration'; while [ ! -e {checked} ]; do sleep 0.1; done"
+    work = f": >'{tmp_path}/its work'; trap 'exit 0' TERM; while :; do sleep 0.1; done"
+    command, environment = Started(tmp_path, shell=shell).prepare(f"if [ $1 = -t ]; then {check}; else {work}; fi")
+    with First(command, env=environment) as process:
+        wait_for(reached.exists, phase)
+        process.send_signal(number)
+        checked.touch()
+        assert process.wait(8) == 0

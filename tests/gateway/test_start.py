@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import subprocess
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import pytest
 
 import gateway_programs
 from gateway_programs import Gateway, Setup, scene
-from programs import PATIENCE, wait_for
+from programs import PATIENCE, First, needs_pid_namespaces, wait_for
 from vitals import workers
 
 if TYPE_CHECKING:
@@ -229,3 +230,35 @@ def test_while_the_volume_is_away_other_workers_open_no_package(
         assert gateway.get(package, *reader).status_code == 503
         away.unlink()
         assert gateway.get(package, *reader).status_code == 200
+
+
+@needs_pid_namespaces
+@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGTERM])
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_pod_that_goes_while_it_starts_goes_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str, number: int
+) -> None:
+    monkeypatch.setattr(gateway_programs, "SHELL", shell)
+    gateway = Gateway(tmp_path, 1, packages=tmp_path / "packages", pages=tmp_path / "pages")
+    checking, checked = tmp_path / "checking", tmp_path / "checked"
+    program = tmp_path / "bin/nginx"
+    program.unlink()
+    program.write_text(
+        f"#!/bin/sh\n: >{checking}\nwhile [ ! -e {checked} ]; do sleep 0.1; done\n[ $1 = -t ] || sleep 60\n"
+    )
+    program.chmod(0o755)
+    with First(gateway.command(), env=gateway.environment, cwd=tmp_path) as process:
+        wait_for(checking.exists, "the check of the configuration")
+        process.send_signal(number)
+        checked.touch()
+        assert process.wait(5) == 0
+
+
+@needs_pid_namespaces
+@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGTERM])
+def test_it_ends_as_the_first_process(tmp_path: Path, number: int) -> None:
+    gateway = Gateway(tmp_path, 1, packages=tmp_path / "packages", pages=tmp_path / "pages")
+    with First(gateway.command(), env=gateway.environment, cwd=tmp_path) as process:
+        wait_for(gateway.accepts, "nginx")
+        process.send_signal(number)
+        assert process.wait(5) == 0

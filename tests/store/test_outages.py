@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import pytest
 import requests
 
 from certificates import Authority
-from programs import PATIENCE, RUNTIME, upload, wait_for
+from programs import PATIENCE, RUNTIME, First, needs_pid_namespaces, upload, wait_for
 from refusing_store import EXPIRED_TOKEN, OTHER_REGION, OTHER_TIME, READ_ONLY, UNKNOWN_KEY
 from remote_programs import KEYS, RemoteStore
 from store_samples import files, metric, metrics, sha256, wheel
@@ -125,6 +126,19 @@ def test_a_server_starts_when_the_store_is_back(place: Place) -> None:
     wait_for(lambda: "Booting worker" in second.log, "the start")
     second.kill()
     assert files(second.start().url, "demo").keys() == {NAME}
+
+
+@needs_pid_namespaces
+def test_a_pod_that_goes_while_the_store_is_away_goes_at_once(place: Place) -> None:
+    place.way.be("refused")
+    server = place.server(VOLUME_WAIT_SECONDS="60")
+    with (
+        (server.directory / "server.log").open("ab") as log,
+        First(server.command, env=server.environment, cwd=server.directory, stdout=log, stderr=log) as process,
+    ):
+        wait_for(lambda: "waiting for the store" in server.log, "the log")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 0
 
 
 def ends(server: Server) -> str:

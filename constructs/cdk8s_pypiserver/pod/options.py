@@ -54,8 +54,8 @@ class PodOptionsSpec(Spec):
     annotations: Annotations = Field(default_factory=dict)
     """Annotations of the pods alone."""
     containers: Sequence[Container] = ()
-    """Further containers. What they may do is theirs to say: Pod Security "restricted" wants `securityContext` with
-    `allowPrivilegeEscalation` and `capabilities`."""
+    """Further containers, which must end on SIGTERM. What they may do is theirs to say: Pod Security "restricted" wants
+    `securityContext` with `allowPrivilegeEscalation` and `capabilities`."""
     init_containers: Sequence[Container] = ()
     """Containers that run before the others; the same goes for them."""
     volumes: Sequence[Volume] = ()

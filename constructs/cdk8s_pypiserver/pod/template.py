@@ -52,6 +52,8 @@ class Pod:
     def add_container(self, container: "k8s.Container | Mapping[str, Any]") -> None:
         """Add a container, as `k8s.Container` or in plain fields.
 
+        It must end on SIGTERM: the pod waits for one that does not for all of its grace period.
+
         Raises:
             ValueError: there is a container of this name, or Kubernetes does not know a field or its value.
         """

@@ -2,8 +2,13 @@
 
 import atexit
 import gc
+import signal
 import sys
 from pathlib import Path
+
+# The first process of a container is told to end in vain if it does not say what then: gunicorn says so when it has read
+# this file, which may wait for minutes.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 # `server` is a folder of rooms, of which this file is in one; in the pod each is a volume of its own.
 DIRECTORY = str(Path(__file__).absolute().parents[2])

@@ -17,6 +17,9 @@
 # Arguments go to nginx. POSIX sh, for busybox and dash.
 set -eu
 
+# The first process of a container is told to end in vain if it does not say what then. nginx says so itself.
+trap 'exit 0' TERM QUIT INT
+
 files=/etc/pypiserver/gateway
 pid_file=/run/pypiserver/gateway.pid
 away=/run/pypiserver/volume-away

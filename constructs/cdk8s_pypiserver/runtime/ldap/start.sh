@@ -22,6 +22,9 @@
 # POSIX sh, for busybox and dash.
 set -eu
 
+# The first process of a container is told to end in vain if it does not say what then. WINCH is the image's stop signal.
+trap 'exit 0' TERM WINCH INT
+
 # Not by its name: some shells have an httpd of their own.
 httpd=/usr/local/apache2/bin/httpd
 files=/etc/pypiserver/ldap
@@ -251,7 +254,6 @@ fi
 # Not exec: as the first process httpd would wonder at every child of this shell that ends.
 "$httpd" -DFOREGROUND -f "$files/httpd.conf" &
 server=$!
-# The second is the stop signal of the image.
 trap 'kill -TERM "$server" 2>/dev/null || :' TERM WINCH INT
 
 # Both are read at the start alone; a changed Secret or ConfigMap is there after a minute or two.
