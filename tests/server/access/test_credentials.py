@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import base64
+import errno
+import os
 import shutil
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from passlib.hash import apr_md5_crypt, ldap_sha1, sha256_crypt, sha512_crypt
 from programs import PATIENCE, htpasswd_line
 from server.access import credentials
 from server.access.credentials import Credentials, verify
+from server.access.initial_password import InitialPassword
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,13 +143,37 @@ def test_files_are_read_again_when_they_change(directory: Path) -> None:
 
 
 def test_the_initial_password_holds_until_there_are_files(tmp_path: Path) -> None:
-    credentials = Credentials(tmp_path, initial="made-at-the-start")
-    sent = header("publisher", "made-at-the-start")
+    initial = InitialPassword(tmp_path)
+    initial.make()
+    credentials = Credentials(tmp_path, InitialPassword(tmp_path))
+    sent = header("publisher", initial.path.read_text().strip())
     assert verdict(credentials, sent, "publisher") == HTTPStatus.NO_CONTENT
     assert verdict(credentials, header("publisher", "else"), "publisher") == HTTPStatus.UNAUTHORIZED
     (tmp_path / "publishers").write_text(htpasswd_line("paul", "secret"))
     assert verdict(credentials, sent, "publisher") == HTTPStatus.UNAUTHORIZED
     assert verdict(credentials, header("paul", "secret"), "publisher") == HTTPStatus.NO_CONTENT
+    assert not initial.path.exists()
+    (tmp_path / "publishers").unlink()
+    assert verdict(credentials, sent, "publisher") == HTTPStatus.UNAUTHORIZED
+
+
+def test_an_initial_password_ends_also_where_it_cannot_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    initial = InitialPassword(tmp_path)
+    initial.make()
+    sent = header("publisher", initial.path.read_text().strip())
+
+    def unlink(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(type(tmp_path), "unlink", unlink)
+    credentials = Credentials(tmp_path, initial)
+    (tmp_path / "tokens").touch()
+    assert verdict(credentials, sent, "publisher") == HTTPStatus.UNAUTHORIZED
+    (tmp_path / "tokens").rename(tmp_path / "else")
+    assert verdict(credentials, sent, "publisher") == HTTPStatus.UNAUTHORIZED
+    assert f"{initial.path} cannot be removed: Read-only file system" in caplog.text
 
 
 def test_a_right_password_is_checked_once(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from programs import PATIENCE, Server, htpasswd_line, wait_for
+from server.access.initial_password import PLACE
 from server.pod import start
 from server.pod.settings import Settings
 from server.volume import notice
@@ -141,15 +142,26 @@ def test_the_initial_password_is_made_once_and_gives_way_to_the_secret(bare: Ser
         (bare.credentials / "publishers").write_text(htpasswd_line("paul", "secret"))
         assert ask("publisher", password) == 401
         assert ask("paul", "secret") == 204
+        # It is gone for good: a Secret that goes away again brings another one, at the next start.
+        (bare.credentials / "publishers").unlink()
+        assert ask("publisher", password) == 401
+        bare.stop()
+        bare.start()
+        assert ask("publisher", password) == 401
+        assert ask("publisher", path.read_text().strip()) == 204
+        (bare.credentials / "publishers").write_text(htpasswd_line("paul", "secret"))
+        bare.stop()
+        bare.start()
+        assert not path.exists()
 
 
 def test_an_initial_password_cut_short_by_a_crash_is_made_anew(settings: Settings) -> None:
-    path = settings.packages_directory / start.INITIAL_PASSWORD
+    path = settings.packages_directory / PLACE
     path.parent.mkdir()
     path.touch()
     wanted = settings.__class__(**{**vars(settings), "initial_password": True})
     start.check(wanted)
-    assert len(start.initial_password(wanted) or "") >= 24
+    assert len(path.read_text().strip()) >= 24
     assert start.initial_password(settings) is None
 
 

@@ -23,6 +23,7 @@ from server.access.tokens import Tokens
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from server.access.initial_password import InitialPassword
     from server.access.who import Source
 
 Role = Literal["reader", "publisher"]
@@ -80,15 +81,15 @@ class Credentials:
         tokens: The tokens.
     """
 
-    def __init__(self, directory: Path, initial: str | None = None) -> None:
+    def __init__(self, directory: Path, initial: InitialPassword | None = None) -> None:
         """Go by the files `readers`, `publishers` and `tokens` of `directory`.
 
-        `initial` is the password of the user "publisher" as long as there is none of them.
+        `initial` counts until there is one of them, and ends then.
         """
         self._readers = PasswordFile(directory / "readers")
         self._publishers = PasswordFile(directory / "publishers")
         self.tokens = Tokens(directory / "tokens")
-        self._initial = {"publisher": ldap_sha1.hash(initial)} if initial else {}
+        self._initial = initial
         self._lock = threading.Lock()
         self._key = secrets.token_bytes(32)
         # Of each hash the password that was right, as a digest: it need not be checked again, nor wait for its turn.
@@ -103,7 +104,10 @@ class Credentials:
 
     def publishers(self) -> dict[str, str]:
         """The hashes of those who may publish."""
-        return self._initial if self._initial and not self.mounted else self._publishers.hashes()
+        if self._initial and self.mounted:
+            self._initial.end()
+            self._initial = None
+        return self._initial.hashes() if self._initial else self._publishers.hashes()
 
     def asked(self, header: str | None, role: Role) -> Asked:
         """The question whether an Authorization header has the credentials of someone with a role."""

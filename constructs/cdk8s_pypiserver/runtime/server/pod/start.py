@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
-import secrets
 import sys
 import threading
 import time
-import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +14,7 @@ import pypiserver
 
 from server.access.attestation_rules import AttestationRules, AttestationRulesError
 from server.access.credentials import Credentials
+from server.access.initial_password import USER, InitialPassword
 from server.access.rights import PermissionsError, rights
 from server.access.trusted import Publishers, PublishersError
 from server.publish.methods import publisher
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 
 KNOWN_VERSION = "2.4"
 """The pypiserver whose reading of file names, welcome page and bottle this server was written for."""
-INITIAL_PASSWORD = ".pypiserver/initial-password"  # noqa: S105 - a path
 TERMINATION_LOG = Path("/dev/termination-log")
 """Where the kubelet reads why a container ended (its default terminationMessagePath)."""
 SPARE_SECONDS = 1.0
@@ -74,8 +71,9 @@ def check(settings: Settings) -> None:
     except OSError as error:
         raise StartError(f"the package volume cannot be read: {error}") from error
     credentials = Credentials(settings.credentials_directory)
-    if settings.initial_password and not credentials.mounted:
-        _make_initial_password(settings.packages_directory)
+    initial = initial_password(settings)
+    if initial and not credentials.mounted:
+        _make(initial)
     elif not (
         credentials.publishers() or credentials.tokens.all() or settings.directory_port or settings.external_auth_url
     ):
@@ -86,6 +84,8 @@ def check(settings: Settings) -> None:
             " htpasswd -nB alice > publishers;"
             f" kubectl create secret generic {settings.credentials_secret} --from-file=publishers"
         )
+    elif initial:
+        initial.end()
 
 
 def _check_files(settings: Settings) -> None:
@@ -164,13 +164,9 @@ def become_writer(settings: Settings) -> None:
         raise StartError(str(error)) from error
 
 
-def initial_password(settings: Settings) -> str | None:
-    """The password made at the first start, if the settings want one and it was made."""
-    if not settings.initial_password:
-        return None
-    with suppress(OSError):
-        return (settings.packages_directory / INITIAL_PASSWORD).read_text().strip() or None
-    return None
+def initial_password(settings: Settings) -> InitialPassword | None:
+    """The password that the registry makes for itself, if the settings want one."""
+    return InitialPassword(settings.packages_directory) if settings.initial_password else None
 
 
 def end(error: Exception) -> None:
@@ -273,19 +269,9 @@ def _tell_the_gateway(settings: Settings, text: str) -> None:
         Notice(settings.run_directory).put(text)
 
 
-def _make_initial_password(root: Path) -> None:
-    path = root / INITIAL_PASSWORD
+def _make(initial: InitialPassword) -> None:
     try:
-        if not (path.exists() and path.read_text().strip()):
-            path.parent.mkdir(exist_ok=True)
-            temporary = path.with_name(f"initial-password-{uuid.uuid4().hex}")
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(f"{secrets.token_urlsafe(24)}\n")
-                file.flush()
-                os.fsync(descriptor)
-            # One pod alone makes one: it has the volume's lock.
-            temporary.rename(path)
+        initial.make()
     except OSError as error:
         raise StartError(f"the initial password cannot be kept on the package volume: {error}") from error
-    print(f"no credentials are mounted: the user is `publisher`, the password is in {path}", file=sys.stderr)  # noqa: T201
+    print(f"no credentials are mounted: the user is `{USER}`, the password is in {initial.path}", file=sys.stderr)  # noqa: T201
