@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
+import cdk8s
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from cases import CASES
-from cdk8s_pypiserver import PyPIServerSpec, ServerSpec
+from cdk8s_pypiserver import PyPIServerChart, PyPIServerSpec, ServerSpec, SpecError, VolumeChart
 from manifests import Manifest, by_kind, objects, pod_of, synthesize
 from schemas import problems
 
@@ -154,3 +155,12 @@ def test_two_registries_of_one_namespace_share_no_name() -> None:
 def test_synthesis_does_not_depend_on_what_was_synthesized_before() -> None:
     spec = PyPIServerSpec(server=ServerSpec(threads=7))
     assert synthesize(spec) == synthesize(spec)
+
+
+@pytest.mark.parametrize("namespace", ["", "Bad_NS", "a.b", "a" * 64])
+def test_a_namespace_that_there_cannot_be_is_refused(namespace: str) -> None:
+    spec = PyPIServerSpec()
+    with pytest.raises(SpecError, match=rf"PyPIServerChart cannot be made:\n  namespace \({namespace!r}\) must"):
+        PyPIServerChart(cdk8s.App(), "chart", spec, namespace=namespace)
+    with pytest.raises(SpecError, match=rf"VolumeChart cannot be made:\n  namespace \({namespace!r}\) must"):
+        VolumeChart(cdk8s.App(), "chart", spec, namespace=namespace)

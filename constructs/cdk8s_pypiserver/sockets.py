@@ -70,12 +70,16 @@ class Sockets(Construct):
         """Put a label on every object and on the pods.
 
         Raises:
-            ValueError: the label is one by which the objects find each other.
+            ValueError: the label is one by which the objects find each other, or Kubernetes would refuse it.
         """
         self.identity.add_label(key, value)
 
     def add_annotation(self, key: str, value: str) -> None:
-        """Put an annotation on every object and on the pods."""
+        """Put an annotation on every object and on the pods.
+
+        Raises:
+            ValueError: Kubernetes would refuse it.
+        """
         self.identity.add_annotation(key, value)
 
     def refuse(self, check: Callable[[], Iterable[str]]) -> None:

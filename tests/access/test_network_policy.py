@@ -15,6 +15,7 @@ from cdk8s_pypiserver import (
     PyPIServerSpec,
     RegistryIngressSpec,
     RegistryNetworkPolicySpec,
+    SpecError,
 )
 from cdk8s_pypiserver.access.network import Protocol, Way
 from manifests import Manifest, by_kind, synthesize
@@ -75,6 +76,12 @@ def test_users_open_ways_of_their_own() -> None:
     [
         ([{}], [443], "TCP", r"peer {} must have podSelector, namespaceSelector or both, or ipBlock"),
         ([{"podSelectr": {}}], [443], "TCP", r"peer {'podSelectr': {}} must have podSelector"),
+        (
+            [{"ipBlock": {"cidr": "10.0.0.0"}}],
+            [443],
+            "TCP",
+            r"peer {'ipBlock': {'cidr': '10.0.0.0'}}: ipBlock.cidr \('10.0.0.0'\) must be a network \(CIDR\)",
+        ),
         ([PEER], [99999], "TCP", r"port 99999 must be a number from 1 to 65535"),
         ([PEER], ["A_port"], "TCP", r"port 'A_port' must be a name of lower-case letters, digits and single -"),
         ([PEER], [], "TCP", r"ports \(\[\]\) must not be empty, which would mean every port"),
@@ -92,6 +99,59 @@ def test_a_way_that_would_be_another_than_is_meant_is_refused(
     if protocol == "TCP":
         with pytest.raises(ValueError, match=message):
             network.allow_from(peers, ports=ports)
+
+
+BLOCKS = {
+    "nothing": ({}, "clients[0].ipBlock.cidr is missing"),
+    "no mapping": ("10.0.0.0/8", "clients[0].ipBlock ('10.0.0.0/8') must be a mapping of cidr and except"),
+    "another field": (
+        {"cidr": "10.0.0.0/8", "excluding": []},
+        "clients[0].ipBlock.excluding ([]) is no field here; there are cidr, except",
+    ),
+    "no length": (
+        {"cidr": "10.0.0.0"},
+        "clients[0].ipBlock.cidr ('10.0.0.0') must be a network (CIDR) such as 10.0.0.0/8 or fd00::/8",
+    ),
+    "a number": ({"cidr": 10}, "clients[0].ipBlock.cidr (10) must be text"),
+    "too long": ({"cidr": "10.0.0.0/33"}, "clients[0].ipBlock.cidr ('10.0.0.0/33') is no address that there can be"),
+    "bits beyond": (
+        {"cidr": "10.0.0.1/8"},
+        "clients[0].ipBlock.cidr ('10.0.0.1/8') has bits beyond its mask: is 10.0.0.0/8 meant?",
+    ),
+    "no list": (
+        {"cidr": "10.0.0.0/8", "except": "10.1.0.0/16"},
+        "clients[0].ipBlock.except ('10.1.0.0/16') must be a list, even of one entry",
+    ),
+    "an address": (
+        {"cidr": "10.0.0.0/8", "except": ["10.1.0.0"]},
+        "clients[0].ipBlock.except[0] ('10.1.0.0') must be a network (CIDR) such as 10.0.0.0/8 or fd00::/8",
+    ),
+    "outside": (
+        {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16", "192.168.0.0/16"]},
+        "clients[0].ipBlock.except[1] ('192.168.0.0/16') must be a part of cidr (10.0.0.0/8)",
+    ),
+    "all of it": (
+        {"cidr": "10.0.0.0/8", "except": ["10.0.0.0/8"]},
+        "clients[0].ipBlock.except[0] ('10.0.0.0/8') must be a part of cidr (10.0.0.0/8)",
+    ),
+    "the other version": (
+        {"cidr": "10.0.0.0/8", "except": ["fd00::/8"]},
+        "clients[0].ipBlock.except[0] ('fd00::/8') must be a part of cidr (10.0.0.0/8)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BLOCKS)
+def test_a_block_that_kubernetes_would_refuse_is_refused(case: str) -> None:
+    block, problem = BLOCKS[case]
+    with pytest.raises(SpecError) as raised:
+        RegistryNetworkPolicySpec(clients=[{"ipBlock": block}])
+    assert [str(each) for each in raised.value.problems] == [problem]
+
+
+def test_a_block_may_leave_parts_of_itself_out() -> None:
+    block = {"cidr": "10.0.0.0/8", "except": ("10.1.0.0/16", "10.2.3.4/32")}
+    assert RegistryNetworkPolicySpec(clients=[{"ipBlock": block}]).clients
 
 
 def test_a_way_to_a_port_that_no_container_has_is_refused_at_synth(tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 
 import contextlib
 import time
-from typing import Any
+from typing import Any, cast
 
+import cdk8s
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from cdk8s_pypiserver import PyPIServerChart
 from cdk8s_pypiserver.base import fields
-from cdk8s_pypiserver.base.identity import Identity
+from cdk8s_pypiserver.base.identity import Identity, Labelled
 from cdk8s_pypiserver.pod.template import Pod
 
 DIGEST = "@sha256:" + "0" * 64
@@ -279,13 +281,19 @@ def test_annotations_have_a_size() -> None:
 
 
 def test_labels_and_annotations_that_are_added_later_are_checked_too() -> None:
-    for add in (Identity("a").add_label, Pod(Identity("a"), default_container="a").add_label):
-        add("example.org/team", "a")
+    deployment = PyPIServerChart(cdk8s.App(), "chart").registry.deployment
+    sockets: tuple[Labelled, ...] = (Identity("a"), Pod(Identity("a"), default_container="a"), deployment)
+    for each in sockets:
+        each.add_label("example.org/team", "a")
         with pytest.raises(ValueError, match=r"label 'a b' \('c'\) must be a label key such as team"):
-            add("a b", "c")
+            each.add_label("a b", "c")
         with pytest.raises(ValueError, match=r"label 'a' \('c d'\) must be letters, digits"):
-            add("a", "c d")
-    for annotate in (Identity("a").add_annotation, Pod(Identity("a"), default_container="a").add_annotation):
-        annotate("example.org/on-call", "anybody at all")
-        with pytest.raises(ValueError, match=r"annotation 'a b' must be an annotation key such as team"):
-            annotate("a b", "c")
+            each.add_label("a", "c d")
+        with pytest.raises(ValueError, match=r"label 'a' \(5\) must be text"):
+            each.add_label("a", cast("str", 5))
+    for each in sockets:
+        each.add_annotation("example.org/on-call", "anybody at all")
+        with pytest.raises(ValueError, match=r"annotation 'a b' \('c'\) must be an annotation key such as team"):
+            each.add_annotation("a b", "c")
+        with pytest.raises(ValueError, match=r"annotation 'example.org/x' \(5\) must be text"):
+            each.add_annotation("example.org/x", cast("str", 5))

@@ -5,13 +5,15 @@ What is refused here is what Kubernetes, nginx or a container runtime would refu
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, Final, get_args
 
 from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
+
+from .problems import NO_VALUE, Problem, SpecError
 
 # The suffixes of https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 _SUFFIXES = {suffix: Decimal(1024) ** power for power, suffix in enumerate(("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"))}
@@ -102,20 +104,18 @@ def check_label(key: str, value: str) -> None:
     Raises:
         ValueError: Kubernetes would refuse it; names key, value and reason.
     """
-    reason = _LABEL_KEY.reason(key) or _LABEL_VALUE.reason(value)
-    if reason:
+    if reason := _LABEL_KEY.reason(key) or _no_text(value) or _LABEL_VALUE.reason(value):
         raise ValueError(f"label {key!r} ({value!r}) {reason}")
 
 
-def check_annotation(key: str) -> None:
-    """Check the key of an annotation that is added to what is there already.
+def check_annotation(key: str, value: str) -> None:
+    """Check an annotation that is added to what is there already.
 
     Raises:
-        ValueError: Kubernetes would refuse it; names key and reason.
+        ValueError: Kubernetes would refuse it; names key, value and reason.
     """
-    reason = _ANNOTATION_KEY.reason(key)
-    if reason:
-        raise ValueError(f"annotation {key!r} {reason}")
+    if reason := _ANNOTATION_KEY.reason(key) or _no_text(value):
+        raise ValueError(f"annotation {key!r} ({value!r}) {reason}")
 
 
 def check_peer(peer: Mapping[str, Any]) -> None:
@@ -124,10 +124,8 @@ def check_peer(peer: Mapping[str, Any]) -> None:
     Raises:
         ValueError: it would let in or out others than are meant; names peer and reason.
     """
-    try:
-        _known_peer(peer)
-    except ValueError as error:
-        raise ValueError(f"peer {peer!r} {error}") from None
+    for problem in _problems_of_peer(peer):
+        raise ValueError(f"peer {peer!r}: {problem}" if problem.path else f"peer {peer!r} {problem.reason}")
 
 
 def check_port(port: int | str) -> None:
@@ -229,13 +227,56 @@ def _qualified(what: str) -> Form:
     return Form(pattern, words, 253 + 1 + 63)
 
 
+def _no_text(value: object) -> str | None:
+    return None if isinstance(value, str) else "must be text"
+
+
 def _known_peer(peer: Mapping[str, Any]) -> Mapping[str, Any]:
+    if problems := [*_problems_of_peer(peer)]:
+        raise SpecError("NetworkPolicyPeer", problems)
+    return peer
+
+
+def _problems_of_peer(peer: Mapping[str, Any]) -> Iterator[Problem]:
     # An empty one, or one with a slip of the pen, would let in others than were meant.
     if not peer or not peer.keys() <= {"podSelector", "namespaceSelector", "ipBlock"}:
-        raise ValueError("must have podSelector, namespaceSelector or both, or ipBlock")
-    if "ipBlock" in peer and len(peer) > 1:
-        raise ValueError("must have nothing beside ipBlock")
-    return peer
+        yield Problem((), peer, "must have podSelector, namespaceSelector or both, or ipBlock")
+    elif "ipBlock" not in peer:
+        return
+    elif len(peer) > 1:
+        yield Problem((), peer, "must have nothing beside ipBlock")
+    else:
+        yield from (problem.within(("ipBlock",)) for problem in _problems_of_block(peer["ipBlock"]))
+
+
+def _problems_of_block(block: object) -> Iterator[Problem]:
+    if not isinstance(block, Mapping):
+        yield Problem((), block, "must be a mapping of cidr and except")
+        return
+    for field, value in block.items():
+        if field not in ("cidr", "except"):
+            yield Problem((str(field),), value, "is no field here; there are cidr, except")
+    cidr: Any = block.get("cidr")
+    parts: Any = block.get("except") or ()
+    if "cidr" not in block:
+        yield Problem(("cidr",), NO_VALUE, "is missing")
+        return
+    if reason := _no_text(cidr) or refusal(Network, cidr):
+        yield Problem(("cidr",), cidr, reason)
+        return
+    if isinstance(parts, str) or not isinstance(parts, Sequence):
+        yield Problem(("except",), parts, "must be a list, even of one entry")
+        return
+    for index, part in enumerate(parts):
+        reason = _no_text(part) or refusal(Network, part)
+        if reason or not _is_part(part, cidr):
+            yield Problem(("except", index), part, reason or f"must be a part of cidr ({cidr})")
+
+
+def _is_part(one: str, other: str) -> bool:
+    """Return whether a network is a part of another one, and not all of it."""
+    part, whole = ipaddress.ip_network(one), ipaddress.ip_network(other)
+    return part.version == whole.version and part.prefixlen > whole.prefixlen and part.network_address in whole
 
 
 def _small_enough(annotations: Mapping[str, str]) -> Mapping[str, str]:

@@ -104,9 +104,9 @@ class Identity:
         """Put an annotation on every object, those that are still to be made included, and on the pods.
 
         Raises:
-            ValueError: Kubernetes would refuse its key.
+            ValueError: Kubernetes would refuse it.
         """
-        check_annotation(key)
+        check_annotation(key, value)
         self._annotations[key] = value
         for each in self._followers:
             each.add_annotation(key, value)

@@ -7,8 +7,10 @@ from weakref import WeakKeyDictionary
 import cdk8s
 from constructs import Construct, IConstruct
 
+from .fields import Label, check_annotation, check_label, refusal
 from .identity import Identity
 from .manifest import Manifest
+from .problems import Problem, SpecError
 
 
 class KubernetesObject(cdk8s.ApiObject):
@@ -76,14 +78,24 @@ class KubernetesObject(cdk8s.ApiObject):
         return metadata
 
     def add_label(self, key: str, value: str) -> None:
-        """Put a label on the object."""
+        """Put a label on the object.
+
+        Raises:
+            ValueError: Kubernetes would refuse it.
+        """
+        check_label(key, value)
         if self._metadata_is_ours:
             self._metadata["labels"][key] = value
         else:
             self.metadata.add_label(key, value)
 
     def add_annotation(self, key: str, value: str) -> None:
-        """Put an annotation on the object."""
+        """Put an annotation on the object.
+
+        Raises:
+            ValueError: Kubernetes would refuse it.
+        """
+        check_annotation(key, value)
         if self._metadata_is_ours:
             self._metadata["annotations"][key] = value
         else:
@@ -125,7 +137,13 @@ class KnownChart(cdk8s.Chart):
     """A chart that gives its objects a namespace at most, for which Node.js need not be asked."""
 
     def __init__(self, scope: Construct, id_: str, *, namespace: str | None = None) -> None:
-        """Make the chart; arguments as for cdk8s.Chart."""
+        """Make the chart; arguments as for cdk8s.Chart.
+
+        Raises:
+            SpecError: there can be no such namespace.
+        """
+        if namespace is not None and (reason := refusal(Label, namespace)):
+            raise SpecError(type(self).__name__, [Problem(("namespace",), namespace, reason)])
         super().__init__(scope, id_, namespace=namespace)
         _CHARTS[self] = _Chart(namespace, {})
 

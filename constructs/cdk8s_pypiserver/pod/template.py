@@ -106,9 +106,9 @@ class Pod:
         """Put an annotation on the pods alone.
 
         Raises:
-            ValueError: Kubernetes would refuse its key.
+            ValueError: Kubernetes would refuse it.
         """
-        check_annotation(key)
+        check_annotation(key, value)
         self._annotations[key] = value
 
     def add_label(self, key: str, value: str) -> None:

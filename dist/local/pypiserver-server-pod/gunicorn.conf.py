@@ -6,8 +6,8 @@ import signal
 import sys
 from pathlib import Path
 
-# The first process of a container is told to end in vain if it does not say what then: gunicorn says so when it has read
-# this file, which may wait for minutes.
+# The first process of a container is told to end in vain if it does not say what then: gunicorn says so when it has
+# read this file, which may wait for minutes.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 # `server` is a folder of rooms, of which this file is in one; in the pod each is a volume of its own.
