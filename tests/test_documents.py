@@ -81,6 +81,19 @@ def test_kustomizations_render(tmp_path: Path) -> None:
         assert by_kind(render(folder), "Deployment")
 
 
+def test_the_way_to_a_store_in_the_cluster_is_opened_for_all_who_need_it(tmp_path: Path) -> None:
+    shown = [text for kind, text in blocks(ROOT / "docs/object-store.md") if kind == "yaml kustomization"]
+    (text,) = (each for each in shown if "/spec/egress/-" in each)
+    kustomization = yaml.safe_load(text)
+    (added,) = (yaml.safe_load(each["patch"]) for each in kustomization["patches"])
+    for field in ("resources", "components"):
+        kustomization[field] = [relative(tmp_path, OVERLAYS / "any" / path) for path in kustomization[field]]
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    policies = [each for each in render(tmp_path) if each["kind"] == "NetworkPolicy"]
+    opened = {each["metadata"]["name"] for each in policies if added[0]["value"] in each["spec"]["egress"]}
+    assert opened == {"pypiserver", *(f"pypiserver-{job}" for job in ("backup", "drill", "restore"))}
+
+
 def test_a_registry_that_cannot_work_is_refused_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = [block for document in DOCUMENTS for block in blocks(document)]
     ((_, registry),) = (block for block in shown if block[0] == "yaml registry")
