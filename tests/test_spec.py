@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
+from jsonschema import Draft7Validator
 
 from cases import (
     ATTESTED,
@@ -79,6 +80,7 @@ from cdk8s_pypiserver import (
     UpstreamIndexSpec,
     UpstreamSpec,
 )
+from cdk8s_pypiserver.schema.generation import schema_of
 from manifests import synthesize
 
 SHARED = PyPIServerSpec(
@@ -2008,6 +2010,13 @@ def test_fields_that_were_elsewhere_are_found(tmp_path: Path) -> None:
         "registry.yaml:3: service.Port (80) is no field here; did you mean port?",
         "registry.yaml:4: host ('pypi.example.org') is no field here; did you mean ingress.host?",
     ]
+
+
+def test_the_schema_for_editors_takes_every_value_that_a_spec_takes() -> None:
+    schema = Draft7Validator(schema_of(PyPIServerSpec))
+    for (model, name), (spec, value) in OTHER_VALUES.items():
+        made = _with(spec, model, name, value)
+        assert [*schema.iter_errors(made.model_dump(mode="json"))] == [], (model, name)
 
 
 def test_the_json_schema_knows_every_concern() -> None:

@@ -106,6 +106,11 @@ def check_part(kind: str, called: str, fields: Any) -> None:  # noqa: ANN401 - w
         raise SpecError(called, problems)
 
 
+def definitions() -> Mapping[str, Any]:
+    """Return the JSON schemas of the API's types, as the oldest minor has them; they refer to each other."""
+    return _definitions(_minors()[0])
+
+
 def _problems(name: str, value: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what is wrong with a value of this type."""
     unnamed: list[Problem] = []
