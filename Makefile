@@ -19,7 +19,7 @@ OVERLAYS := local hetzner-s3 ha object-store
 PROCESSES := tests/fire tests/gateway tests/monitoring tests/moving tests/storage tests/store tests/upkeep tests/upstream
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: all synth render validate test unit processes clients fuzz e2e bench libraries lock lint sbom scan clean
+.PHONY: all synth render validate reference test unit processes clients fuzz e2e bench libraries lock lint sbom scan clean
 
 all: synth render validate
 
@@ -52,6 +52,9 @@ render: synth  ## render the overlays into build/
 
 validate: render  ## check the rendered overlays against the schemas of every supported Kubernetes minor
 	$(BIN)/python tests/schemas.py $(OVERLAYS:%=build/%.yaml)
+
+reference: $(READY)  ## docs/reference.md: the fields of the specs and the sockets, as the code says
+	JSII_NODE=$(NODE_OF_VENV) $(BIN)/python tests/reference.py docs/reference.md
 
 libraries: $(READY)  ## what pods install, each by its hashes: the extras `copy` and `attestations` at the versions of constraints.txt
 	for each in $(LIBRARIES); do \

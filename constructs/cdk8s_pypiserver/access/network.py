@@ -23,6 +23,7 @@ class Way:
     ports: Sequence[int | str]
     """Numbers, or names of ports of the pods; at least one."""
     protocol: Protocol = "TCP"
+    """TCP, UDP or SCTP."""
 
     def __post_init__(self) -> None:
         """Refuse what would open another way than is meant.

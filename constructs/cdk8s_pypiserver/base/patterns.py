@@ -1,4 +1,4 @@
-"""PatternIndex of project names, with versions or without, and what can be told of two of them."""
+"""Patterns of project names, with versions or without, and what can be told of two of them."""
 
 import re
 from collections import defaultdict

@@ -1,9 +1,9 @@
 """The gateway: nginx, the only port that others reach; it asks for passwords, bounds bodies and serves files."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Annotated, Literal, NamedTuple, get_args
+from typing import Annotated, Literal, NamedTuple
 
 from constructs import Construct
 from pydantic import Field
@@ -49,9 +49,18 @@ DRAIN_SECONDS = 5
 """How long a stopping pod goes on accepting: until every node's proxy has learnt that it is leaving."""
 
 Place = Literal["http", "server", "reads", "packages", "project", "publish", "metrics"]
-"""Where files are included: among all settings, in the server, where something is read, where a package is read, where
-the page of a project is read, where something is published, where metrics are read."""
-_OF_A_CONCERN = re.compile(rf"(?:{'|'.join(get_args(Place))})-.*\.conf")
+"""Where files of nginx's configuration are included."""
+PLACES: Mapping[Place, str] = {
+    "http": "in the block `http`, among all settings: maps, zones, servers of their own",
+    "server": "in the block `server` that clients reach: locations, what is so for every request",
+    "reads": "in each location where something is read",
+    "packages": "in the location where a package is read",
+    "project": "in the location where the page of a project is read",
+    "publish": "in the location where something is published, by whoever has been found to be a publisher",
+    "metrics": "in the block `server` that Prometheus asks, where there is monitoring",
+}
+"""Which part of the configuration each of them is."""
+_OF_A_CONCERN = re.compile(rf"(?:{'|'.join(PLACES)})-.*\.conf")
 _CONCERN = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 """What may be in a key of a ConfigMap."""
 
@@ -134,15 +143,15 @@ class Gateway(ConfigFiles):
         """Add a file of nginx's configuration, included at this place; one of the same place and concern is replaced.
 
         Args:
-            place: Where it is included.
+            place: Where it is included, one of PLACES.
             concern: Whose file it is, for its name `<place>-<concern>.conf`.
             text: What is in it.
 
         Raises:
             ValueError: nginx includes nothing at this place, or no file can be called so.
         """
-        if place not in get_args(Place):
-            raise ValueError(f"place {place!r} must be one of {', '.join(get_args(Place))}")
+        if place not in PLACES:
+            raise ValueError(f"place {place!r} must be one of {', '.join(PLACES)}")
         if not _CONCERN.fullmatch(concern):
             raise ValueError(f"concern {concern!r} must be letters, digits, -, _ and .: a file is named after it")
         self.files[f"{place}-{concern}.conf"] = text

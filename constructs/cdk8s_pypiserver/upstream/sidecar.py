@@ -48,7 +48,7 @@ class UpstreamSpec(ContainerSpec):
     """Public packages under the registry's own address, of indexes that are named here; the image is the server's.
 
     A name that has a file here is private, and so is what `private_names` matches: it is never asked for elsewhere.
-    PatternIndex and names may be in any spelling.
+    Patterns and names may be in any spelling.
     """
 
     indexes: Annotated[Sequence[UpstreamIndexSpec], Field(min_length=1)]
