@@ -42,7 +42,10 @@ def test_a_body_over_the_limit(tmp_path: Path) -> None:
         # More than the buffers of both sockets take: the answer is lost unless the rest is read and dropped.
         body = bytes(20_000_000)
         answer = gateway.request("POST", "/", "publisher", "publish", data=body)
-        assert (answer.status_code, answer.text) == (413, "The file is larger than this registry takes.\n")
+        assert (answer.status_code, answer.text) == (
+            413,
+            "The file is larger than this registry takes: 100Ki at most.\n",
+        )
         wheel = make_wheel(tmp_path, "large", "1.0", padding=os.urandom(8_000_000))
         upload = twine_upload(tmp_path, gateway.url, wheel, credentials=("publisher", "publish"))
         assert upload.returncode != 0

@@ -22,7 +22,13 @@ REASONS = [
     ("/", ("", ""), 1000, 401, "The user name or the password is missing or wrong; twine"),
     ("/", ("publisher", "guess"), 1000, 401, "The user name or the password is missing or wrong; twine"),
     ("/", ("reader", "reader-password"), 1000, 403, "This user may not publish or remove"),
-    ("/", ("publisher", "publisher-password"), 20_000_000, 413, "The file is larger than this registry takes"),
+    (
+        "/",
+        ("publisher", "publisher-password"),
+        20_000_000,
+        413,
+        "The file is larger than this registry takes: 10Mi at most",
+    ),
     ("/simple/", ("", ""), 1000, 405, "This address takes no POST; publish to the address"),
     ("/simple/", ("publisher", "publisher-password"), 1000, 405, "This address takes no POST; publish to the address"),
     (

@@ -99,7 +99,7 @@ def test_chunks_beyond_the_limit(tmp_path: Path) -> None:
         connection, body = begin(running, wheel, framing="Transfer-Encoding: chunked")
         with connection:
             connection.sendall(chunked(body) + b"0\r\n\r\n")
-            assert read_answer(connection) == (413, b"The file is larger than this registry takes.\n")
+            assert read_answer(connection) == (413, b"The file is larger than this registry takes: 2Mi at most.\n")
         wait_for(lambda: not running.received(), "the end of the upload")
 
 

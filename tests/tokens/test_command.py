@@ -45,6 +45,19 @@ def test_a_new_token_is_printed_once_and_its_digest_kept(tmp_path: Path) -> None
     assert (tmp_path / "tokens").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize(
+    ("projects", "rights", "warned"),
+    [("a", "read", True), ("a,b-*", "publish,read", True), ("*", "read", False), ("a", "publish", False)],
+)
+def test_a_token_that_may_read_nothing_is_warned_about(
+    projects: str, rights: str, tmp_path: Path, *, warned: bool
+) -> None:
+    done = token(tmp_path, "new", "ci", "--projects", projects, "--rights", rights)
+    assert (done.returncode, done.stdout.count("\n")) == (0, 1)
+    reason = f"with --projects '{projects}' it reads nothing, unless rules of permissions are about reading"
+    assert done.stderr == (f"token: warning: {reason}\n" if warned else "")
+
+
 def test_options(tmp_path: Path) -> None:
     until, start = "2127-01-31T00:00:00Z", "2126-01-31T00:00:00Z"
     rights = "remove,read"

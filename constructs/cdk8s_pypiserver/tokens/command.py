@@ -71,6 +71,9 @@ def _new(given: Namespace) -> int:
     except LineError as error:
         raise InputError("NAME", given.name, error.reason) from error
     _append(given.file, token.line if text.endswith("\n") or not text else f"\n{token.line}")
+    if "read" in token.rights and "*" not in token.projects:
+        reason = f"with --projects {given.projects!r} it reads nothing, unless rules of permissions are about reading"
+        sys.stderr.write(f"token: warning: {reason}\n")
     print(secret)  # noqa: T201 - what the command is for
     return 0
 

@@ -17,6 +17,10 @@ class _Refusal(NamedTuple):
     headers: tuple[str, ...] = ()
     """Not the challenge, which the gateway has copied from the verdict if there was one."""
 
+    def with_detail(self, detail: str) -> _Refusal:
+        """The same with what the gateway alone knows, such as a size."""
+        return self._replace(reason=self.reason.format(detail))
+
 
 _REFUSALS = {
     "unauthorized": _Refusal(
@@ -37,7 +41,9 @@ _REFUSALS = {
         "This address takes no POST; publish to the address of the registry itself, which does not end with /simple/",
         ("Allow: GET, HEAD",),
     ),
-    "too_large": _Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The file is larger than this registry takes"),
+    "too_large": _Refusal(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The file is larger than this registry takes: {} at most"
+    ),
     "busy": _Refusal(
         HTTPStatus.SERVICE_UNAVAILABLE, "Too many files are being published at once; try again", ("Retry-After: 5",)
     ),
@@ -54,9 +60,11 @@ _REFUSALS = {
 
 def refusal(path: str) -> bytes | None:
     """The answer with which the gateway refuses a POST, by the path at which it asks; None if there is none."""
-    found = _REFUSALS.get(path.removeprefix(PATH)) if path.startswith(PATH) else None
+    name, _, detail = path.removeprefix(PATH).partition("/")
+    found = _REFUSALS.get(name) if path.startswith(PATH) else None
     if not found:
         return None
+    found = found.with_detail(detail)
     body = f"{found.reason}.\n"
     head = [
         f"HTTP/1.1 {found.status:d} {found.reason}",

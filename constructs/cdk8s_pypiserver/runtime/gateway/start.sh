@@ -256,6 +256,8 @@ rm -f "$pid_file"
 mkdir -p "$made"
 printf 'error_log stderr %s;\n' "$level" >"$made/main-log.conf"
 printf 'client_max_body_size %s;\n' "$largest_upload" >"$made/upload-size.conf"
+# shellcheck disable=SC2016 # a variable of nginx
+printf 'map "" $max_upload {\n  default %s;\n}\n' "$max_upload" >"$made/http-upload-size.conf"
 printf 'limit_conn publishes %s;\n' "$uploads" >"$made/publish-limit.conf"
 if [ "$removal" = yes ]; then
   freshness=no-cache
