@@ -128,6 +128,16 @@ def test_a_server_starts_when_the_store_is_back(place: Place) -> None:
     assert files(second.start().url, "demo").keys() == {NAME}
 
 
+@pytest.mark.parametrize("way", ["refused", "hung"])
+def test_a_start_that_waits_for_the_store_says_so_before_long(place: Place, way: str) -> None:
+    place.way.be(way)
+    server = place.server(VOLUME_WAIT_SECONDS="60")
+    process = server.launch()
+    wait_for(lambda: "waiting for the store: .pypiserver/registry cannot be read: " in server.log, "the log", LONGEST)
+    assert process.poll() is None
+    server.kill()
+
+
 @needs_pid_namespaces
 def test_a_pod_that_goes_while_the_store_is_away_goes_at_once(place: Place) -> None:
     place.way.be("refused")

@@ -110,6 +110,12 @@ def test_what_the_catalogue_names_is_kept_with_its_hash(upkeep: Upkeep, place: P
     assert later.entries.keys() - made.entries.keys() - unlisted == {"late-1.0.tar.gz"}
 
 
+def test_the_first_run_says_nothing_of_errors(upkeep: Upkeep) -> None:
+    done = upkeep.run("backup")
+    assert done.status == 0, done.said
+    assert "ERROR" not in done.said
+
+
 def test_a_store_that_is_one_account_copies_by_itself(upkeep: Upkeep, place: Place, tmp_path: Path) -> None:
     log = tmp_path / "rclone-of-the-run.log"
     said = {"RCLONE_LOG_FILE": str(log), "RCLONE_LOG_LEVEL": "INFO"}

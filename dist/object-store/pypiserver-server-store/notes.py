@@ -17,11 +17,17 @@ class StoredNotes:
     def __init__(self, remote: Remote) -> None:
         """Be about the place of `remote`."""
         self._remote = remote
+        self._there: set[str] = set()
 
     def read(self, name: str) -> bytes:
         """See Notes."""
+        path = f"{DIRECTORY}/{name}"
+        # Of what it is to read and is not there rclone's log tells as of an error; before the first run none is there.
+        if name not in self._there and self._remote.find(path) is None:
+            raise FileNotFoundError(name)
+        self._there.add(name)
         try:
-            return self._remote.read(f"{DIRECTORY}/{name}", LARGEST)
+            return self._remote.read(path, LARGEST)
         except AbsentError as error:
             raise FileNotFoundError(name) from error
 

@@ -77,12 +77,14 @@ def check(settings: Settings) -> None:
     elif not (
         credentials.publishers() or credentials.tokens.all() or settings.directory_port or settings.external_auth_url
     ):
+        # Where the pod is told of none, whoever reads this knows it better.
+        where = "" if settings.registry_namespace == "default" else f" --namespace {settings.registry_namespace}"
         raise StartError(
             f"no credentials: {settings.credentials_directory / 'publishers'} has no user, and there are no tokens."
             f" Make the Secret {settings.credentials_secret} with the keys `publishers` and,"
             " if others may only read, `readers`, each in htpasswd format:"
             " htpasswd -nB alice > publishers;"
-            f" kubectl create secret generic {settings.credentials_secret} --from-file=publishers"
+            f" kubectl create secret generic {settings.credentials_secret}{where} --from-file=publishers"
         )
     elif initial:
         initial.end()

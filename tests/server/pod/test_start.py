@@ -50,7 +50,12 @@ def test_the_secret_is_called_as_in_the_manifests(tmp_path: Path) -> None:
     server = Server(tmp_path / "server", environment={"CREDENTIALS_SECRET": "team-a-users"})
     for name in ("readers", "publishers"):
         (server.credentials / name).unlink()
-    assert "create secret generic team-a-users" in ends(server)
+    assert "create secret generic team-a-users --from-file" in ends(server)
+
+
+def test_the_secret_belongs_to_the_namespace_that_is_known(bare: Server) -> None:
+    bare.environment["REGISTRY_NAMESPACE"] = "team-a"
+    assert "create secret generic pypiserver-auth --namespace team-a --from-file=publishers" in ends(bare)
 
 
 def test_readers_alone_are_not_enough(bare: Server) -> None:
