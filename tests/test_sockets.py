@@ -13,6 +13,7 @@ from cdk8s_pypiserver import (
     AvailabilitySpec,
     Gateway,
     GatewayTLSSpec,
+    LocalVolumeSpec,
     PyPIServer,
     PyPIServerChart,
     PyPIServerSpec,
@@ -284,6 +285,32 @@ def test_two_registries_of_one_name_in_one_chart_are_refused(namespace: str | No
     PyPIServer(Construct(chart, "part"), "two")
     with pytest.raises(RuntimeError, match=r"part/two: name \(pypiserver\) must be another one: chart/one has it in"):
         chart.to_json()
+
+
+@pytest.mark.parametrize(
+    ("storage", "namespaces", "refused"),
+    [
+        (LocalVolumeSpec(existing_claim="kept"), ("a", "a"), True),
+        (LocalVolumeSpec(existing_claim="one-packages"), ("a", "a"), True),
+        (LocalVolumeSpec(existing_claim="kept"), ("a", "b"), False),
+        (LocalVolumeSpec(existing_claim="kept"), (None, None), False),
+        (SharedVolumeSpec(existing_claim="kept"), ("a", "a"), False),
+    ],
+)
+def test_two_registries_of_one_claim_are_refused_where_one_pod_writes(
+    storage: LocalVolumeSpec | SharedVolumeSpec, namespaces: tuple[str | None, str | None], *, refused: bool
+) -> None:
+    app = cdk8s.App()
+    first = LocalVolumeSpec() if storage.existing_claim == "one-packages" else storage
+    one = PyPIServerChart(app, "one", PyPIServerSpec(name="one", storage=first), namespace=namespaces[0])
+    PyPIServerChart(app, "two", PyPIServerSpec(name="two", storage=storage), namespace=namespaces[1])
+    if not refused:
+        assert one.to_json()
+        return
+    field = rf"storage.existing_claim \({storage.existing_claim}\)"
+    reason = rf"two/registry: {field} must be another one: one/registry has it in namespace a"
+    with pytest.raises(RuntimeError, match=reason):
+        one.to_json()
 
 
 def test_a_port_of_the_nodes_leads_to_the_port_that_it_is_said_of() -> None:

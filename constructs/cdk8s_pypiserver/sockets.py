@@ -29,6 +29,7 @@ class Sockets(Construct):
         server: The container that stores packages and makes the index, and its files.
         network: Who may reach the pods and whom they may reach, where there is a network policy.
         monitoring: What is to be watched, where there is monitoring.
+        claims: Claims to which one registry alone can write.
         marks: Annotations of the Deployment alone, by which a component finds that there is none for it: of an object
             that nobody needs Kustomize says nothing, of a patch for a Deployment that is not there it does.
     """
@@ -50,6 +51,7 @@ class Sockets(Construct):
         self.identity = Identity(name)
         self.network = Network()
         self.monitoring = MonitoringSocket()
+        self.claims: set[str] = set()
         self.marks: dict[str, str] = {}
         self.pod = Pod(self.identity, default_container=DEFAULT_CONTAINER)
         self.pod.set_default({"terminationGracePeriodSeconds": grace_seconds})
@@ -128,7 +130,7 @@ class _Validation:
     def validate(self) -> list[str]:
         """Return the problems, each with the path of its registry."""
         problems = [f"{each.node.path}: {problem}" for each in self.registries for problem in each.problems()]
-        return [*problems, *self._twins()]
+        return [*problems, *self._twins(), *self._rivals()]
 
     def _twins(self) -> Iterator[str]:
         """Yield the registries whose objects would be another's; charts without a namespace may be for two of them."""
@@ -142,3 +144,17 @@ class _Validation:
                     f"{each.node.path}: name ({name}) must be another one: {other.node.path} has it {where}, so that "
                     "one's objects would be the other's; registries of two clusters are made by an app for each"
                 )
+
+    def _rivals(self) -> Iterator[str]:
+        """Yield the registries that would wait for ever for the volume of another one."""
+        known: dict[tuple[str | int, str], Sockets] = {}
+        for each, scope in self.registries.items():
+            chart = chart_of(scope)
+            for claim in sorted(each.claims):
+                other = known.setdefault((chart.namespace or id(chart), claim), each)
+                if other is not each:
+                    where = f"in namespace {chart.namespace}" if chart.namespace else "in one chart"
+                    yield (
+                        f"{each.node.path}: storage.existing_claim ({claim}) must be another one: {other.node.path} "
+                        f"has it {where}, and on this storage one pod alone can write"
+                    )

@@ -153,6 +153,8 @@ class VolumeSpec(StorageSpec):
     def mount(self, sockets: "Sockets", *, user: int | None) -> "Volume":
         """See StorageSpec."""
         claim = {"claimName": self.claim_name(sockets.identity)}
+        if self.several_pods_refused:
+            sockets.claims.add(claim["claimName"])
         sockets.pod.put_volume({"name": PACKAGES_VOLUME, "persistentVolumeClaim": claim})
         self.prepare(sockets, user=user)
         if self.spools_uploads:

@@ -242,6 +242,9 @@ def test_removal_can_be_allowed(settings: Settings) -> None:
     assert removal(app, name="my-pkg", version="2.0").status_int == 200
     assert app.get("/simple/my-pkg/", status=404)
     assert "my-pkg" not in app.get("/simple/").text
+    # The name is free again, for other content too.
+    assert post(app, "my_pkg-2.0.tar.gz", b"another").status_int == 200
+    assert "my_pkg-2.0.tar.gz" in app.get("/simple/my-pkg/").text
 
 
 def test_a_reason_of_several_lines_or_letters_keeps_the_status_line_whole(app: webtest.TestApp) -> None:
