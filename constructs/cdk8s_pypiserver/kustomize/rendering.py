@@ -7,7 +7,7 @@ import cdk8s
 
 from cdk8s_pypiserver.base.config_files import ConfigFiles
 from cdk8s_pypiserver.base.manifest import Manifest
-from cdk8s_pypiserver.base.objects import know_chart
+from cdk8s_pypiserver.base.objects import chart_of, know_chart
 
 
 class Rendering:
@@ -25,8 +25,8 @@ class Rendering:
     def __init__(self, chart: cdk8s.Chart) -> None:
         """Render a chart as it is now; what joins it later is not in here."""
         self.chart = chart
-        self.namespace: str | None = chart.namespace
         objects = _objects(chart)
+        self.namespace = chart_of(chart).namespace
         made = [each for each in objects if isinstance(each, ConfigFiles)]
         names = {each.object_name: each.base_name for each in made}
         self.files = {each.base_name: dict(each.files) for each in made}
