@@ -82,7 +82,8 @@ class First:
     """
 
     def __init__(self, command: Sequence[str], **popen: Any) -> None:  # noqa: ANN401 - what Popen takes
-        self._command = [*_first_of_its_own(), *command]
+        # A shell traps no signal that it is started without, as everything in the background is.
+        self._command = [*_first_of_its_own(), "env", "--default-signal", *command]
         self._popen = popen
 
     def __enter__(self) -> Self:

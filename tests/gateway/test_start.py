@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import socket
@@ -9,6 +10,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+import requests
 
 import gateway_programs
 from gateway_programs import Gateway, Setup, scene
@@ -258,7 +260,14 @@ def test_a_pod_that_goes_while_it_starts_goes_at_once(
 @pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGTERM])
 def test_it_ends_as_the_first_process(tmp_path: Path, number: int) -> None:
     gateway = Gateway(tmp_path, 1, packages=tmp_path / "packages", pages=tmp_path / "pages")
+
+    def answers() -> bool:
+        # It listens before it hears of signals, and its check of the configuration listens too.
+        with contextlib.suppress(requests.ConnectionError):
+            return bool(gateway.get("/health").status_code)
+        return False
+
     with First(gateway.command(), env=gateway.environment, cwd=tmp_path) as process:
-        wait_for(gateway.accepts, "nginx")
+        wait_for(answers, "nginx")
         process.send_signal(number)
         assert process.wait(5) == 0
