@@ -229,7 +229,8 @@ def add_components(app: KustomizeApp, charts: Mapping[str, PyPIServerChart], els
     ingress = add.of_fields("ingress", local, ingress=RegistryIngressSpec(host=HOST))
     add.of_fields("tls", ingress, after=["ingress"], ingress=RegistryIngressSpec(host=HOST, tls=TLS))
     add.of_fields("ha", shared, of=[shared], availability=AvailabilitySpec())
-    # What joins these three changes nothing of what they are for.
+    # A chart each also for concerns that join it later, since neither changes what the other does: upstream beside the
+    # initial password, monitoring beside anonymous reads, the directory beside removal.
     public = add.of_fields("initial-password", local, of=[local], auth=AuthSpec(initial_password=True))
     monitored = add.of_fields("anonymous-reads", local, auth=AuthSpec(anonymous_reads=True))
     directory = add.of_fields("removal", local, server=ServerSpec(allow_removal=True))

@@ -313,6 +313,14 @@ def test_two_registries_of_one_claim_are_refused_where_one_pod_writes(
         one.to_json()
 
 
+def test_two_registries_of_one_claim_are_refused_in_one_chart() -> None:
+    chart = cdk8s.Chart(cdk8s.App(), "both")
+    for name in ("one", "two"):
+        PyPIServer(chart, name, PyPIServerSpec(name=name, storage=LocalVolumeSpec(existing_claim="kept")))
+    with pytest.raises(RuntimeError, match=r"both/two: storage.existing_claim \(kept\) .* both/one has it in one"):
+        chart.to_json()
+
+
 def test_a_port_of_the_nodes_leads_to_the_port_that_it_is_said_of() -> None:
     spec = PyPIServerSpec(
         service=RegistryServiceSpec(type="NodePort"), gateway_tls=GatewayTLSSpec(node_port=30443, secret="own")

@@ -133,28 +133,30 @@ class _Validation:
         return [*problems, *self._twins(), *self._rivals()]
 
     def _twins(self) -> Iterator[str]:
-        """Yield the registries whose objects would be another's; charts without a namespace may be for two of them."""
-        known: dict[tuple[str | int, str], Sockets] = {}
-        for each, scope in self.registries.items():
-            chart, name = chart_of(scope), each.identity.name
-            other = known.setdefault((chart.namespace or id(chart), name), each)
-            if other is not each:
-                where = f"in namespace {chart.namespace}" if chart.namespace else "in one chart"
-                yield (
-                    f"{each.node.path}: name ({name}) must be another one: {other.node.path} has it {where}, so that "
-                    "one's objects would be the other's; registries of two clusters are made by an app for each"
-                )
+        """Yield the registries whose objects would be another's."""
+        for each, name, other, where in self._meeting(lambda each: {each.identity.name}):
+            yield (
+                f"{each.node.path}: name ({name}) must be another one: {other.node.path} has it {where}, so that "
+                "one's objects would be the other's; registries of two clusters are made by an app for each"
+            )
 
     def _rivals(self) -> Iterator[str]:
         """Yield the registries that would wait for ever for the volume of another one."""
+        for each, claim, other, where in self._meeting(lambda each: each.claims):
+            yield (
+                f"{each.node.path}: storage.existing_claim ({claim}) must be another one: {other.node.path} "
+                f"has it {where}, and on this storage one pod alone can write"
+            )
+
+    def _meeting(self, names_of: Callable[[Sockets], Iterable[str]]) -> Iterator[tuple[Sockets, str, Sockets, str]]:
+        """Yield registries with a name that another one has in the same place, that one and where.
+
+        Charts without a namespace may be for two of them.
+        """
         known: dict[tuple[str | int, str], Sockets] = {}
         for each, scope in self.registries.items():
             chart = chart_of(scope)
-            for claim in sorted(each.claims):
-                other = known.setdefault((chart.namespace or id(chart), claim), each)
+            for name in sorted(names_of(each)):
+                other = known.setdefault((chart.namespace or id(chart), name), each)
                 if other is not each:
-                    where = f"in namespace {chart.namespace}" if chart.namespace else "in one chart"
-                    yield (
-                        f"{each.node.path}: storage.existing_claim ({claim}) must be another one: {other.node.path} "
-                        f"has it {where}, and on this storage one pod alone can write"
-                    )
+                    yield each, name, other, f"in namespace {chart.namespace}" if chart.namespace else "in one chart"

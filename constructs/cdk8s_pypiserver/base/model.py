@@ -12,6 +12,7 @@ from typing_extensions import Self
 from .fields import Bytes, Cpu, quantity
 from .problems import NO_VALUE, Problem, SpecError, problems_of
 from .problems import Path as ValuePath
+from .yaml_file import YamlFile
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -71,9 +72,6 @@ class Spec(BaseModel):
             SpecError: as the constructor does, and if it is not YAML or has a key twice; with file and line.
             OSError: the file cannot be read.
         """
-        # Loading PyYAML takes a fiftieth of a synth.
-        from .yaml_file import YamlFile  # noqa: PLC0415
-
         file = YamlFile(Path(path), cls.__name__)
         problems = file.repeated
         made = None

@@ -68,14 +68,14 @@ def chart_documents(name: str, rendering: Rendering, *, names: Names, rules: Ite
         documents[STAND_INS] = stand_ins
         more[REFERENCES] = names.references()
     generators = [_generator(each, files, rendering.metadata[each]) for each, files in rendering.files.items()]
-    made: Documents = {NAMESPACE: _giving(rendering.namespace)} if rendering.namespace else {}
+    made: Documents = {NAMESPACE: _namespace_transformer(rendering.namespace)} if rendering.namespace else {}
     kustomization = _kustomization(
         "Kustomization", resources=documents, generators=generators, configurations=more, transformers=made
     )
     return dict(sorted(documents.items())) | more | made | _contents(rendering.files) | {KUSTOMIZATION: kustomization}
 
 
-def _giving(namespace: str) -> Manifest:
+def _namespace_transformer(namespace: str) -> Manifest:
     """Return what gives a namespace to all objects that have none, for Kustomize's `transformers`."""
     # The field `namespace` of a kustomization would move those of other namespaces too.
     metadata = {"name": "namespace", "namespace": namespace}
