@@ -102,13 +102,12 @@ def _described_line(file: File, root: str) -> str:
 
 def _described(file: File, root: str) -> Iterator[tuple[str, object]]:
     algorithm, _, value = file.digest.partition("=")
-    # In whole microseconds, of which a float has no more than it can hold.
-    time = datetime.fromtimestamp(file.stamp.mtime_ns // 1000 / 1e6, timezone.utc)
     yield "filename", file.name
     yield "url", _from_project(file.path)
     yield "hashes", {algorithm: value}
     yield "size", file.stamp.size
-    yield "upload-time", time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    if time := _written_time(file.stamp.mtime_ns):
+        yield "upload-time", time
     yield "yanked", False if file.yanked is None else file.yanked or True
     if file.core.requires_python:
         yield "requires-python", file.core.requires_python
@@ -118,6 +117,16 @@ def _described(file: File, root: str) -> Iterator[tuple[str, object]]:
         yield "provenance", _provenance(file, root)
     if file.is_wheel:
         yield "core-metadata", {"sha256": file.core.metadata} if file.core.metadata else False
+
+
+def _written_time(mtime_ns: int) -> str | None:
+    """A time of change as PEP 700 has it; None of one that no calendar has, which some file systems keep as well."""
+    try:
+        # In whole microseconds, of which a float has no more than it can hold.
+        time = datetime.fromtimestamp(mtime_ns // 1000 / 1e6, timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _provenance(file: File, root: str) -> str:

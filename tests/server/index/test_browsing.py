@@ -124,6 +124,23 @@ def test_upload_time_is_the_file_s_time_of_change(app: webtest.TestApp, settings
     assert file["size"] == (settings.packages_directory / "a-1.0.tar.gz").stat().st_size
 
 
+@pytest.mark.parametrize("seconds", [10**12, -(10**11)])
+@pytest.mark.usefixtures("quiet")
+def test_a_time_that_no_calendar_has_is_left_out(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    # As of a file on a volume that keeps any time: few of those where tests run do.
+    add = Listing.add
+    stamps = {"a-1.0.tar.gz": Stamp(7, seconds * 10**9), "a-2.0.tar.gz": STAMP}
+    monkeypatch.setattr(
+        Listing, "add", lambda self, directory, name, _, *known: add(self, directory, name, stamps[name], *known)
+    )
+    app = webtest.TestApp(application.create(settings))
+    publish(app, make_sdist(tmp_path, "a", "1.0"), make_sdist(tmp_path, "a", "2.0"))
+    files = app.get("/simple/a/", headers=HEADERS).json["files"]
+    assert ["upload-time" in file for file in files] == [False, True]
+
+
 def test_the_json_of_the_index(app: webtest.TestApp, tmp_path: Path) -> None:
     assert app.get("/simple/", headers=HEADERS).json == {"meta": {"api-version": "1.3"}, "projects": []}
     publish(app, make_sdist(tmp_path, "b", "1.0"), make_sdist(tmp_path, "A.A", "1.0"))
@@ -205,7 +222,8 @@ def test_what_is_published_leaves_room_for_what_is_asked_for(
 
 
 def test_metadata_is_kept_as_long_as_its_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "ROOM_FOR_METADATA", 10)
+    # Each is a file, which takes a block of the volume however little is in it.
+    monkeypatch.setattr(pages, "ROOM_FOR_METADATA", 2 * 4096 - 1)
     listing = Listing()
     kept = pages.Pages(tmp_path / "pages", listing.stamp)
 
