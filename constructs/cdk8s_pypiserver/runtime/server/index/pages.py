@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from server.volume.content import Stamp
 
 ROOM_FOR_METADATA = 256 * 2**20
-"""How many bytes of METADATA are kept, of the 1 GiB that the directory's volume may hold; the rest is made anew."""
+"""How many bytes kept METADATA takes, of the 1 GiB that the directory's volume may hold; the rest is made anew."""
 ROOM_FOR_PAGES = 640 * 2**20
-"""How many bytes of pages are kept: a pod whose volume outgrows its limit is evicted."""
+"""How many bytes kept pages take: a pod whose volume outgrows its limit is evicted."""
 INDEX = ""
 """The name of the page that lists the projects; the others have the name of theirs."""
 _SUFFIXES = (".html", ".json")
@@ -104,7 +104,7 @@ class Pages:
         path, content = self._path(page, suffix, "filtered" if filtered else "projects"), body.encode()
         if path is None:
             return
-        size = -(-len(content) // _BLOCK) * _BLOCK
+        size = _room_of(content)
 
         def is_wanted() -> bool:
             return self._stale.get(page, 0) <= begun and size + spared <= self._room + self._sizes.get(path, 0)
@@ -124,7 +124,7 @@ class Pages:
             stamp: Its stamp then.
             spared: How much of the room stays free.
         """
-        size = len(content)
+        size = _room_of(content)
 
         def is_wanted() -> bool:
             kept = self._metadata.get(entry.project, {})
@@ -188,6 +188,11 @@ class Pages:
         if page == INDEX:
             return self._directory / f"index{suffix}"
         return self._directory / place / f"{page}{suffix}" if _PLAIN_NAME.fullmatch(page) else None
+
+
+def _room_of(content: bytes) -> int:
+    """How many bytes of the volume a file with this content takes."""
+    return -(-len(content) // _BLOCK) * _BLOCK
 
 
 def _removed(path: Path) -> bool:
