@@ -255,8 +255,12 @@ class Checks:
 
 
 def client_of(address: str) -> str:
-    """Whom an address is counted as: of version 6 a whole network of 64 bits belongs to one customer."""
+    """Whom an address is counted as: of version 6 a whole network of 64 bits belongs to one customer.
+
+    In the form in which some proxies write addresses of version 4 (RFC 4291, 2.5.5.2) all are in one such network.
+    """
     if ":" in address:
         with suppress(ValueError):
-            return str(ipaddress.ip_network((address, 64), strict=False))
+            mapped = ipaddress.IPv6Address(address).ipv4_mapped
+            return str(mapped or ipaddress.ip_network((address, 64), strict=False))
     return address

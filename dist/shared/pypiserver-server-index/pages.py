@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from server.volume.content import Stamp
 
 ROOM_FOR_METADATA = 256 * 2**20
-"""How many bytes the METADATA that is kept takes, of the 1 GiB that the directory's volume may hold; the rest is made anew."""
+"""How many bytes kept METADATA takes, of the 1 GiB that the directory's volume may hold; the rest is made anew."""
 ROOM_FOR_PAGES = 640 * 2**20
-"""How many bytes the pages that are kept take: a pod whose volume outgrows its limit is evicted."""
+"""How many bytes kept pages take: a pod whose volume outgrows its limit is evicted."""
 INDEX = ""
 """The name of the page that lists the projects; the others have the name of theirs."""
 _SUFFIXES = (".html", ".json")

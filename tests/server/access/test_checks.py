@@ -316,3 +316,8 @@ def test_a_customer_of_version_6_is_one_client() -> None:
     assert client_of("2001:db8::1") == client_of("2001:db8::ffff:1") != client_of("2001:db8:0:1::1")
     assert client_of("192.0.2.1") != client_of("192.0.2.2")
     assert client_of("nonsense:") == "nonsense:"
+
+
+def test_an_address_of_version_4_is_one_client_in_either_form() -> None:
+    # Proxies that listen on both versions write it like the second.
+    assert client_of("192.0.2.1") == client_of("::ffff:192.0.2.1") != client_of("::ffff:192.0.2.2")
