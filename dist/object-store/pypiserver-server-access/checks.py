@@ -16,10 +16,11 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Sequence
 
 AT_ONCE = 2
 """How many passwords are checked at the same time."""
@@ -89,7 +90,11 @@ class Counts:
 
 
 class Checks:
-    """The checks that run and those that wait; to be used from one event loop."""
+    """The checks that run and those that wait; to be used from one event loop.
+
+    Attributes:
+        newcomers: Those who wait and have tried few passwords.
+    """
 
     def __init__(self, *, at_once: int = AT_ONCE, guess_seconds: float = 0.0, wrong_seconds: float = 0.0) -> None:
         """Begin with nobody waiting.
@@ -106,17 +111,26 @@ class Checks:
         self._threads = ThreadPoolExecutor(at_once, "password")
         self._running: list[_Waiting] = []
         # Apart, since a flood's next guess must not cost a look at all who wait.
-        self._newcomers: list[_Waiting] = []
+        self.newcomers: list[_Waiting] = []
         self._guessers: list[_Waiting] = []
         # With those that are not decided yet.
         self._tries = Counts()
         self._tries_of_user = Counts()
         self._tries_of_name = Counts()
         self._wrong = Counts()
+        self._beside: list[Checks] = [self]
 
-    def at_leisure(self, address: str) -> bool:
-        """Whether a check for a client could start at once, and keeps nobody waiting."""
-        return len(self._running) < self._at_once and not self._guesser(client_of(address))
+    def beside(self) -> Checks:
+        """Others of the same clients, which keep none of these waiting: what a client tries counts in both."""
+        other = Checks(at_once=self._at_once)
+        other._tries, other._wrong, other._beside = self._tries, self._wrong, self._beside
+        self._beside.append(other)
+        return other
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether none runs; any thread may ask."""
+        return not self._running
 
     def count_wrong(self, address: str) -> None:
         """Count a password that was wrong without a check."""
@@ -139,7 +153,6 @@ class Checks:
         """
         client = client_of(address)
         asked = _Waiting(client, user, check, self._guesser(client), known)
-        places, spare = (GUESSERS_WAITING, 0) if asked.guesser else (WAITING, SPARE)
         self._count(asked, 1)
         if asked.guesser and not self._has_a_place(asked):
             # Told so without more ado: of a flood these are nearly all.
@@ -147,11 +160,9 @@ class Checks:
             raise BusyError
         right = blameless = False
         try:
-            waiting = self._like(asked)
-            waiting.append(asked)
+            self._like(asked).append(asked)
             self._start()
-            if len(waiting) > places + spare:
-                self._send_away(waiting, places)
+            self._send_away()
             right = await asyncio.wait_for(asked.right, PATIENCE_SECONDS)
         except asyncio.TimeoutError:
             raise BusyError from None
@@ -169,30 +180,39 @@ class Checks:
 
     def _like(self, asked: _Waiting) -> list[_Waiting]:
         """Those who wait for the same as somebody."""
-        return self._guessers if asked.guesser else self._newcomers
+        return self._guessers if asked.guesser else self.newcomers
 
     def _add_wrong(self, client: str) -> None:
         self._wrong.add(client, 1)
         if self._wrong[client] == FEW + 1:
-            # What it asked before that waits among the newcomers: hundreds of checks, ahead of whoever has its address.
-            for asked in [each for each in self._newcomers if each.client == client]:
-                self._newcomers.remove(asked)
-                asked.guesser = True
-                self._guessers.append(asked)
-            self._send_away(self._guessers, GUESSERS_WAITING)
-            self._start()
+            for each in self._beside:
+                each.set_back(client)
 
-    def _send_away(self, waiting: list[_Waiting], places: int) -> None:
+    def set_back(self, client: str) -> None:
+        """Count a client that has become one that guesses among those.
+
+        What it asked before that waits among the newcomers: hundreds of checks, ahead of whoever has its address.
+        """
+        for asked in [each for each in self.newcomers if each.client == client]:
+            self.newcomers.remove(asked)
+            asked.guesser = True
+            self._guessers.append(asked)
+        self._send_away()
+        self._start()
+
+    def _send_away(self) -> None:
         """Leave as many waiting as there are places: those who have tried the least."""
-        for worst in heapq.nlargest(len(waiting) - places, waiting, key=self._place):
-            waiting.remove(worst)
-            if not worst.right.done():
-                worst.right.set_exception(BusyError())
+        if len(self._guessers) > GUESSERS_WAITING:
+            _leave(GUESSERS_WAITING, [(self.place, self._guessers)])
+        # Of those who have tried as much first those beside, then the earlier ones.
+        lanes = [(each.place, each.newcomers) for each in reversed(self._beside)]
+        if sum(len(waiting) for _, waiting in lanes) > WAITING + SPARE:
+            _leave(WAITING, lanes)
 
     def _has_a_place(self, guesser: _Waiting) -> bool:
         """Whether a guesser would not be the one who is sent away."""
         waiting = self._guessers
-        return len(waiting) < GUESSERS_WAITING or self._place(guesser) <= max(map(self._place, waiting))
+        return len(waiting) < GUESSERS_WAITING or self.place(guesser) <= max(map(self.place, waiting))
 
     def _guesser(self, client: str) -> bool:
         return self._wrong[client] > FEW
@@ -202,7 +222,8 @@ class Checks:
         self._tries_of_user.add((waiting.client, waiting.user), number)
         self._tries_of_name.add(waiting.user, number)
 
-    def _place(self, waiting: _Waiting) -> tuple[bool, int, int, int]:
+    def place(self, waiting: _Waiting) -> tuple[bool, int, int, int]:
+        """What is the smaller the sooner it is somebody's turn."""
         # By the user too, since many clients can have one address: a name that no flood from there tries goes first.
         # Last by the name wherever it is tried: a flood may have a new address for each guess.
         user = self._tries_of_user[waiting.client, waiting.user]
@@ -210,13 +231,13 @@ class Checks:
 
     def _start(self) -> None:
         while len(self._running) < self._at_once:
-            waiting = self._newcomers or (self._guessers if self._may_guess() else [])
+            waiting = self.newcomers or (self._guessers if self._may_guess() else [])
             if not waiting:
                 break
             # Judged only now: a client of a flood has tried more since it came. Of those that have tried as much the
             # latest, since the others may be what is left of a flood's beginning: were it the first, a flood of a
             # thousand addresses would be ahead of everybody for minutes.
-            first = min(reversed(waiting), key=self._place)
+            first = min(reversed(waiting), key=self.place)
             waiting.remove(first)
             self._running.append(first)
             first.begun = time.monotonic()
@@ -252,6 +273,17 @@ class Checks:
     def _free(self, asked: _Waiting) -> None:
         self._running.remove(asked)
         self._start()
+
+
+def _leave(
+    places: int, lanes: Sequence[tuple[Callable[[_Waiting], tuple[bool, int, int, int]], list[_Waiting]]]
+) -> None:
+    """Leave so many waiting, in all of some lists, each with what tells their places."""
+    found = [(place(asked), waiting, asked) for place, waiting in lanes for asked in waiting]
+    for _, waiting, worst in heapq.nlargest(len(found) - places, found, key=itemgetter(0)):
+        waiting.remove(worst)
+        if not worst.right.done():
+            worst.right.set_exception(BusyError())
 
 
 def client_of(address: str) -> str:

@@ -89,6 +89,8 @@ class Verdicts:
         self._members = members
         self._trail = trail
         self._checks = Checks()
+        # Of names that nobody has: they wait as others do, and keep nobody waiting.
+        self._checks_in_vain = self._checks.beside()
         self._asking: WeakValueDictionary[tuple[str, bytes], asyncio.Lock] = WeakValueDictionary()
 
     async def verdict(self, role: Role, header: str, address: str, *, by_project: bool = False) -> Verdict:
@@ -133,16 +135,12 @@ class Verdicts:
         known = asked.known()
         if known is not None:
             return known
-        if not asked.exists and not self._checks.at_leisure(address):
-            # A guess at a name that nobody has costs no check; only while there is no hurry it takes as long as one.
-            self._checks.count_wrong(address)
-            return HTTPStatus.UNAUTHORIZED
+        checks = self._checks if asked.exists else self._checks_in_vain
         try:
-            right = await self._checks.right(address, asked.user, asked.check)
+            right = await checks.right(address, asked.user, lambda: asked.check(hurry=not self._checks.is_idle))
         except BusyError:
             # Meanwhile another request may have had the same answer.
-            busy = HTTPStatus.SERVICE_UNAVAILABLE if asked.exists else HTTPStatus.UNAUTHORIZED
-            return asked.known() or busy
+            return asked.known() or HTTPStatus.SERVICE_UNAVAILABLE
         return asked.known() or (HTTPStatus.NO_CONTENT if right else HTTPStatus.UNAUTHORIZED)
 
     def start(self, port: int) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import hmac
 import logging
 import re
 import secrets
 import threading
+import time
 from collections import OrderedDict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -94,6 +96,8 @@ class Credentials:
         self._key = secrets.token_bytes(32)
         # Of each hash the password that was right, as a digest: it need not be checked again, nor wait for its turn.
         self._right: dict[str, bytes] = {}
+        # How long the latest check of each hash took, in seconds.
+        self._took: dict[str, float] = {}
         # The latest that were wrong: a client that tries one again and again costs one check.
         self._wrong: OrderedDict[bytes, None] = OrderedDict()
 
@@ -135,23 +139,45 @@ class Credentials:
 
     def check(self, password: bytes, digest: str) -> bool:
         """Whether a password is that of a hash; it takes up to a quarter of a second, and is remembered."""
-        right, known = verify(password, digest), self._short(password, digest)
+        right, known = self._verified(password, digest), self._short(password, digest)
         with self._lock:
             if right:
                 current = {*self.publishers().values(), *self._readers.hashes().values()}
                 self._right = {each: short for each, short in self._right.items() if each in current}
+                self._took = {each: seconds for each, seconds in self._took.copy().items() if each in current}
                 self._right[digest] = known
             else:
                 self._remember_wrong(known)
         return right
 
-    def check_in_vain(self, password: bytes, user: str) -> None:
-        """Take as long for a name that nobody has as `check` does: the time must not tell which users there are."""
-        for digest in [*self.publishers().values(), *self._readers.hashes().values()][:1]:
-            verify(password, digest)
+    def check_in_vain(self, password: bytes, user: str, *, hurry: bool = False) -> None:
+        """Take as long for a name that nobody has as `check` does: the time must not tell which users there are.
+
+        In a `hurry` no core is kept from others.
+        """
+        for digest in self._hashes_in_place_of(user):
+            if hurry and digest in self._took:
+                time.sleep(self._took[digest])
+            else:
+                self._verified(password, digest)
         with self._lock:
             # The same guess once more is answered at once about users, so about this name too.
             self._remember_wrong(self._short(password, user))
+
+    def _verified(self, password: bytes, digest: str) -> bool:
+        begun = time.monotonic()
+        right = verify(password, digest)
+        self._took[digest] = time.monotonic() - begun
+        return right
+
+    def _hashes_in_place_of(self, name: str) -> list[str]:
+        """Those of some user, for a name that nobody has: of the same one each time, since not all take as long."""
+        publishers, readers = self.publishers(), self._readers.hashes()
+        users = sorted({*publishers, *readers})
+        if not users:
+            return []
+        user = users[int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % len(users)]
+        return [hashes[user] for hashes in (publishers, readers) if user in hashes]
 
     def _remember_wrong(self, short: bytes) -> None:
         self._wrong[short] = None
@@ -210,10 +236,10 @@ class Asked:
         # The file may have changed since.
         return next(right, self._found[0]).source
 
-    def check(self) -> bool:
-        """Find out whether the password is right, so that `known` knows."""
+    def check(self, *, hurry: bool = False) -> bool:
+        """Find out whether the password is right, so that `known` knows; see `Credentials.check_in_vain`."""
         if not self._found:
-            self._credentials.check_in_vain(self.password, self.user)
+            self._credentials.check_in_vain(self.password, self.user, hurry=hurry)
             return False
         return any(self._credentials.check(self.password, each.digest) for each in self._found)
 

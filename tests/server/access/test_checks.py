@@ -98,7 +98,7 @@ def test_so_does_one_behind_the_address_of_a_flood() -> None:
         bench = Bench()
         for _ in range(checks.FEW + 1):
             bench.checks.count_wrong("192.0.2.1")
-        assert not bench.checks.at_leisure("192.0.2.1")
+        assert bench.checks._guesser("192.0.2.1")
         tasks = [bench.ask("192.0.2.1", f"user-{number % 4}", f"{number}") for number in range(50)]
         # One of the two threads is kept for others.
         await bench.wait(lambda: len(bench.begun) == checks.GUESSERS_AT_ONCE)
@@ -167,14 +167,14 @@ def test_a_flood_of_waiting_guesses_gives_way_to_the_next_client() -> None:
 @pytest.mark.parametrize("addresses", [500, 10_000])
 def test_a_guess_costs_no_look_at_all_who_wait(monkeypatch: pytest.MonkeyPatch, addresses: int) -> None:
     looks = 0
-    place = Checks._place
+    place = Checks.place
 
     def counted(self: Checks, waiting: checks._Waiting) -> tuple[int, ...]:
         nonlocal looks
         looks += 1
         return place(self, waiting)
 
-    monkeypatch.setattr(Checks, "_place", counted)
+    monkeypatch.setattr(Checks, "place", counted)
 
     async def run() -> None:
         bench = Bench()
@@ -249,6 +249,43 @@ def test_a_guesser_who_finds_all_places_taken_is_told_so_without_waiting() -> No
         with pytest.raises(BusyError):
             late.send(None)
         await bench.order(tasks)
+
+    asyncio.run(run())
+
+
+def test_names_that_nobody_has_take_no_place_of_others() -> None:
+    async def run() -> None:
+        bench = Bench()
+        beside = bench.checks.beside()
+        tasks = await bench.occupy()
+        others = [bench.ask(f"192.0.2.{number}", f"user-{number}", "user") for number in range(WAITING // 2)]
+        await asyncio.sleep(0)
+        go = threading.Event()
+        in_vain = [
+            asyncio.create_task(beside.right(f"198.51.100.{number}", f"nobody-{number}", lambda: not go.wait(30)))
+            for number in range(WAITING)
+        ]
+        await asyncio.sleep(0.01)
+        assert sum(task.done() for task in in_vain) > SPARE
+        assert not any(task.done() for task in others)
+        go.set()
+        await bench.order([*tasks, *others, *in_vain])
+
+    asyncio.run(run())
+
+
+def test_whoever_guesses_names_that_nobody_has_is_one_that_guesses_everywhere() -> None:
+    async def run() -> None:
+        bench = Bench()
+        beside = bench.checks.beside()
+        tasks = await bench.occupy()
+        asked = [bench.ask("192.0.2.1", f"user-{number}", "before") for number in range(20)]
+        await asyncio.sleep(0)
+        for number in range(checks.FEW + 1):
+            assert not await beside.right("192.0.2.1", f"nobody-{number}", lambda: False)
+        await bench.wait(lambda: sum(task.done() for task in asked) == len(asked) - checks.GUESSERS_WAITING)
+        assert not bench.checks.newcomers
+        await bench.order([*tasks, *asked])
 
     asyncio.run(run())
 

@@ -218,6 +218,49 @@ def test_a_name_that_nobody_has_takes_a_check(role: str, tmp_path: Path, monkeyp
         assert checked == [(password.encode(), line.strip().partition(":")[2])], user
 
 
+def test_in_a_hurry_such_a_name_takes_the_time_alone(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[str] = []
+    slept: list[float] = []
+
+    def check(password: bytes, digest: str) -> bool:
+        checked.append(digest)
+        return verify(password, digest)
+
+    monkeypatch.setattr(credentials, "verify", check)
+    monkeypatch.setattr("server.access.credentials.time.sleep", slept.append)
+    judge = Credentials(directory)
+    for number in range(50):
+        judge.check_in_vain(b"guess", f"nobody-{number}", hurry=True)
+    assert sorted(checked) == sorted({*judge.publishers().values(), *judge._readers.hashes().values()})
+    assert set(slept) == set(judge._took.values())
+    assert len(slept) == 50 - len(checked)
+
+
+def test_it_takes_the_time_of_the_same_user_each_time(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of hashes that take longer than others a name must not have now one, now the other."""
+    (directory / "publishers").write_text(htpasswd_line("paul", "publish") + htpasswd_line("rita", "publish"))
+    checked: list[str] = []
+
+    def check(_: bytes, digest: str) -> bool:
+        checked.append(digest)
+        return False
+
+    monkeypatch.setattr(credentials, "verify", check)
+    judge = Credentials(directory)
+    publishers, readers = judge.publishers(), judge._readers.hashes()
+    kinds = set()
+    for number in range(50):
+        seen = set()
+        for password in (b"one", b"two", b"three"):
+            checked.clear()
+            judge.check_in_vain(password, f"nobody-{number}")
+            seen.add(tuple(checked))
+        assert len(seen) == 1
+        kinds |= seen
+    # Whose password is wrong in both files has two checks.
+    assert kinds == {(publishers["paul"],), (publishers["rita"], readers["rita"])}
+
+
 def test_a_rotated_secret_counts_without_a_restart(serve: Serve) -> None:
     """The kubelet replaces a mounted Secret by renaming a symbolic link to a new directory."""
     server = serve()

@@ -3,12 +3,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import socket
+import threading
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
 from permissions import rule
 from programs import PATIENCE, free_port, htpasswd_line
+from server.access import credentials
+from server.access.checks import FEW
 from server.access.credentials import Credentials
 from server.access.rights import LONGEST_PROJECT, Rights
 from server.access.verdicts import LONGEST_PATH, READING, Verdicts
@@ -40,6 +44,32 @@ def test_who_asks_for_many_projects_at_once_has_the_password_checked_once(
 
     assert asyncio.run(ask()) == {status}
     assert checks == [password.encode()]
+
+
+@pytest.mark.parametrize("guesses", [0, FEW + 1])
+def test_names_that_nobody_has_wait_as_others_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guesses: int) -> None:
+    """Neither the time nor the status tells which users there are, however much a client has guessed before."""
+    (tmp_path / "readers").write_text("".join(htpasswd_line(f"user-{number}", "right") for number in range(40)))
+
+    async def answered_at_once(name: str) -> Counter[int]:
+        go = threading.Event()
+        monkeypatch.setattr(credentials, "verify", lambda *_: not go.wait(PATIENCE))
+        verdicts = Verdicts(Credentials(tmp_path), Trail(None))
+        for _ in range(guesses):
+            verdicts._checks.count_wrong("192.0.2.1")
+        headers = [base64.b64encode(f"{name}-{number}:guess".encode()).decode() for number in range(40)]
+        tasks = [
+            asyncio.create_task(verdicts.verdict("reader", f"Basic {each}", "192.0.2.1", by_project=False))
+            for each in headers
+        ]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        found = Counter(task.result().status.value for task in tasks if task.done())
+        go.set()
+        await asyncio.gather(*tasks)
+        return found
+
+    assert asyncio.run(answered_at_once("nobody")) == asyncio.run(answered_at_once("user"))
 
 
 @pytest.mark.parametrize(
