@@ -11,7 +11,7 @@ import logging
 import math
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from server.http.errors import RefusedError
 from server.pod.notes import DIRECTORY
@@ -116,11 +116,11 @@ class Upkeep:
             told = self._told.get(kind, {})
             for key, (name, text) in _FIGURES.items():
                 value = told.get(key)
-                if isinstance(value, int | float) and math.isfinite(value):
+                if _is_figure(value):
                     yield Sample(f"pypiserver_{kind}_{name}", text.format(kind), value)
             succeeded = told.get("succeeded")
             # Of one that never succeeded there is only when it was first expected.
-            begun = succeeded if isinstance(succeeded, int | float) else self._since
+            begun = succeeded if _is_figure(succeeded) else self._since
             # A dry run needs nobody who may tell of it, and then nobody waits for that.
             if told or kind != RETENTION:
                 text = f"By when the next {kind} has to have succeeded."
@@ -145,5 +145,13 @@ def _reported(text: str) -> dict[str, object]:
         raise RefusedError("The field report must be a mapping in JSON with a reason") from error
     if not isinstance(reason, str) or not re.fullmatch(_REASON, reason):
         raise RefusedError(f"The reason of a report must be a word of small letters: {reason!r}")
-    figures = {key: found[key] for key in _FIGURES if isinstance(found.get(key), int | float) and key != "succeeded"}
+    figures = {key: found[key] for key in _FIGURES if _is_figure(found.get(key)) and key != "succeeded"}
     return {**figures, "reason": reason, "text": str(found.get("text", ""))[:_LONGEST_TEXT]}
+
+
+def _is_figure(value: object) -> TypeGuard[int | float]:
+    """Whether it is a number that a figure can have; those of JSON have no bounds."""
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:
+        return False

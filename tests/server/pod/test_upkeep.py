@@ -13,6 +13,7 @@ import requests
 from programs import PATIENCE, Server, wait_for
 from server.http.errors import RefusedError
 from server.pod.notes import DIRECTORY, EXPECTED, VolumeNotes
+from server.pod.samples import text_of
 from server.pod.upkeep import Upkeep
 
 if TYPE_CHECKING:
@@ -118,6 +119,23 @@ def test_what_a_job_of_retention_reports_is_told_and_kept(tmp_path: Path) -> Non
     assert found['pypiserver_retention_failed{reason="bounds"}'] == 1
     assert found["pypiserver_retention_last_success_timestamp_seconds"] == succeeded
     assert found["pypiserver_retention_versions"] == 3
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "-1e999", "NaN", '"7"'])
+def test_a_number_that_no_figure_can_have_is_left_out(number: str, tmp_path: Path) -> None:
+    """Every publisher can report one: it must not take all other figures along."""
+    upkeep = Upkeep(VolumeNotes(tmp_path), {"backup": DAY, "retention": DAY})
+    upkeep.prepare()
+    upkeep.report("retention", f'{{"reason": "", "versions": {number}, "files": 4}}')
+    for kind in ("backup", "retention"):
+        (tmp_path / DIRECTORY / f"{kind}.json").write_text(
+            f'{{"succeeded": {number}, "versions": {number}, "files": 4}}'
+        )
+        found = told(upkeep)
+        assert found[f"pypiserver_{kind}_files"] == 4
+        assert f"pypiserver_{kind}_versions" not in found
+        assert f"pypiserver_{kind}_due_timestamp_seconds" in found
+    assert text_of(upkeep.gauges())
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"reason": 1}', '{"reason": "Two words"}', "[" * 3000])
