@@ -34,6 +34,7 @@ def test_a_folder_of_packages_is_taken_over(place: Place) -> None:
         NAME: CONTENT,
         f"deeper/{OTHER}": LATER,
         "README": b"no package",
+        f"of a team/{wheel('demo', '3.0')[0]}": b"the gateway has no address for it",
         ".hidden-1.0.tar.gz": b"hidden",
         "broken-1.0-py3-none-any.whl": b"no archive",
         ".pypiserver/yanked/demo@1": b"why",

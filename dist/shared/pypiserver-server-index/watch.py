@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from server.index import owners, yanks
-from server.index.names import name_and_version
+from server.index.names import UNREACHABLE, is_reachable, name_and_version
 from server.volume.content import SETTLED_NS, Stamp
 from server.volume.marker import WrongVolumeError
 from server.volume.problems import CONTENTS, why
@@ -261,7 +261,7 @@ class Watch:
                 below.append(path)
             elif entry.name in known and not compare:
                 names.add(entry.name)
-            elif entry.name in known or name_and_version(entry.name):
+            elif entry.name in known or _is_package(path, problems):
                 unsure.append(entry.name)
         times[directory] = changed if begun - changed > SETTLED_NS else None
         # After the files: one that was there then and has no marker now is complete, and so will be its size.
@@ -304,6 +304,15 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _is_package(path: str, problems: dict[str, str]) -> bool:
+    """Whether a file is a package; one that clients would choose and cannot get is a problem."""
+    guess = name_and_version(path.rpartition("/")[2])
+    if guess and not is_reachable(path, guess[0]):
+        problems[path] = UNREACHABLE
+        return False
+    return guess is not None
 
 
 def _is_directory(entry: os.DirEntry[str]) -> bool:

@@ -207,7 +207,12 @@ def spoil(root: Path) -> set[str]:
     os.mkfifo(own / "facts-1/b.json")
     # One that leads to a file is no better: the gateway would not send it.
     (root / "elsewhere-1.0.tar.gz").symlink_to("/etc/hostname")
-    return {
+    # The gateway has no address for these, or none for a page that lists them.
+    (root / "of a team").mkdir()
+    unreachable = {"of a team/a-2.0.tar.gz", "a-1.0 (1).tar.gz", "\xe4-1.0.zip", "a+b-1.0.zip", "-1.0.zip"}
+    for path in unreachable:
+        (root / path).touch()
+    return unreachable | {
         "dangling-1.0.tar.gz",
         "elsewhere-1.0.tar.gz",
         "loop-1.0.tar.gz",

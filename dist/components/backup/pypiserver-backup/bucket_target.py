@@ -20,7 +20,7 @@ from backup.problems import RunError
 from backup.source import RECORDS
 from server.index import archives
 from server.index.metadata import core_of
-from server.index.names import name_and_version
+from server.index.names import is_reachable, name_and_version
 from server.store.metadata import place
 from server.store.own_files import LONGEST_SHOWN
 from server.store.problems import PresentError, StoreError
@@ -161,7 +161,8 @@ class BucketTarget:
         for twin in twins or ():
             self._remote.remove(twin)
             yield Gone(twin)
-        if name_and_version(path.rpartition("/")[2]):
+        guess = name_and_version(path.rpartition("/")[2])
+        if guess and is_reachable(path, guess[0]):
             yield self._line(local, entry)
 
     def _is_new(self, entry: Entry) -> bool:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from pypiserver import pkg_helpers
+
+from server.index.spelling import ADDRESS
+
+UNREACHABLE = "The gateway has no address for a file or a project of its name"
+_ADDRESS = re.compile(ADDRESS)
+_NAMED = re.compile("[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+"""A project's name (PEP 508)."""
 
 
 def name_and_version(filename: str) -> tuple[str, str] | None:
@@ -25,3 +34,8 @@ def normalised(name: str) -> str:
     """The project's name as PEP 503 compares it."""
     result: str = pkg_helpers.normalize_pkgname(name)
     return result
+
+
+def is_reachable(path: str, name: str) -> bool:
+    """Whether the gateway has an address for the package at a path, and for the page of the project of this name."""
+    return bool(_ADDRESS.fullmatch(path) and _NAMED.fullmatch(name))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from server.index import archives, owners, provenance, reserved, yanks
 from server.index.metadata import core_of
-from server.index.names import name_and_version, normalised
+from server.index.names import is_reachable, name_and_version, normalised
 from server.store import catalogue as catalogues
 from server.store import metadata as stored_metadata
 from server.store import ranges
@@ -225,7 +225,8 @@ class Survey:
 def _is_package(path: str) -> bool:
     if any(part.startswith(".") or part == "" for part in path.split("/")):
         return False
-    return name_and_version(path.rpartition("/")[2]) is not None
+    guess = name_and_version(path.rpartition("/")[2])
+    return guess is not None and is_reachable(path, guess[0])
 
 
 def _project(found: Found) -> str:
