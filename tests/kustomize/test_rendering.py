@@ -71,6 +71,8 @@ def test_what_joins_a_chart_is_told_from_what_it_was_before(tmp_path: Path) -> N
         "NetworkPolicy.pypiserver.yaml": "NetworkPolicy",
         "patch.Deployment.pypiserver.yaml": "Deployment",
         "kustomization.yaml": "Component",
+        "stand-ins.yaml": "Newcomer",
+        "transformers.yaml": "PrefixTransformer",
     }
 
 
@@ -113,9 +115,9 @@ def test_what_is_wrong_in_a_chart_that_is_only_compared_ends_the_synth(now: bool
 
 
 def _files_of(folder: Path) -> list[tuple[Path, Manifest]]:
-    return [(path, yaml.safe_load(path.read_text())) for path in sorted(folder.glob("*.yaml"))]
+    return [(path, next(yaml.safe_load_all(path.read_text()))) for path in sorted(folder.glob("*.yaml"))]
 
 
 def _objects_in(folder: Path) -> list[Manifest]:
-    unwritten = {"kustomization.yaml", "stand-ins.yaml", "name-references.yaml", "namespace.yaml"}
+    unwritten = {"kustomization.yaml", "stand-ins.yaml", "name-references.yaml", "namespace.yaml", "transformers.yaml"}
     return [yaml.safe_load(path.read_text()) for path in folder.glob("*.yaml") if path.name not in unwritten]

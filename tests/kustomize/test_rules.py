@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from manifests import DIST, OVERLAYS, kustomization, run_kustomize
+from manifests import DIST, OVERLAYS, kustomization, render, run_kustomize
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,6 +104,30 @@ def test_an_overlay_with_an_ingress_has_no_https_at_the_pod(overlay: str, tmp_pa
         tmp_path / "overlay", resources=[OVERLAYS / overlay], components=[DIST / "components/gateway-tls"]
     )
     assert "either-component-gateway-tls-or-component-ingress" in run_kustomize(folder).stderr
+
+
+# One that adds objects, and one that adds a ConfigMap of files.
+@pytest.mark.parametrize("component", ["ingress", "permissions"])
+@pytest.mark.parametrize("names", [{}, {"namePrefix": "x-", "nameSuffix": "-1"}], ids=["plain", "named"])
+def test_a_component_has_the_namespace_of_its_registry(component: str, names: dict[str, str], tmp_path: Path) -> None:
+    listed: dict[str, Any] = {
+        "resources": [kustomization(tmp_path / "below", resources=[DIST / "local"], namespace="team", **names)],
+        "components": [DIST / "components" / component],
+    }
+    done = run_kustomize(kustomization(tmp_path / "without", **listed))
+    assert done.returncode != 0
+    assert "layer-of-a-component-needs-the-namespace-of-its-registry" in done.stderr
+    assert f"{component}.cdk8s-pypiserver" in done.stderr
+    for namespace in ("team", "other"):
+        rendered = render(kustomization(tmp_path / namespace, **listed, namespace=namespace, **names))
+        assert {each["metadata"]["namespace"] for each in rendered} == {namespace}
+
+
+def test_a_component_that_changes_what_is_there_needs_no_namespace(tmp_path: Path) -> None:
+    base = kustomization(tmp_path / "below", resources=[DIST / "s3-csi"], namespace="team")
+    components = [DIST / "components" / name for name in ("anonymous-reads", "audit", "removal")]
+    rendered = render(kustomization(tmp_path / "overlay", resources=[base], components=components))
+    assert {each["metadata"]["namespace"] for each in rendered} == {"team"}
 
 
 @pytest.mark.parametrize("component", sorted(path.name for path in (DIST / "components").iterdir()))

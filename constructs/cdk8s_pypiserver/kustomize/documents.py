@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from cdk8s_pypiserver.base.manifest import Manifest
 
+from . import layers
 from .folder import Texts
 from .mirror import mirror, transformers
 from .names import INSTANCE, Names, stand_in
@@ -63,12 +64,17 @@ def chart_documents(name: str, rendering: Rendering, *, names: Names, rules: Ite
             raise RuntimeError(f"chart {name}: two objects would be written to {file}; give them other names")
         documents[file] = manifest
     stand_ins = [*names.stand_ins(), *(stand_in(RULE, rule) for rule in sorted(rules))]
+    references = names.references()
+    made: Documents = {NAMESPACE: _namespace_transformer(rendering.namespace)} if rendering.namespace else {}
+    if names.host:
+        stand_ins.append(layers.host(names.host))
+        references["nameReference"] += layers.references()
+        made[TRANSFORMERS] = layers.renaming_host()
     more: Documents = {}
     if stand_ins:
         documents[STAND_INS] = stand_ins
-        more[REFERENCES] = names.references()
+        more[REFERENCES] = references
     generators = [_generator(each, files, rendering.metadata[each]) for each, files in rendering.files.items()]
-    made: Documents = {NAMESPACE: _namespace_transformer(rendering.namespace)} if rendering.namespace else {}
     kustomization = _kustomization(
         "Kustomization", resources=documents, generators=generators, configurations=more, transformers=made
     )
@@ -139,13 +145,19 @@ def component_documents(  # noqa: PLR0913
                         }
                         # In the other charts there is none, which is no error only where it is looked for.
                         targets[file] = {"kind": writer["kind"], "name": writer["metadata"]["name"]}
-    if rules := [_brought(rule, concern) for rule in sorted(offered)]:
-        resources[STAND_INS] = rules
     changed, generators = _changed_files(concern, without, having)
+    stand_ins = [_brought(rule, concern) for rule in sorted(offered)]
+    made: Documents = {}
+    adds = bool(resources) or any(generator.get("behavior") != "merge" for generator in generators)
+    if adds and Names(having.manifests).host:
+        stand_ins += layers.newcomers(concern)
+        made[TRANSFORMERS] = layers.renaming_newcomers(concern)
+    if stand_ins:
+        resources[STAND_INS] = stand_ins
     kustomization = _kustomization(
-        "Component", resources=resources, patches=patches, generators=generators, targets=targets
+        "Component", resources=resources, patches=patches, generators=generators, targets=targets, transformers=made
     )
-    return resources | patches | _contents(changed) | {KUSTOMIZATION: kustomization}
+    return resources | patches | made | _contents(changed) | {KUSTOMIZATION: kustomization}
 
 
 def mirror_documents(concern: str, offered: Iterable[str]) -> Documents:

@@ -66,6 +66,11 @@ class Names:
         self._objects = self._derived((manifest["metadata"]["name"], "") for manifest in added)
         self._added_kinds = sorted({manifest["kind"] for manifest in added})
 
+    @property
+    def host(self) -> str | None:
+        """The registry whose pods these are, if there are any; the first of several."""
+        return self._registries[0] if self._registries and not self._prefix else None
+
     def stand_ins(self) -> list[Manifest]:
         """Return the objects that stand for the names."""
         return [
