@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cdk8s
@@ -17,7 +18,7 @@ from constructs import Construct, IValidation
 
 from cases import HOST
 from cdk8s_pypiserver import KustomizeApp, PyPIServerChart, PyPIServerSpec, RegistryIngressSpec
-from cdk8s_pypiserver.kustomize.folder import LIST, FolderError
+from cdk8s_pypiserver.kustomize.folder import LIST, Folder, FolderError
 from manifests import ROOT
 
 
@@ -336,6 +337,68 @@ def test_a_full_disk_leaves_the_last_one_whole(tmp_path: Path, monkeypatch: pyte
         with pytest.raises(OSError, match="No space left"):
             _write(tmp_path, text="new", more=True)
     assert _contents(tmp_path) == before
+
+
+def test_an_edit_while_the_changes_are_read_is_not_overwritten(tmp_path: Path) -> None:
+    """What changes is printed first, perhaps into a pager."""
+    texts = {"chart/one.yaml": "a", "chart/two.yaml": "a"}
+    Folder(tmp_path, texts, "app").write()
+    folder = Folder(tmp_path, dict.fromkeys(texts, "b"), "app")
+    (tmp_path / "chart/two.yaml").write_text("mine")
+    with pytest.raises(FolderError, match=r"chart/two\.yaml was edited"):
+        folder.write()
+    assert [(tmp_path / name).read_text() for name in texts] == ["a", "mine"]
+
+
+def test_runs_at_once_write_one_after_the_other(tmp_path: Path) -> None:
+    Folder(tmp_path, {}, "app").write()
+
+    def run(text: str) -> None:
+        for _ in range(20):
+            Folder(tmp_path, {f"chart/{number}.yaml": text for number in range(20)}, "app").write()
+
+    with ThreadPoolExecutor() as threads:
+        for done in [threads.submit(run, text) for text in "abc"]:
+            done.result()
+    assert len({path.read_text() for path in tmp_path.glob("chart/*.yaml")}) == 1
+    assert {path.name for path in tmp_path.iterdir()} == {LIST, "chart"}
+
+
+@pytest.mark.parametrize("place", ["dist", "dist/below"])
+def test_a_file_where_the_folder_belongs_is_refused(place: str, tmp_path: Path) -> None:
+    (tmp_path / "dist").write_text("mine")
+    with pytest.raises(FolderError, match="dist is no folder: move it away, or give the app another outdir"):
+        Folder(tmp_path / place, {"chart/one.yaml": "text"}, "app")
+    assert _contents(tmp_path) == {"dist": b"mine"}
+
+
+def test_a_folder_where_the_list_belongs_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "dist" / LIST).mkdir(parents=True)
+    with pytest.raises(FolderError, match=f"{LIST} is no file, and the app's list belongs there: move it away"):
+        _write(tmp_path)
+
+
+def test_what_a_killed_run_left_goes_with_the_next(tmp_path: Path) -> None:
+    _write(tmp_path)
+    before, outside = _contents(tmp_path), tmp_path / "outside"
+    for leave in (Path.mkdir, lambda path: path.symlink_to(outside)):
+        outside.mkdir(exist_ok=True)
+        leave(tmp_path / "dist/.cdk8s-pypiserver-new")
+        _write(tmp_path)
+        assert list(outside.iterdir()) == []
+        outside.rmdir()
+        assert _contents(tmp_path) == before
+        assert {path.name for path in (tmp_path / "dist").iterdir()} == {LIST, "chart"}
+
+
+def test_a_name_of_a_chart_may_have_what_some_take_for_the_end_of_a_line(tmp_path: Path) -> None:
+    for _ in range(2):
+        Folder(tmp_path, {"a\u2028b/one.yaml": "text"}, "app").write()
+
+
+def test_the_name_of_an_app_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"name \('one\\ntwo'\) must be one line"):
+        KustomizeApp(tmp_path, name="one\ntwo")
 
 
 def test_what_changes_is_told(

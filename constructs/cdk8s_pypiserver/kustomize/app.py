@@ -49,9 +49,14 @@ class KustomizeApp(cdk8s.App):
             name: What tells the app from others that write folders. The script's name by default.
             show_difference: Whether the lines that change are printed too, not only the files. By default if
                 SHOW_DIFFERENCE is set in the environment.
+
+        Raises:
+            ValueError: the name has several lines.
         """
         super().__init__(outdir=str(outdir))
         self._name = name or Path(sys.argv[0]).name
+        if "\n" in self._name:
+            raise ValueError(f"name ({self._name!r}) must be one line")
         self._components: dict[str, _Component] = {}
         self._mirror: str | None = None
         self._show_difference = bool(os.environ.get(SHOW_DIFFERENCE)) if show_difference is None else show_difference

@@ -12,7 +12,7 @@ import re
 import shutil
 import stat
 from collections import defaultdict
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -81,6 +81,12 @@ class Folder:
                 text names all of them.
         """
         _refuse_shared_places(self.texts)
+        _refuse_file(self.path)
+        with _alone(self.path):
+            self._look()
+
+    def _look(self) -> None:
+        self.changes.clear()
         self._folders: set[str] = set()
         self._apps, self._listed = _read_list(self.path / LIST)
         # A list of an earlier version names none.
@@ -94,12 +100,25 @@ class Folder:
             raise FolderError("\n".join([f"nothing was written to {self.path}:", *problems]))
 
     def write(self) -> None:
-        """Make the changes; whatever happens meanwhile, the next run knows which files are the app's."""
+        """Make the changes; whatever happens meanwhile, the next run knows which files are the app's.
+
+        Raises:
+            FolderError: as when it was compared, which it is once more: another run, or an edit, may have come since.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with _alone(self.path):
+            self._look()
+            self._write()
+
+    def _write(self) -> None:
+        stage = self.path / _STAGE
+        # Of a run that was killed; a link is not followed.
+        if stage.is_symlink():
+            stage.unlink()
+        shutil.rmtree(stage, ignore_errors=True)
         digests = {name: [_digest(text)] for name, text in self.texts.items()}
         if not self.changes and self._listed == digests and self._apps == [self.app]:
             return
-        stage = self.path / _STAGE
-        shutil.rmtree(stage, ignore_errors=True)
         written = [change for change in self.changes if change.kind != "removed"]
         try:
             # A full disk ends it here, when nothing has changed yet.
@@ -159,6 +178,31 @@ class Folder:
                 (self.path / parent).rmdir()
 
 
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other run is in the folder, if it is there and the system can tell."""
+    with ExitStack() as opened:
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            opened.callback(os.close, descriptor)
+            # Not on Windows, where no folder can be opened either.
+            import fcntl  # noqa: PLC0415
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+
+
+def _refuse_file(folder: Path) -> None:
+    for place in (folder, *folder.parents):
+        if place.exists():
+            if not place.is_dir():
+                raise FolderError(
+                    f"nothing was written to {folder}: {place} is no folder: move it away, or give the app another"
+                    " outdir"
+                )
+            return
+
+
 def _refuse_shared_places(texts: Mapping[str, str]) -> None:
     """Refuse names that would be one file or folder, on a file system that takes `A` for `a` too."""
     spellings: defaultdict[str, set[str]] = defaultdict(set)
@@ -205,9 +249,16 @@ def _read_list(path: Path) -> tuple[list[str], dict[str, list[str]]]:
     """Return the apps that a list names, and the digests of each file."""
     if not path.exists():
         return [], {}
+    if not path.is_file():
+        raise FolderError(
+            f"nothing was written to {path.parent}: {path.name} is no file, and the app's list belongs there: move it"
+            " away"
+        )
     apps: list[str] = []
     listed: defaultdict[str, list[str]] = defaultdict(list)
-    for number, line in enumerate(_plain(path.read_bytes()).decode("utf-8", "replace").splitlines(), 1):
+    # Names may have what `splitlines` takes for the end of a line too.
+    lines = _plain(path.read_bytes()).decode("utf-8", "replace").removesuffix("\n").split("\n")
+    for number, line in enumerate(lines if lines != [""] else [], 1):
         if line.startswith(_APP):
             apps.append(line.removeprefix(_APP))
             continue
