@@ -9,11 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from os import SEEK_END
 from pathlib import Path
 from typing import Any
 
 START = "start"
 """What the first line of a file says that it is about."""
+BLOCK = 2**16
+"""How many bytes at the end of a file are read first for its last line."""
 
 
 def digest(line: bytes) -> str:
@@ -27,7 +30,14 @@ def end_of(path: Path) -> str:
     Raises:
         OSError: It cannot be read.
     """
-    whole = path.read_bytes().rpartition(b"\n")[0]
+    with path.open("rb") as file:
+        begin = size = file.seek(0, SEEK_END)
+        whole, length = b"", BLOCK
+        # Files are large and lines are not, so it is looked for from the end.
+        while begin and b"\n" not in whole:
+            begin, length = max(0, size - length), length * 16
+            file.seek(begin)
+            whole = file.read(size - begin).rpartition(b"\n")[0]
     return digest(whole.rpartition(b"\n")[2]) if whole else ""
 
 

@@ -12,6 +12,7 @@ import os
 import socket
 import threading
 import uuid
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -49,9 +50,9 @@ class Chain:
             OSError: It cannot be kept.
         """
         with self._lock:
-            if self._file is None or self._size > LARGEST:
-                self._begin()
             try:
+                if self._file is None or self._size > LARGEST:
+                    self._begin()
                 return self._append(record)
             except OSError:
                 # What is there of the line is not known: the next one begins another file.
@@ -81,8 +82,15 @@ class Chain:
         path = self._directory / f"{now}-{socket.gethostname()}-{uuid.uuid4().hex[:8]}.jsonl"
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
         self._size, self._last = 0, ""
-        sync_directory(self._directory)
-        self._append({"audit": START, "time": now, "ends": news})
+        try:
+            sync_directory(self._directory)
+            self._append({"audit": START, "time": now, "ends": news})
+        except OSError:
+            # Of a volume that is full each change would leave another. One with a whole line may be named already.
+            with suppress(OSError):
+                if not end_of(path):
+                    path.unlink()
+            raise
 
     def _end(self) -> None:
         if self._file is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -119,3 +120,53 @@ def test_a_line_that_cannot_be_kept_is_an_error_and_ends_the_file(
     kept.add({"number": 2})
     assert len(list(tmp_path.iterdir())) == 2
     assert problems(tmp_path) == []
+
+
+@pytest.mark.parametrize("written", [0, 20, None])
+def test_a_volume_that_is_full_when_a_file_is_begun_breaks_no_chain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int | None
+) -> None:
+    """Of the first line there may be nothing, some of it, or all, which may not last."""
+    write = os.write
+
+    def full(file: int, data: bytes) -> int:
+        if written:
+            write(file, data[:written])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    filled(tmp_path)
+    kept = Chain(tmp_path)
+    monkeypatch.setattr(os, *(("write", full) if written is not None else ("fsync", lambda _: full(0, b""))))
+    for number in range(5):
+        with pytest.raises(OSError, match="No space"):
+            kept.add({"number": number})
+    monkeypatch.undo()
+    kept.add({"number": 5})
+    assert problems(tmp_path) == []
+    if written is not None:
+        assert len(list(tmp_path.iterdir())) == 2, "nothing is left of what could not be begun"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"a", b"\n", b"a\n", b"a\nb", b"a\nb\n", b"a\n\n", b"a\n" + 5000 * b"b" + b"\n" + 3000 * b"c"]
+)
+def test_the_end_of_a_file_is_that_of_its_last_whole_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    monkeypatch.setattr(verify, "BLOCK", 4)
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    whole = content.rpartition(b"\n")[0]
+    assert verify.end_of(path) == (verify.digest(whole.rpartition(b"\n")[2]) if whole else "")
+
+
+def test_it_is_found_without_reading_all(tmp_path: Path) -> None:
+    """At the first change after a start, of all files there are, which nothing ever takes away."""
+    path = tmp_path / "file"
+    with path.open("wb") as file:
+        file.seek(2**26)
+        file.write(b"\nlast\n")
+    tracemalloc.start()
+    assert verify.end_of(path) == verify.digest(b"last")
+    assert tracemalloc.get_traced_memory()[1] < 2**21
+    tracemalloc.stop()
