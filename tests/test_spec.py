@@ -245,6 +245,7 @@ OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
     (ServerSpec, "image"): (LOCAL, "example.org/pypiserver:1"),
     (ServerSpec, "threads"): (LOCAL, 7),
     (ServerSpec, "allow_removal"): (LOCAL, True),
+    (ServerSpec, "removed_names"): (LOCAL, "free"),
     (ServerSpec, "ready_timeout_seconds"): (LOCAL, 9),
     (ServerSpec, "temporary_size"): (LOCAL, "90Gi"),
     (GatewaySpec, "image"): (LOCAL, "example.org/nginx:1"),

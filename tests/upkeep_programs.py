@@ -81,3 +81,9 @@ def yank(server: Server, name: str, version: str, reason: str) -> None:
     """Withdraw a version as its publisher does."""
     form = {":action": "yank", "name": name, "version": version, "reason": reason}
     requests.post(f"{server.url}/", data=form, timeout=PATIENCE).raise_for_status()
+
+
+def remove(server: Server, name: str, version: str) -> None:
+    """Remove a version as its publisher does."""
+    form = {":action": "remove_pkg", "name": name, "version": version}
+    requests.post(f"{server.url}/", data=form, timeout=PATIENCE).raise_for_status()

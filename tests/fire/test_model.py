@@ -64,6 +64,8 @@ class Model:
 
     files: dict[str, bytes] = field(default_factory=dict)
     yanks: dict[tuple[str, str], str] = field(default_factory=dict)
+    removed: dict[str, bytes] = field(default_factory=dict)
+    """What alone can come back, by identity."""
 
     def of_project(self, project: str) -> dict[str, bytes]:
         return {name: content for name, content in self.files.items() if project_of(name) == project}
@@ -146,6 +148,8 @@ class Sequence(RuleBasedStateMachine):
             assert answer.status_code == 409
         elif announced == "wrong":
             assert answer.status_code == 400
+        elif self.model.removed.get(identity(name), content) != content:
+            assert answer.status_code == 409
         else:
             assert answer.status_code == 200
             self.model.files[name] = content
@@ -162,7 +166,7 @@ class Sequence(RuleBasedStateMachine):
         names = self.model.of_version(self.project(spelling), asked)
         assert self.post(spelling, asked, "remove_pkg").status_code == (200 if names else 404)
         for name in names:
-            del self.model.files[name]
+            self.model.removed[identity(name)] = self.model.files.pop(name)
 
     @rule(
         spelling=st.sampled_from(SPELLINGS),

@@ -129,10 +129,19 @@ def test_what_is_removed_is_gone_everywhere(place: Place) -> None:
     assert [path.name for path in place.folder.rglob("demo*")] == []
     wait_for(lambda: not files(reader.url, "demo"), "the reader")
     assert not (reader.packages / NAME).exists()
-    # Its name is free again, also for another content.
     other = wheel("demo", "1.0", b"other")[1]
-    assert upload(writer.url, NAME, other).ok
-    assert (place.folder / NAME).read_bytes() == other
+    refused = upload(writer.url, NAME, other)
+    assert (refused.status_code, refused.text.split(",")[0]) == (409, f"'{NAME}' was removed")
+    writer.kill()
+    # A catalogue that is lost is made anew of what is there.
+    for found in place.hand.names(".pypiserver/catalogue").values():
+        place.hand.remove(found.path)
+    place.hand.write("other-1.0.tar.gz", b"other")
+    successor = place.start("successor")
+    wait_for(lambda: files(successor.url, "other"), "what is there")
+    assert upload(successor.url, NAME, other).status_code == 409
+    assert upload(successor.url, NAME, CONTENT).ok
+    assert (place.folder / NAME).read_bytes() == CONTENT
 
 
 def test_a_reader_publishes_nothing(place: Place) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from gateway_programs import make_sdist, make_wheel
 from programs import Server, upload
-from upkeep_programs import Upkeep, yank
+from upkeep_programs import Upkeep, remove, yank
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yank(server, "acme", "1.3", "broken")
         (server.packages / ".pypiserver/owners").mkdir()
         (server.packages / ".pypiserver/owners/acme").write_text('{"owner": "alice"}\n')
+        gone = make_wheel(built, "gone", "1.0")
+        upload(server.url, gone.name, gone.read_bytes()).raise_for_status()
+        remove(server, "gone", "1.0")
         yield server
 
 

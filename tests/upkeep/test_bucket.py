@@ -42,7 +42,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 def server(place: Place, tmp_path: Path) -> Server:
     """A registry with six files, one of them withdrawn, and a signature that somebody has put there."""
     (tmp_path / "built").mkdir()
-    server = place.start(ALLOW_REMOVAL="yes", BACKUP_MAX_AGE_SECONDS="86400")
+    server = place.start(ALLOW_REMOVAL="yes", REMOVED_NAMES="free", BACKUP_MAX_AGE_SECONDS="86400")
     for number in range(6):
         path = make_wheel(tmp_path / "built", "acme", f"1.{number}", bytes([number]) * 30_000)
         publish(server, path.name, path.read_bytes())

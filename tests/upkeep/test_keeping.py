@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from programs import Server
 
 PACKAGES = 11
-RECORDS = 3
+RECORDS = 4
 
 
 def manifests(store: Path) -> list[Manifest]:
@@ -47,7 +47,9 @@ def test_everything_of_value_is_kept_with_its_hash(upkeep: Upkeep, server: Serve
     assert done.status == 0, done.said
     (made,) = manifests(store)
     kept = content(server.packages)
-    records = {".pypiserver/volume", ".pypiserver/yanked/acme@1.3", ".pypiserver/owners/acme"}
+    (removed,) = (server.packages / ".pypiserver/removed").iterdir()
+    names = ("volume", "yanked/acme@1.3", "owners/acme", f"removed/{removed.name}")
+    records = {f".pypiserver/{name}" for name in names}
     assert {*records, "third-3.0.tar.gz.asc"} <= set(kept)
     assert {path: entry.sha256 for path, entry in made.entries.items()} == {
         path: hashlib.sha256(data).hexdigest() for path, data in kept.items()

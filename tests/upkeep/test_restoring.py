@@ -63,7 +63,7 @@ def _planned(restore: Restore, store: Path) -> Plan:
 def test_first_it_tells_what_it_would_do(empty: Upkeep) -> None:
     done = empty.run("restore")
     assert done.status == 0
-    assert "to be restored: 14 files" in done.said
+    assert "to be restored: 15 files" in done.said
     assert "nothing was restored (RESTORE_DRY_RUN=yes)" in done.said
     assert list(empty.packages.iterdir()) == []
 
@@ -146,11 +146,11 @@ def test_as_of_a_date(upkeep: Upkeep, server: Server, store: Path, empty: Upkeep
     early = empty.run("restore", RESTORE_AS_OF="2026-01-01").said
     assert "has no backup of 2026-01-01: 2 manifests, the oldest of 20260102T030405Z" in early
     for moment in ("2026-01-02", "2026-01-02T03:04:05Z"):
-        assert "backup of 20260102T030405Z: 14 files" in empty.run("restore", RESTORE_AS_OF=moment).said
+        assert "backup of 20260102T030405Z: 15 files" in empty.run("restore", RESTORE_AS_OF=moment).said
     wrong = empty.run("restore", RESTORE_AS_OF="2026-13-01")
     assert wrong.status == 1
     assert "RESTORE_AS_OF is '2026-13-01'; it must be a date or a time of UTC that there is" in wrong.said
-    assert "15 files" in empty.run("restore", RESTORE_AS_OF=f"{datetime.now(timezone.utc):%Y-%m-%d}").said
+    assert "16 files" in empty.run("restore", RESTORE_AS_OF=f"{datetime.now(timezone.utc):%Y-%m-%d}").said
     assert empty.restore(RESTORE_AS_OF="2026-01-02").status == 0
     assert not (empty.packages / "newer-1.0-py3-none-any.whl").exists()
 

@@ -56,8 +56,10 @@ class ServerSpec(ContainerSpec):
     """Requests that are worked on at once, beside uploads (GatewaySpec.concurrent_uploads), each of which has a thread
     of its own; four are kept for health and passwords while the volume hangs."""
     allow_removal: bool = False
-    """Whether publishers may remove packages (`:action=remove_pkg`). A removed name can be published anew with other
-    bytes, which breaks every lock file that names the old ones."""
+    """Whether publishers may remove packages (`:action=remove_pkg`)."""
+    removed_names: Literal["taken", "free"] = "taken"
+    """What becomes of the name of a removed file: it stays taken, so that only the same bytes can come back, or other
+    ones can be published under it too, which breaks every lock file that names the old ones."""
     ready_timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 3
     """Seconds within which the package volume must answer for the pod to be ready."""
     may_repeat = frozenset({"arguments"})
@@ -120,6 +122,7 @@ class Server(Construct):
         self.files: dict[str, ConfigFiles] = {}
         gateway.set("ALLOW_REMOVAL", "yes" if spec.allow_removal else "no")
         self.set("ALLOW_REMOVAL", "yes" if spec.allow_removal else "no")
+        self.set("REMOVED_NAMES", spec.removed_names)
         self.set("CONCURRENT_UPLOADS", str(gateway.spec.concurrent_uploads))
         self.set("LOG_LEVEL", spec.log_level)
         self.set("PACKAGES_DIRECTORY", PACKAGES_DIRECTORY)

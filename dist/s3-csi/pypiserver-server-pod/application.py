@@ -16,7 +16,7 @@ from server.http.bottle import response
 from server.http.errors import unavailable
 from server.http.limits import Limits, Needs
 from server.http.routes import Route, application
-from server.index import browsing, owners, provenance, reserved, yanks
+from server.index import browsing, owners, provenance, removed, reserved, yanks
 from server.index.browsing import Browsing
 from server.index.digests import Digests
 from server.index.downloads import Downloads
@@ -26,6 +26,7 @@ from server.index.pages import Pages
 from server.index.presence import Presence
 from server.index.provenance import Provenance
 from server.index.records import Records
+from server.index.removed import Removed
 from server.index.reserved import Reserved
 from server.index.yanks import Yanks
 from server.pod.metrics import Metrics
@@ -112,9 +113,9 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
         pages.drop,
         Claims(root, shared=many),
         attested,
+        Removed(backing.files(removed.DIRECTORY), taken=settings.removed_names == "taken"),
         trail(settings),
-        # Another pod may have published it: then it is read for the trail, and for nothing else.
-        digests.of if settings.audit != "none" else lambda entry: entry.digest,
+        digests.of,
         first=_each(decisions.begin, *((kept_names.begin,) if has_public else ())),
         fewer=_each(decisions.end, *((kept_names.reserve,) if has_public else ())),
         found=pages.keep_new_metadata,

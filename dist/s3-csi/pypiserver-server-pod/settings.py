@@ -49,6 +49,8 @@ class Settings:
     """How often the whole volume is listed, in seconds."""
     allow_removal: bool = False
     """Whether packages can be removed through `:action=remove_pkg`."""
+    removed_names: str = "taken"
+    """`taken` if what was removed can only come back with the content that it had; `free` if names are free again."""
     initial_password: bool = False
     """Whether to make a publisher's password where no credentials are mounted."""
     ready_timeout_seconds: float = 3.0
@@ -168,6 +170,7 @@ class Settings:
             poll_seconds=_positive(read, "POLL_SECONDS", cls.poll_seconds),
             rescan_seconds=_positive(read, "RESCAN_SECONDS", cls.rescan_seconds),
             allow_removal=_choice(read, "ALLOW_REMOVAL", ("no", "yes")) == "yes",
+            removed_names=_choice(read, "REMOVED_NAMES", ("taken", "free")),
             initial_password=_choice(read, "INITIAL_PASSWORD", ("no", "yes")) == "yes",
             ready_timeout_seconds=_positive(read, "READY_TIMEOUT_SECONDS", cls.ready_timeout_seconds),
             log_level=_choice(read, "LOG_LEVEL", ("info", "debug", "warning", "error")),

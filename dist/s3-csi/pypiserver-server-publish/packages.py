@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from server.http.bottle import request
+from server.http.bottle import HTTPError, request
 from server.index.names import name_and_version, normalised
+from server.index.records import SIGNATURE
 from server.publish.claims import exists
 from server.volume.durable import UnsettledError
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from server.audit.trail import Trail
     from server.index.listing import Change, Entry, Listing
     from server.index.provenance import Provenance
+    from server.index.removed import Removed
     from server.publish.claims import Claims
     from server.publish.drafts import Publisher
     from server.publish.hashed import HashedDraft
@@ -34,6 +37,7 @@ class Packages:
         stale: Callable[[Change], None],
         claims: Claims,
         provenance: Provenance,
+        removed: Removed,
         trail: Trail,
         digest: Callable[[Entry], str | None],
         first: Callable[[str], None] = lambda _: None,
@@ -42,17 +46,18 @@ class Packages:
         remember: Callable[[str], None] = lambda _: None,
         tell: Callable[[str, Entry | None], None] = lambda *_: None,
     ) -> None:
-        """Remove files through `publisher`.
+        """Remove files through `publisher`; what is in `removed` comes back as it was, or not at all.
 
-        `stale` is told what changes before the change is acknowledged, and `trail` before it is made, too, with
-        the `digest` of what is removed; `first` in which project a file is about to be published, and `fewer` of which
-        one is about to be removed. `found` is given the METADATA of wheels that were published, and `remember` told of
-        which project more is known now. `tell` has other pods look at a path.
+        `stale` is told what changes before the change is acknowledged, and `trail` before it is made, too; `digest`
+        knows that of what is removed. `first` is told in which project a file is about to be published, and `fewer` of
+        which one is about to be removed. `found` is given the METADATA of wheels that were published, and `remember`
+        told of which project more is known now. `tell` has other pods look at a path.
         """
         self._publisher = publisher
         self._listing = listing
         self._claims = claims
         self._provenance = provenance
+        self._removed = removed
         self._trail = trail
         self._digest = digest
         self._stale = stale
@@ -73,11 +78,13 @@ class Packages:
 
         Raises:
             FileExistsError: There is a file of this name, or of one that means the same.
+            HTTPError: There was one, with another content.
             OSError: The volume did not take it; after UnsettledError it stays listed, and can be published again.
         """
         with self._claims.of(filename):
             if twin := self.twin(filename):
                 raise exists(twin)
+            self._refuse_other(filename, draft.digest)
             if guess := name_and_version(filename):
                 self._first(normalised(guess[0]))
             self._trail.begun("publish", file=filename, sha256=_hexadecimal(draft.digest))
@@ -95,6 +102,13 @@ class Packages:
         self._trail.done("publish", file=filename, sha256=_hexadecimal(draft.digest), size=stamp.size)
         _log.info("%r published %s: %d bytes, %s", user(), filename, stamp.size, draft.digest)
 
+    def _refuse_other(self, filename: str, digest: str) -> None:
+        sha256 = _hexadecimal(digest) or ""
+        # Whoever signs the same file again makes another signature.
+        if not filename.endswith(SIGNATURE) and (earlier := self._removed.other_than(filename, sha256)):
+            text = f"{earlier!r} was removed, and its name stays taken: only the content that it had can come back."
+            raise HTTPError(HTTPStatus.CONFLICT, text)
+
     def _hand_over(self, filename: str, metadata: bytes | None, stamp: Stamp) -> None:
         """Give on what is known from the upload, so that nobody reads the file for it: neither this pod nor another."""
         if entry := self._listing.at(filename):
@@ -108,8 +122,12 @@ class Packages:
         Raises:
             OSError: The volume does not let it go.
         """
-        facts = {"file": entry.path, "sha256": _hexadecimal(self._digest(entry)), "size": entry.stamp.size}
+        sha256 = _hexadecimal(self._digest(entry))
+        facts = {"file": entry.path, "sha256": sha256, "size": entry.stamp.size}
         self._trail.begun("remove", **facts)
+        # Before the file goes: who finds none of this name finds the record.
+        if not entry.name.endswith(SIGNATURE):
+            self._removed.keep(entry.name, sha256)
         # Whether it is the last of its project nobody knows: another pod, or thread, may be removing the others.
         self._fewer(entry.project)
         try:

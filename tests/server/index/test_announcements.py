@@ -124,7 +124,7 @@ def test_what_is_known_of_a_file_comes_with_it_if_it_has_its_size(files: OwnFile
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[tuple[Server, Server]]:
     """A writer, and a reader that lists everything once only."""
-    with Server(tmp_path / "writer", {**RARELY, "ALLOW_REMOVAL": "yes"}) as writer:
+    with Server(tmp_path / "writer", {**RARELY, "ALLOW_REMOVAL": "yes", "REMOVED_NAMES": "free"}) as writer:
         own = {"PACKAGES_DIRECTORY": str(writer.packages), "ROLE": "reader"}
         with Server(tmp_path / "reader", {**RARELY, **own}) as reader:
             yield writer, reader

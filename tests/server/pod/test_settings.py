@@ -13,6 +13,7 @@ def test_the_defaults_are_those_of_the_pod() -> None:
     assert settings.packages_directory == Path("/data/packages")
     assert (settings.publish_method, settings.writers, settings.threads) == ("link", "one", 64)
     assert not settings.allow_removal
+    assert settings.removed_names == "taken"
     assert not settings.initial_password
 
 
@@ -33,6 +34,7 @@ def test_every_variable_is_read() -> None:
             "AUDIT": "volume",
             "VOLUME_WAIT_SECONDS": "7",
             "ALLOW_REMOVAL": "yes",
+            "REMOVED_NAMES": "free",
             "INITIAL_PASSWORD": "yes",
             "READY_TIMEOUT_SECONDS": "1.5",
             "THREADS": "8",
@@ -60,6 +62,7 @@ def test_every_variable_is_read() -> None:
         audit="volume",
         volume_wait_seconds=7,
         allow_removal=True,
+        removed_names="free",
         initial_password=True,
         ready_timeout_seconds=1.5,
         threads=8,
@@ -83,6 +86,7 @@ def test_every_variable_is_read() -> None:
         ("READERS", "2"),
         ("VOLUME_WAIT_SECONDS", "0"),
         ("ALLOW_REMOVAL", "true"),
+        ("REMOVED_NAMES", "yes"),
         ("AUDIT", "yes"),
         ("INITIAL_PASSWORD", ""),
         ("RESCAN_SECONDS", "soon"),

@@ -13,6 +13,7 @@ from server.audit.trail import Trail
 from server.index.digests import Digests
 from server.index.listing import Change, Listing
 from server.index.provenance import Provenance
+from server.index.removed import Removed
 from server.pod import application
 from server.publish.claims import Claims
 from server.publish.link import Link
@@ -31,7 +32,14 @@ def test_a_file_that_is_gone_is_removed_without_an_error(tmp_path: Path) -> None
     assert entry
     provenance = Provenance(OwnFiles(tmp_path, "provenance", in_place=False), changes.append)
     Packages(
-        Link(tmp_path), listing, changes.append, Claims(tmp_path, shared=False), provenance, Trail(None), lambda _: None
+        Link(tmp_path),
+        listing,
+        changes.append,
+        Claims(tmp_path, shared=False),
+        provenance,
+        Removed(OwnFiles(tmp_path, "removed", in_place=False)),
+        Trail(None),
+        lambda _: None,
     ).remove(entry)
     assert not listing.twin("a-1.0.tar.gz")
     assert changes == [Change(frozenset({"a"}), names=True)]
@@ -84,10 +92,16 @@ def test_a_package_that_was_removed_is_not_listed_though_the_volume_fails(
 ) -> None:
     app = webtest.TestApp(application.create(dataclasses.replace(settings, allow_removal=True)))
     app.post("/", {":action": "file_upload"}, upload_files=[("content", "a-1.0.tar.gz", b"content")])
+    records_last = [False]
 
     def fsync(_: int) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
+        # The record of the name is kept first: without it nothing is removed.
+        if not records_last[0] or not (settings.packages_directory / "a-1.0.tar.gz").exists():
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(os, "fsync", fsync)
+    app.post("/", {":action": "remove_pkg", "name": "a", "version": "1.0"}, status=503)
+    assert "a-1.0.tar.gz" in app.get("/simple/a/")
+    records_last[0] = True
     app.post("/", {":action": "remove_pkg", "name": "a", "version": "1.0"}, status=503)
     app.get("/simple/a/", status=404)

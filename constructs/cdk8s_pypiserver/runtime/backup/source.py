@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 from backup.manifest import IDENTITY, OWN
 from backup.problems import RunError
-from server.index import findings, owners, provenance, reserved, yanks
+from server.index import findings, owners, provenance, removed, reserved, yanks
 from server.index.names import name_and_version, normalised
 from server.publish.direct import Direct
 from server.volume.content import CHUNK, content
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from backup.manifest import Entry
     from backup.store import Store
 
-RECORDS = (yanks.DIRECTORY, provenance.DIRECTORY, reserved.DIRECTORY, owners.DIRECTORY)
+RECORDS = (yanks.DIRECTORY, provenance.DIRECTORY, reserved.DIRECTORY, owners.DIRECTORY, removed.DIRECTORY)
 """The directories of `.pypiserver` that are kept, beside the volume's identity."""
 _LONGEST_IDENTITY = 100
 _READERS = 2

@@ -6,7 +6,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from server.index import archives, owners, provenance, reserved, yanks
+from server.index import archives, owners, provenance, removed, reserved, yanks
 from server.index.metadata import core_of
 from server.index.names import is_reachable, name_and_version, normalised
 from server.store import catalogue as catalogues
@@ -30,7 +30,13 @@ if TYPE_CHECKING:
     from server.store.unfinished import Unfinished
     from server.volume.problems import Problems
 
-SHOWN = {yanks.DIRECTORY: True, provenance.DIRECTORY: False, reserved.DIRECTORY: False, owners.DIRECTORY: True}
+SHOWN = {
+    yanks.DIRECTORY: True,
+    provenance.DIRECTORY: False,
+    reserved.DIRECTORY: False,
+    owners.DIRECTORY: True,
+    removed.DIRECTORY: False,
+}
 """The directories of records, and whether the catalogue has what is in them."""
 MOST_LOST = 0.5
 """Which share of the files may be gone at once, however few that are."""
