@@ -27,6 +27,7 @@ from cdk8s_pypiserver import (  # noqa: E402
     CopyJob,
     CopySpec,
     GatewayTLSSpec,
+    Ingress,
     IngressCertificateSpec,
     IngressTLSSpec,
     KustomizeApp,
@@ -124,6 +125,10 @@ class Components:
     def chart(self, id_: str, spec: PyPIServerSpec) -> PyPIServerChart:
         """Return a chart that is not written."""
         return PyPIServerChart(self._compared, id_, spec)
+
+    def freeze(self, *charts: PyPIServerChart) -> None:
+        """Have charts of the app written as they are now."""
+        self._rendered.update((chart, self._app.freeze(chart)) for chart in charts)
 
     def of_fields(
         self,
@@ -226,14 +231,13 @@ def add_components(app: KustomizeApp, charts: Mapping[str, PyPIServerChart], els
     local, shared, s3 = charts["local"], charts["shared"], charts["s3-csi"]
     mounted = [*charts.values()]
     add = Components(app)
-    ingress = add.of_fields("ingress", local, ingress=RegistryIngressSpec(host=HOST))
-    add.of_fields("tls", ingress, after=["ingress"], ingress=RegistryIngressSpec(host=HOST, tls=TLS))
     add.of_fields("ha", shared, of=[shared], availability=AvailabilitySpec())
     # A chart each also for concerns that join it later, since neither changes what the other does: upstream beside the
     # initial password, monitoring beside anonymous reads, the directory beside removal.
     public = add.of_fields("initial-password", local, of=[local], auth=AuthSpec(initial_password=True))
     monitored = add.of_fields("anonymous-reads", local, auth=AuthSpec(anonymous_reads=True))
     directory = add.of_fields("removal", local, server=ServerSpec(allow_removal=True))
+    secured = add.of_fields("gateway-tls", local, apart=["ingress"], gateway_tls=GatewayTLSSpec())
     ldap = partial(LDAP, id_="ldap", spec=DIRECTORY)
     add.of_joining("ldap", directory, ldap, apart=POLICIES_WITHOUT_LDAP)
     monitor = partial(Monitoring, id_="monitoring", spec=MonitoringSpec())
@@ -241,43 +245,45 @@ def add_components(app: KustomizeApp, charts: Mapping[str, PyPIServerChart], els
     apart = ["monitoring", "network-policy", "network-policy-readers", "network-policy-object-store"]
     add.of_joining("upstream", public, partial(Upstream, id_="upstream", spec=UPSTREAM), apart=apart)
     add.of_joining("monitoring-upstream", public, monitor, after=["upstream"])
-    secured = add.of_fields("gateway-tls", local, apart=["ingress"], gateway_tls=GatewayTLSSpec())
-    mounting, stored = (add.chart(f"joined-{chart.node.id}", chart.registry.spec) for chart in (s3, elsewhere))
+    # The other concerns join charts that are written, as they were before.
+    add.freeze(local, s3, elsewhere)
+    add.of_joining("ingress", local, partial(Ingress, id_="ingress", spec=RegistryIngressSpec(host=HOST)))
+    add.of_fields("tls", local, after=["ingress"], ingress=RegistryIngressSpec(host=HOST, tls=TLS))
     # The first whom the policies let in, as patches name it by its place.
-    for chart in (mounting, stored):
-        chart.registry.network.admit(ingress.registry.network)
-    add.of_joining("audit", ingress, partial(Audit, spec=AuditSpec()))
+    for chart in (s3, elsewhere):
+        chart.registry.network.admit(local.registry.network)
+    add.of_joining("audit", local, partial(Audit, spec=AuditSpec()))
     permit = partial(Permissions, id_="permissions", spec=PERMISSIONS)
-    permissions = add.of_joining("permissions", ingress, permit, apart=["anonymous-reads"])
+    permissions = add.of_joining("permissions", local, permit, apart=["anonymous-reads"])
     # Which projects are public is said by whoever uses the component, in `permissions.json`.
-    add.of_joining("anonymous-projects", ingress, lambda _: permissions.allow_anonymous(), after=["permissions"])
-    add.of_joining("retention", ingress, retain, apart=["gateway-tls"])
-    add.of_joining("backup", ingress, back_up, of=mounted, apart=["gateway-tls"])
+    add.of_joining("anonymous-projects", local, lambda _: permissions.allow_anonymous(), after=["permissions"])
+    add.of_joining("retention", local, retain, apart=["gateway-tls"])
+    add.of_joining("backup", local, back_up, of=mounted, apart=["gateway-tls"])
     copying = partial(CopyJob, id_="copying", spec=COPYING, port=local.registry.spec.service.port)
-    add.of_joining("copy", ingress, copying, apart=["gateway-tls"])
-    add.of_joining("backup-object-store", stored, back_up, of=[elsewhere], apart=["gateway-tls"])
+    add.of_joining("copy", local, copying, apart=["gateway-tls"])
+    add.of_joining("backup-object-store", elsewhere, back_up, of=[elsewhere], apart=["gateway-tls"])
     # The same by HTTPS.
     add.of_joining("retention-gateway-tls", secured, retain, after=["gateway-tls"])
     add.of_joining("backup-gateway-tls", secured, back_up, of=mounted, after=["gateway-tls"])
     secured = add.chart("secured-object-store", elsewhere.registry.spec.replace(gateway_tls=GatewayTLSSpec()))
     add.of_joining("backup-object-store-gateway-tls", secured, back_up, of=[elsewhere], after=["gateway-tls"])
     policies: dict[PyPIServerChart, dict[str, tuple[Sequence[cdk8s.Chart], PyPIServerChart]]] = {
-        ingress: {
-            "network-policy": ([chart for chart in mounted if not chart.registry.readers], local),
+        local: {
+            "network-policy": ([chart for chart in mounted if not chart.registry.readers], shared),
             "network-policy-upstream": (mounted, public),
             "network-policy-ldap": (mounted, directory),
         },
-        mounting: {
-            "network-policy-readers": ([chart for chart in mounted if chart.registry.readers], local),
+        s3: {
+            "network-policy-readers": ([chart for chart in mounted if chart.registry.readers], shared),
         },
-        stored: {
-            "network-policy-object-store": ([elsewhere], local),
+        elsewhere: {
+            "network-policy-object-store": ([elsewhere], shared),
             "network-policy-object-store-upstream": ([elsewhere], public),
             "network-policy-object-store-ldap": ([elsewhere], directory),
         },
     }
     for chart, each in policies.items():
-        add.of_isolation(chart, each, admitting=[ingress, monitored])
+        add.of_isolation(chart, each, admitting=[local, monitored])
     app.add_mirror("images")
 
 

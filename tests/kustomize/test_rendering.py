@@ -91,6 +91,23 @@ def test_a_component_can_be_made_of_what_a_chart_was_before_it_changed_again(tmp
         assert container["env"] == [{"name": "CREDENTIALS_SECRET", "value": concern}]
 
 
+def test_a_frozen_chart_is_written_as_it_was(tmp_path: Path) -> None:
+    app = KustomizeApp(tmp_path)
+    frozen, open_ = (PyPIServerChart(app, name) for name in ("frozen", "open"))
+    before = app.freeze(frozen)
+    for chart in (frozen, open_):
+        chart.registry.server.set("CREDENTIALS_SECRET", "later")
+    app.add_component("later", without=before, having=Rendering(frozen))
+    # To what goes on from there it is what it was, too.
+    app.add_component("again", without=frozen, having=open_)
+    app.synth()
+    texts = {
+        name: "".join(path.read_text() for path in sorted((tmp_path / name).glob("*.yaml")))
+        for name in ("frozen", "open", "components/later", "components/again")
+    }
+    assert [name for name, text in texts.items() if "value: later" in text] == [*texts][1:]
+
+
 @jsii.implements(IValidation)
 class _Wrong:
     def validate(self) -> list[str]:

@@ -58,8 +58,14 @@ class KustomizeApp(cdk8s.App):
         if "\n" in self._name:
             raise ValueError(f"name ({self._name!r}) must be one line")
         self._components: dict[str, _Component] = {}
+        self._frozen: dict[cdk8s.Chart, Rendering] = {}
         self._mirror: str | None = None
         self._show_difference = bool(os.environ.get(SHOW_DIFFERENCE)) if show_difference is None else show_difference
+
+    def freeze(self, chart: cdk8s.Chart) -> Rendering:
+        """Have a chart written as it is now, which is returned; what joins it later is in components alone."""
+        self._frozen[chart] = Rendering(chart)
+        return self._frozen[chart]
 
     def add_component(  # noqa: PLR0913
         self,
@@ -149,7 +155,7 @@ class KustomizeApp(cdk8s.App):
         wanted = dict.fromkeys([*charts, *(part for part in pairs if part)])
         for app in self._apps(part.chart if isinstance(part, Rendering) else part for part in wanted):
             _validate(app)
-        rendered = {part: part if isinstance(part, Rendering) else Rendering(part) for part in wanted}
+        rendered = {part: self._rendering(part) for part in wanted}
         before = {
             concern: rendered[each.without] if each.without else None for concern, each in self._components.items()
         }
@@ -187,6 +193,11 @@ class KustomizeApp(cdk8s.App):
             documents = mirror_documents(self._mirror, before_mirror.values())
             _add(texts, in_folder(f"{COMPONENTS}/{self._mirror}", documents))
         return texts
+
+    def _rendering(self, part: cdk8s.Chart | Rendering) -> Rendering:
+        if isinstance(part, Rendering):
+            return part
+        return self._frozen.get(part) or Rendering(part)
 
     def _apps(self, charts: Iterable[cdk8s.Chart]) -> Iterator[cdk8s.App]:
         """Yield this app, and those that the other charts are in."""
