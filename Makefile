@@ -103,7 +103,7 @@ fuzz: $(PROGRAMS)  ## hostile input and kills, at length; FUZZ_SEED repeats a ru
 	  $(BIN)/pytest -n auto -rP --log-level=INFO tests/fire
 
 e2e: $(READY) $(VERIFIER)  ## the tests that need the cluster which KUBECONFIG names
-	JSII_NODE=$(NODE_OF_VENV) $(BIN)/pytest -n 3 --dist loadfile -m 'e2e and not alone' tests/e2e
+	JSII_NODE=$(NODE_OF_VENV) $(BIN)/pytest -n 4 --dist loadfile -m 'e2e and not alone' tests/e2e
 	JSII_NODE=$(NODE_OF_VENV) $(BIN)/pytest -m 'e2e and alone' tests/e2e
 
 bench: $(PROGRAMS)  ## figures for docs/performance.md, and the picture in build/; BENCH="growth --write" writes docs/

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
     from pathlib import Path
 
-ALONE = {"test_ha", "test_object_store_node", "test_readers"}
-"""The modules that drain and lose a node: what runs beside them would lose its pods too."""
 FAILED = pytest.StashKey[bool]()
 REGISTRIES = pytest.StashKey[list[cluster.Registry]]()
 MEASURED = "measured"
@@ -54,8 +52,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name == "e2e":
             item.add_marker(pytest.mark.e2e)
-            if item.path.stem in ALONE:
-                item.add_marker(pytest.mark.alone)
 
 
 @pytest.hookimpl(wrapper=True)

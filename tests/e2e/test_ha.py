@@ -222,6 +222,7 @@ def spread_pods(registry: Registry, nodes: list[str]) -> list[Pod]:
     return eventually(spread, "pods on several nodes", 180)
 
 
+@pytest.mark.alone
 def test_draining_a_node_fails_no_request(
     registry: Registry, nodes: list[str], spread_pods: list[Pod], paths: list[str], note: Callable[[str], None]
 ) -> None:
@@ -244,6 +245,7 @@ def test_draining_a_node_fails_no_request(
     assert load.failures == []
 
 
+@pytest.mark.alone
 def test_a_crashed_node(
     registry: Registry,
     crashing_node: LosableNode,
@@ -291,6 +293,7 @@ def publish_and_read(client: Client, number: int) -> None:
     no_loss(client.get(f"packages/{name}").content == content, name)
 
 
+@pytest.mark.alone
 def test_load_adds_pods(registry: Registry, pods: list[Pod], paths: list[str], note: Callable[[str], None]) -> None:
     """The autoscaler adds pods under load. It comes last, since it takes them away only after minutes."""
     if cluster.run("get", "--raw", "/apis/metrics.k8s.io/v1beta1").returncode:

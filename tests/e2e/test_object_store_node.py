@@ -79,6 +79,7 @@ def who_writes(registry: Registry, place: objects.Place) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.alone
 def test_a_lost_writer_costs_no_read_and_no_file(  # noqa: PLR0913, PLR0917
     registry: Registry,
     place: objects.Place,

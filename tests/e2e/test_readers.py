@@ -225,6 +225,7 @@ def move_writer(registry: Registry, nodes: list[str]) -> Pod:
     return writer_of(registry)
 
 
+@pytest.mark.alone
 def test_draining_the_node_of_the_writer_fails_no_read(
     registry: Registry,
     nodes: list[str],
@@ -248,6 +249,7 @@ def test_draining_the_node_of_the_writer_fails_no_read(
     assert failed_reads(load) == []
 
 
+@pytest.mark.alone
 def test_a_lost_node_has_no_second_writer(
     registry: Registry,
     writer_on_the_last_node: Pod,
