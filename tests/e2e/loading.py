@@ -176,7 +176,9 @@ def load_on(  # noqa: PLR0913
 
 
 @contextmanager
-def churn_on(registry: Registry, kept: str, *, removals: bool, lag: float, timeout: float = 15) -> Iterator[Churn]:
+def churn_on(  # noqa: PLR0913
+    registry: Registry, kept: str, *, removals: bool, lag: float, timeout: float = 15, pause: float = 0.2
+) -> Iterator[Churn]:
     """Publish, yank, remove and read through the Service of the registry; after the block its figures are final.
 
     Args:
@@ -185,9 +187,10 @@ def churn_on(registry: Registry, kept: str, *, removals: bool, lag: float, timeo
         removals: Whether it lets publishers remove files.
         lag: Seconds after which everybody must see what was acknowledged.
         timeout: Seconds after which a request has failed.
+        pause: Seconds that each client rests between two requests, at most.
     """
     refused = [{**asdict(account), "status": status} for status, account in REFUSED.items()]
-    options = {"writers": 4, "readers": 4, "removals": removals, "lag": lag, "ledger": LEDGER, "pause": 0.2}
+    options = {"writers": 4, "readers": 4, "removals": removals, "lag": lag, "ledger": LEDGER, "pause": pause}
     options |= {"kept": kept, "others": refused}
     with _running(Churn(registry, kept=kept), churn, {**options, "timeout": timeout}) as running:
         yield running

@@ -96,7 +96,8 @@ def test_a_lost_writer_costs_no_read_and_no_file(  # noqa: PLR0913, PLR0917
     assert publisher.twine([kept.path]).returncode == 0
     first = who_writes(registry, place)
     name = "after-1.0.tar.gz"
-    with churn_on(registry, kept.path.name, removals=False, lag=objects.LISTED) as churn:
+    # Every byte of what is published in these minutes is read in the end.
+    with churn_on(registry, kept.path.name, removals=False, lag=objects.LISTED, pause=1) as churn:
         crashing_node.crash()
         crashed = time.monotonic()
         eventually(crashing_node.is_missed, "the node to be missed", 120, 0.5)
