@@ -1,6 +1,7 @@
 """What users and subclasses add to a registry after it was made, from outside and in a subclass."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import cdk8s
 import cdk8s_plus_27 as kplus
@@ -240,6 +241,25 @@ def test_what_the_server_would_never_read_is_refused(add: Callable[[Server], Non
     server = PyPIServerChart(cdk8s.App(), "chart").registry.server
     with pytest.raises(ValueError, match=message):
         add(server)
+
+
+def test_what_the_server_would_not_start_with_is_refused_at_synth(tmp_path: Path) -> None:
+    app = cdk8s.App(outdir=str(tmp_path / "dist"))
+    server = PyPIServerChart(app, "chart").registry.server
+    for variable, value in (("THREADS", "many"), ("RESCAN_SECONDS", "0"), ("WRITERS", "2"), ("POLL_SECONDS", "1e3")):
+        server.set(variable, value)
+    with pytest.raises(RuntimeError) as refused:
+        app.synth()
+    assert [line.partition("server.set: ")[2] for line in str(refused.value).splitlines() if "server.set" in line] == [
+        "WRITERS is '2'; it must be one of one, many",
+        "RESCAN_SECONDS is 0; it must be a number of at least 0.1",
+        "THREADS is 'many'; it must be a number",
+    ]
+    assert not [*(tmp_path / "dist").iterdir()]
+    # What is missing beside another one is told, too, and no more.
+    server.set("PUBLISH_METHOD", "store")
+    with pytest.raises(RuntimeError, match=r"server.set: STORE_PATH is ''; it must be a place as rclone writes it"):
+        app.synth()
 
 
 def test_an_autoscaler_wants_a_request_of_every_container(tmp_path: object) -> None:

@@ -65,7 +65,7 @@ class Sockets(Construct):
             gateway=self.gateway,
             grace_seconds=grace_seconds,
         )
-        self._checks: list[Callable[[], Iterable[str]]] = [self.pod.problems, self._closed_ways]
+        self._checks: list[Callable[[], Iterable[str]]] = [self.pod.problems, self.server.problems, self._closed_ways]
         _Validation.of(cdk8s.App.of(self)).registries[self] = scope
 
     def add_label(self, key: str, value: str) -> None:

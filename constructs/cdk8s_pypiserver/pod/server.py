@@ -1,8 +1,10 @@
 """The server: this project's program on pypiserver and gunicorn, reached by the gateway alone."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from importlib import import_module
+from types import ModuleType
 from typing import Annotated, Literal
 
 from constructs import Construct
@@ -153,6 +155,8 @@ class Server(Construct):
     def set(self, variable: str, value: str) -> None:
         """Set a variable of the environment that runtime/server/pod/settings.py reads; others are ServerSpec.env.
 
+        A value that the server cannot work with is refused at synth.
+
         Raises:
             ValueError: it reads no such variable.
         """
@@ -166,6 +170,15 @@ class Server(Construct):
     def add_mount(self, volume: str, path: str, *, read_only: bool = False) -> None:
         """Mount a volume of the pod in the container."""
         self._mounts.append(mount(volume, path, read_only=read_only))
+
+    def problems(self) -> Iterator[str]:
+        """Yield why the server would not start with the variables that are set by now."""
+        environment = {name: value for name, value in self._environment.items() if isinstance(value, str)}
+        while complaint := _complaint(environment):
+            yield f"server.set: {complaint}"
+            # What else is wrong is told without it.
+            if environment.pop(complaint.partition(" ")[0], None) is None:
+                return
 
     def container(self) -> Manifest:
         """Return the container as it is now."""
@@ -195,6 +208,22 @@ class Server(Construct):
             f"i=0; while [ -e {RUN_DIRECTORY}/gateway.pid ] && {connected} && [ $i -lt {self.grace_seconds - 10} ]",
             "do sleep 1; i=$((i+1)); done",
         )
+
+
+def _complaint(environment: Mapping[str, str]) -> str | None:
+    """Return what the server would say of its environment before it ends, None if it would start."""
+    settings = _settings()
+    try:
+        settings.Settings.from_environment(environment)
+    except settings.SettingError as error:
+        return str(error)
+    return None
+
+
+@cache
+def _settings() -> ModuleType:
+    # What runs in the pod is no part of this package for a type checker, which knows it as `server`.
+    return import_module("cdk8s_pypiserver.runtime.server.pod.settings")
 
 
 @cache
