@@ -11,7 +11,7 @@ from server.http.bottle import HTTPError, request, response, static_file
 from server.http.errors import from_os, unavailable
 from server.index.attestations import is_about
 from server.index.provenance import SUFFIX
-from server.volume.content import CHUNK
+from server.volume.content import CHUNK, is_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,7 +62,8 @@ class Downloads:
             request.environ.pop("HTTP_IF_MODIFIED_SINCE", None)
         try:
             # bottle takes a volume that fails for a file that is not there.
-            (self._root / filename).stat()
+            if not is_file(self._root / filename):
+                raise _missing(filename)
             answer = static_file(filename, root=str(self._root), mimetype=mimetypes.guess_type(filename)[0])
         except FileNotFoundError as error:
             raise _missing(filename) from error

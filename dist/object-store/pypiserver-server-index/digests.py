@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from server.http.errors import unavailable
-from server.volume.content import CHUNK, Stamp
+from server.volume.content import CHUNK, Stamp, check_file
 from server.volume.problems import CONTENTS, Problems, why
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class Digests:
 
     def _read(self, entry: Entry) -> tuple[Stamp, str]:
         digest = hashlib.new(ALGORITHM)
+        check_file(self._root / entry.path)
         with (self._root / entry.path).open("rb", buffering=0) as file:
             while chunk := file.read(CHUNK):
                 digest.update(chunk)

@@ -16,6 +16,7 @@ from server.http.bottle import HTTPError
 from server.http.errors import RefusedError, unavailable
 from server.index import archives
 from server.index.packed import Core
+from server.volume.content import check_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,6 +108,7 @@ class Metadata:
             with _reading:
                 if problem := self._problem():
                     raise unavailable(problem)
+                check_file(self._root / entry.path)
                 with (self._root / entry.path).open("rb") as file:
                     content = read(file)
         except FileNotFoundError:

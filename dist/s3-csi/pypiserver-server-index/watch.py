@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from server.index import owners, yanks
 from server.index.names import UNREACHABLE, is_reachable, name_and_version
-from server.volume.content import SETTLED_NS, Stamp
+from server.volume.content import NO_FILE, SETTLED_NS, Stamp
 from server.volume.marker import WrongVolumeError
 from server.volume.problems import CONTENTS, why
 
@@ -336,7 +336,7 @@ def _stamps(directory: Path, names: Iterable[str]) -> Iterator[tuple[str, Stamp 
             if stat.S_ISREG(status.st_mode):
                 yield name, Stamp(status.st_size, status.st_mtime_ns)
             elif not stat.S_ISDIR(status.st_mode):
-                yield name, OSError(errno.ENXIO, "It is a link" if stat.S_ISLNK(status.st_mode) else "It is no file")
+                yield name, OSError(errno.ENXIO, "It is a link" if stat.S_ISLNK(status.st_mode) else NO_FILE)
 
 
 def _path(directory: str, name: str) -> str:

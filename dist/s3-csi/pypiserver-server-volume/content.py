@@ -20,11 +20,35 @@ Kernels count it in ticks of some milliseconds, some file systems in seconds.
 """
 
 
+NO_FILE = "It is no file"
+
+
 class Stamp(NamedTuple):
     """What tells one content of a file from another."""
 
     size: int
     mtime_ns: int
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file of packages at a path: in its place somebody may have put a link, or a pipe.
+
+    A link could lead to any file of the container, and a pipe would hold its reader up for ever.
+
+    Raises:
+        OSError: That cannot be told, or there is nothing.
+    """
+    return stat.S_ISREG(os.lstat(path).st_mode)
+
+
+def check_file(path: Path) -> None:
+    """Make sure that there is a file of packages at a path.
+
+    Raises:
+        OSError: It is something else, or nothing; or that cannot be told.
+    """
+    if not is_file(path):
+        raise OSError(errno.ENXIO, NO_FILE, str(path))
 
 
 def content(path: Path, most: int) -> bytes:
@@ -37,7 +61,7 @@ def content(path: Path, most: int) -> bytes:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             number = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
-            raise OSError(number, "It is no file", str(path))
+            raise OSError(number, NO_FILE, str(path))
         if status.st_size > most:
             raise OSError(errno.EFBIG, f"It has more than {most} bytes", str(path))
         return file.read(most)

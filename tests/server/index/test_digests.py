@@ -15,6 +15,8 @@ from server.volume.content import Stamp
 from server.volume.problems import CONTENTS, Problems
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from server.index.listing import Entry
 
 BODY = b"content"
@@ -67,8 +69,18 @@ def test_a_file_that_is_gone_has_no_digest(tmp_path: Path) -> None:
     assert Digests(tmp_path, none, know).of(listed()) is None
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/etc/hostname"), os.mkdir])
+def test_what_somebody_has_put_in_its_place_has_none(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """A pipe would hold its reader up for ever, and a link could lead to any file of the container."""
+    make(tmp_path / "a-1.0.tar.gz")
+    problems = Problems()
+    assert Digests(tmp_path, none, know, problems=problems).of(listed()) is None
+    assert problems.of(CONTENTS) == {"a-1.0.tar.gz": "It is no file"}
+
+
 def test_a_volume_that_fails_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = listed()
+    (tmp_path / entry.name).touch()
     with pytest.raises(HTTPError) as refused:
         Digests(tmp_path, lambda: "it hangs", know).of(entry)
     assert (refused.value.status_code, refused.value.body) == (503, "it hangs")

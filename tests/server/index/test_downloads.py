@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,7 +58,7 @@ def test_nobody_waits_for_a_volume_that_is_away(stored: webtest.TestApp, problem
     assert stored.get(PATH).body == CONTENT
 
 
-@pytest.mark.parametrize("call", ["pathlib.Path.stat", "builtins.open"])
+@pytest.mark.parametrize("call", ["os.lstat", "builtins.open"])
 def test_a_volume_that_fails_has_not_lost_the_file(
     stored: webtest.TestApp, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
@@ -69,14 +70,28 @@ def test_a_volume_that_fails_has_not_lost_the_file(
 
 
 def test_a_file_that_cannot_be_read_is_an_error_before_the_first_byte(
-    stored: webtest.TestApp, settings: Settings
+    stored: webtest.TestApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = settings.packages_directory / "sent-1.0.tar.gz"
-    file.unlink()
     # Opens, and cannot be read.
-    file.symlink_to("/proc/self/mem")
-    refused = stored.get(PATH, status=503)
+    with Path("/proc/self/mem").open("rb") as unreadable:
+        monkeypatch.setattr("builtins.open", lambda *_: unreadable)
+        refused = stored.get(PATH, status=503)
     assert refused.status == "503 The package volume failed: Input/output error"
+
+
+def test_what_somebody_has_put_in_its_place_is_not_sent(
+    stored: webtest.TestApp, settings: Settings, tmp_path: Path
+) -> None:
+    """As by the gateway: a link could lead to any file of the container."""
+    file = settings.packages_directory / "sent-1.0.tar.gz"
+    (tmp_path / "secret").write_text("secret")
+    file.unlink()
+    file.symlink_to(tmp_path / "secret")
+    for headers in ({}, {"Range": "bytes=0-2"}):
+        assert "secret" not in stored.get(PATH, headers=headers, status=404)
+    file.unlink()
+    os.mkfifo(file)
+    stored.get(PATH, status=404)
 
 
 def test_a_file_that_somebody_has_removed_is_not_there(stored: webtest.TestApp, settings: Settings) -> None:

@@ -20,6 +20,7 @@ from server.index.packed import Core
 from server.volume.content import Stamp
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from server.index.listing import Entry
@@ -132,6 +133,18 @@ def test_a_python_that_cannot_be_understood_is_left_out(tmp_path: Path, value: s
     core = read(make_wheel(tmp_path, "a", "1.0", headers=f"Requires-Python: {value}\n"))
     assert core.metadata
     assert core.requires_python is None
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to(path.with_name("elsewhere"))])
+def test_what_somebody_has_put_in_the_place_of_a_wheel_is_not_read(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    path = make_wheel(tmp_path, "a", "1.0")
+    path.rename(tmp_path / "elsewhere")
+    make(path)
+    with pytest.raises(HTTPError) as caught:
+        Metadata(tmp_path, lambda: None).of(listed(path.name))
+    assert caught.value.body == "a-1.0-py3-none-any.whl cannot be read: It is no file"
 
 
 def test_a_volume_that_fails_is_no_broken_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
