@@ -149,6 +149,75 @@ def test_a_block_that_kubernetes_would_refuse_is_refused(case: str) -> None:
     assert [str(each) for each in raised.value.problems] == [problem]
 
 
+SELECTORS: dict[str, tuple[Any, str]] = {
+    "nothing": (None, " (None) must be a mapping; {} is whoever there is"),
+    "another field": (
+        {"matchLabel": {"app": "a"}},
+        ".matchLabel (given) is no field here; there are matchLabels, matchExpressions",
+    ),
+    "no labels": ({"matchLabels": None}, ".matchLabels (None) must be a mapping"),
+    "a list of labels": ({"matchLabels": ["app"]}, ".matchLabels (['app']) must be a mapping"),
+    "a key": (
+        {"matchLabels": {"a b": "c"}},
+        (
+            ".matchLabels[\"a b\"] ('c') has no such key: it must be a label key such as team or example.org/team: "
+            "letters, digits, - _ and . (63 at most after the /)"
+        ),
+    ),
+    "a number": ({"matchLabels": {"app": 1}}, ".matchLabels.app (1) must be text"),
+    "a value": (
+        {"matchLabels": {"app": "a b"}},
+        ".matchLabels.app ('a b') must be letters, digits, - _ and . with a letter or digit at both ends",
+    ),
+    "no expressions": ({"matchExpressions": {}}, ".matchExpressions (given) must be a list, even of one entry"),
+    "no expression": ({"matchExpressions": ["a"]}, ".matchExpressions[0] ('a') must be a mapping"),
+    "an unknown field": (
+        {"matchExpressions": [{"key": "a", "operator": "Exists", "vals": []}]},
+        ".matchExpressions[0].vals ([]) is no field here; there are key, operator, values",
+    ),
+    "no key": (
+        {"matchExpressions": [{"operator": "Exists"}]},
+        ".matchExpressions[0].key (None) must be text",
+    ),
+    "an operator": (
+        {"matchExpressions": [{"key": "a", "operator": "in", "values": ["b"]}]},
+        ".matchExpressions[0].operator ('in') must be In, NotIn, Exists or DoesNotExist",
+    ),
+    "no values": (
+        {"matchExpressions": [{"key": "a", "operator": "In"}]},
+        ".matchExpressions[0].values (None) must be a list, of one entry at least",
+    ),
+    "values of none": (
+        {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]},
+        ".matchExpressions[0].values (['b']) must be left out with the operator Exists",
+    ),
+    "a wrong value": (
+        {"matchExpressions": [{"key": "a", "operator": "NotIn", "values": ["b", True]}]},
+        ".matchExpressions[0].values[1] (True) must be text",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SELECTORS)
+@pytest.mark.parametrize("field", ["podSelector", "namespaceSelector"])
+def test_a_selector_that_would_be_another_than_is_meant_is_refused(field: str, case: str) -> None:
+    selector, problem = SELECTORS[case]
+    with pytest.raises(SpecError) as raised:
+        RegistryNetworkPolicySpec(clients=[{field: selector}])
+    assert [str(each) for each in raised.value.problems] == [f"clients[0].{field}{problem}"]
+
+
+def test_a_selector_may_be_all_that_kubernetes_knows() -> None:
+    expressions = (
+        {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ("a", "")},
+        {"key": "team", "operator": "DoesNotExist", "values": ()},
+    )
+    selectors: list[Manifest] = [{}, {"matchLabels": {}}, {"matchLabels": {"a": ""}, "matchExpressions": expressions}]
+    for selector in selectors:
+        peer = {"podSelector": selector, "namespaceSelector": selector}
+        assert RegistryNetworkPolicySpec(clients=[peer]).clients == (peer,)
+
+
 def test_a_block_may_leave_parts_of_itself_out() -> None:
     block = {"cidr": "10.0.0.0/8", "except": ("10.1.0.0/16", "10.2.3.4/32")}
     assert RegistryNetworkPolicySpec(clients=[{"ipBlock": block}]).clients

@@ -242,11 +242,63 @@ def _problems_of_peer(peer: Mapping[str, Any]) -> Iterator[Problem]:
     if not peer or not peer.keys() <= {"podSelector", "namespaceSelector", "ipBlock"}:
         yield Problem((), peer, "must have podSelector, namespaceSelector or both, or ipBlock")
     elif "ipBlock" not in peer:
-        return
+        for field, selector in peer.items():
+            yield from (problem.within((field,)) for problem in _problems_of_selector(selector))
     elif len(peer) > 1:
         yield Problem((), peer, "must have nothing beside ipBlock")
     else:
         yield from (problem.within(("ipBlock",)) for problem in _problems_of_block(peer["ipBlock"]))
+
+
+def _problems_of_selector(selector: object) -> Iterator[Problem]:
+    # Of what is left out, or is a slip of the pen, some clients make a selector of whoever there is.
+    if not isinstance(selector, Mapping):
+        yield Problem((), selector, "must be a mapping; {} is whoever there is")
+        return
+    for field, value in selector.items():
+        if field == "matchLabels":
+            yield from (problem.within((field,)) for problem in _problems_of_labels(value))
+        elif field != "matchExpressions":
+            yield Problem((str(field),), value, "is no field here; there are matchLabels, matchExpressions")
+        elif isinstance(value, str) or not isinstance(value, Sequence):
+            yield Problem((field,), value, "must be a list, even of one entry")
+        else:
+            for index, expression in enumerate(value):
+                yield from (problem.within((field, index)) for problem in _problems_of_expression(expression))
+
+
+def _problems_of_labels(labels: object) -> Iterator[Problem]:
+    if not isinstance(labels, Mapping):
+        yield Problem((), labels, "must be a mapping")
+        return
+    for key, value in labels.items():
+        if reason := _no_text(key) or _LABEL_KEY.reason(key):
+            yield Problem((str(key),), value, f"has no such key: it {reason}")
+        elif reason := _no_text(value) or _LABEL_VALUE.reason(value):
+            yield Problem((key,), value, reason)
+
+
+def _problems_of_expression(expression: object) -> Iterator[Problem]:
+    if not isinstance(expression, Mapping):
+        yield Problem((), expression, "must be a mapping")
+        return
+    for field in expression.keys() - {"key", "operator", "values"}:
+        yield Problem((str(field),), expression[field], "is no field here; there are key, operator, values")
+    key: Any = expression.get("key")
+    operator, values = expression.get("operator"), expression.get("values")
+    if reason := _no_text(key) or _LABEL_KEY.reason(key):
+        yield Problem(("key",), key, reason)
+    if operator in ("Exists", "DoesNotExist"):
+        if values:
+            yield Problem(("values",), values, f"must be left out with the operator {operator}")
+    elif operator not in ("In", "NotIn"):
+        yield Problem(("operator",), operator, "must be In, NotIn, Exists or DoesNotExist")
+    elif isinstance(values, str) or not isinstance(values, Sequence) or not values:
+        yield Problem(("values",), values, "must be a list, of one entry at least")
+    else:
+        for index, value in enumerate(values):
+            if reason := _no_text(value) or _LABEL_VALUE.reason(value):
+                yield Problem(("values", index), value, reason)
 
 
 def _problems_of_block(block: object) -> Iterator[Problem]:
