@@ -1036,8 +1036,8 @@ def test_nothing_hostile_is_refused_in_other_words_than_ours() -> None:
     assert sum(map(bool, messages)) > 0.9 * len(messages)
 
 
-def test_no_name_is_taken_that_no_service_can_have() -> None:
-    names = [*HOSTILE, "a-", "a.b", "A", "4711-pypi", "1", "a_b"]
+def test_no_name_is_taken_that_no_service_can_have_or_that_is_the_clusters_own() -> None:
+    names = [*HOSTILE, "a-", "a.b", "A", "4711-pypi", "1", "a_b", "default", "kubernetes"]
     assert [name for name in names if not _refusal(PyPIServerSpec, "name", name)] == []
 
 
@@ -1056,6 +1056,8 @@ def test_the_longest_name_leaves_room_for_every_suffix() -> None:
     assert max(map(len, names)) <= 63
     # Not shorter than it has to be.
     assert max(map(len, names)) > 60
+    with pytest.raises(SpecError, match="must have at most 63 characters"):
+        S3VolumeSpec(bucket="packages", driver="a" * 64)
     with pytest.raises(SpecError, match="must have at most 36 characters, has 37"):
         PyPIServerSpec(name=name + "a")
 

@@ -51,10 +51,17 @@ MEMORY_OF_AN_UPLOAD = 3 << 20
 """Bytes that an upload takes in the server while it is received, whatever its size."""
 
 
+_TAKEN = {
+    "default": "must be another one: every namespace has a ServiceAccount of that name, for whoever names none",
+    "kubernetes": "must be another one: the Service of that name in the namespace default is the API server's",
+}
+"""Names that would change an object of the cluster's own when they are applied."""
+
+
 def _no_service_name(value: str) -> str | None:
     if not value[0].isascii() or not value[0].isalpha():
         return "must begin with a letter, as the name of a Service has to"
-    return None
+    return _TAKEN.get(value)
 
 
 RegistryName = Annotated[

@@ -1,5 +1,7 @@
 """What Kubernetes would refuse of a container or a volume is refused here, with field, value and reason."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ import cdk8s
 import pytest
 import yaml
 
-from cdk8s_pypiserver import PyPIServerChart, PyPIServerSpec, SpecError
+from cdk8s_pypiserver import BackupSpec, CopySpec, PyPIServerChart, PyPIServerSpec, ServerSpec, Spec, SpecError
 
 HARDENED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 KEY = {"secretKeyRef": {"name": "a", "key": "b"}}
@@ -43,6 +45,15 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
         "env.valueFrom (fieldRef, secretKeyRef) must have one source, for A",
     ),
     "no source": ({"env": [{"name": "A", "valueFrom": {}}]}, "env.valueFrom (none) must have one source, for A"),
+    "a variable's object": (
+        {"env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "a_b", "key": "c"}}}]},
+        "env.valueFrom.configMapKeyRef.name (a_b) must be a name of lower-case letters",
+    ),
+    "a variable's key": (
+        {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b/c"}}}]},
+        "env.valueFrom.secretKeyRef.key (b/c) must be letters, digits, - _ and .",
+    ),
+    "an object of variables": ({"envFrom": [{"secretRef": {}}]}, "envFrom.secretRef.name () must not be empty"),
     "variables of nothing": ({"envFrom": [{"prefix": "a"}]}, "envFrom (none) must have one source: configMapRef or"),
     "port 0": ({"ports": [{"containerPort": 0}]}, "ports.containerPort (0) must be from 1 to 65535"),
     "port 70000": ({"ports": [{"containerPort": 70000}]}, "ports.containerPort (70000) must be from 1 to 65535"),
@@ -277,3 +288,28 @@ def test_what_is_right_is_taken() -> None:
         {"hostPath": {"path": "/a", "type": "DirectoryOrCreate"}},
     ):
         assert problems("add_volume", {"name": "mine", **source}) == ""
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        ServerSpec,
+        partial(BackupSpec, claim="copies"),
+        partial(CopySpec, source="https://old.example.org/simple/"),
+    ],
+    ids=["server", "backup", "copy"],
+)
+def test_variables_that_kubernetes_would_refuse_are_refused(made: Callable[..., Spec]) -> None:
+    source = {"secretKeyRef": {"name": "A", "key": ".."}}
+    with pytest.raises(SpecError) as refused:
+        made(env=[{"name": "PROXYé"}, {"name": "B", "valueFrom": source}])
+    assert [(problem.field, problem.value) for problem in refused.value.problems] == [
+        ("env[0].name", "PROXYé"),
+        ("env[1].valueFrom.secretKeyRef.name", "A"),
+        ("env[1].valueFrom.secretKeyRef.key", ".."),
+    ]
+
+
+def test_objects_of_variables_that_kubernetes_would_refuse_are_refused() -> None:
+    with pytest.raises(SpecError, match=r"env_from\[0\]\.configMapRef\.name \('a b'\) must be a name"):
+        ServerSpec(env_from=[{"configMapRef": {"name": "a b"}}])

@@ -2,15 +2,17 @@
 
 import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from cdk8s_pypiserver.base.fields import VariableName, refusal
 from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Spec
 from cdk8s_pypiserver.base.problems import Problem
 from cdk8s_pypiserver.base.raw import EnvFromSource, EnvVar, SecurityContext, VolumeMount
 
+from .container_problems import reference_problems
 from .template import merged
 
 Seconds = Annotated[int, Field(ge=1, le=86400)]
@@ -57,9 +59,12 @@ class ContainerSpec(Spec):
     """What differs from the hardening that the container has (no privileges, no capabilities, read-only root)."""
 
     def conflicts(self) -> Iterator[Problem]:
-        """Yield variables and mounts that are there twice, which Kubernetes refuses or takes the last of."""
+        """Yield variables that Kubernetes would refuse, and variables and mounts that are there twice."""
         yield from super().conflicts()
-        yield from repeated("env", "name", self.env)
+        yield from wrong_variables("env", self.env)
+        for index, source in enumerate(self.env_from):
+            for place, value, reason in reference_problems(source):
+                yield Problem(("env_from", index, *place), value, reason)
         yield from repeated("volume_mounts", "mountPath", self.volume_mounts)
 
     def applied(self, container: Manifest) -> Manifest:
@@ -94,6 +99,21 @@ def check_variable(name: str, value: str, *, read: Collection[str], others: str)
         raise ValueError(f"variable {name} ({value!r}) is not read here; {advice}")
     if not isinstance(value, str):
         raise ValueError(f"variable {name} ({value!r}) must be text")  # noqa: TRY004 - as of any other value
+
+
+def wrong_variables(field: str, variables: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
+    """Yield a problem for each of these variables that Kubernetes would refuse.
+
+    Args:
+        field: The field of the spec that holds them.
+        variables: The variables, as Kubernetes writes them.
+    """
+    yield from repeated(field, "name", variables)
+    for index, variable in enumerate(variables):
+        if reason := refusal(VariableName, variable["name"]):
+            yield Problem((field, index, "name"), variable["name"], reason)
+        for place, value, reason in reference_problems(variable.get("valueFrom") or {}):
+            yield Problem((field, index, "valueFrom", *place), value, reason)
 
 
 def repeated(field: str, key: str, values: Sequence[Mapping[str, object]]) -> Iterator[Problem]:

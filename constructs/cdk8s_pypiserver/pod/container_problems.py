@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from cdk8s_pypiserver.base.fields import Image, Label, VariableName, quantity, refusal
+from cdk8s_pypiserver.base.fields import Image, Label, Name, VariableName, quantity, refusal
 
 from .handler_problems import LARGEST_PORT, hook_problems, is_port, probe_problems
 
@@ -19,6 +19,9 @@ _PORT_NAME = re.compile(r"(?=.*[a-z])(?!.*--)[a-z0-9](?:[a-z0-9-]{0,13}[a-z0-9])
 _RESOURCE = re.compile(r"cpu|memory|ephemeral-storage|hugepages-.+|[^/]+/[^/]+")
 _COUNTED = re.compile(r"hugepages-.+|(?!(?:[^/]*\.)?kubernetes\.io/)[^/]+/[^/]+")
 """What no container may use more of than it asks for: huge pages, and devices."""
+_KEY = re.compile(r"(?!\.{1,2}$|\.\.)[-._a-zA-Z0-9]{1,253}")
+_OBJECTS = ("configMapKeyRef", "configMapRef", "secretKeyRef", "secretRef")
+"""Where a variable, or several, come from an object."""
 _LARGEST_ID = 2**31 - 1
 _SECCOMP = ("Localhost", "RuntimeDefault", "Unconfined")
 
@@ -73,10 +76,26 @@ def _variables(container: Mapping[str, Any]) -> Iterator[str]:
             yield f"env.value ({variable['value']}) cannot be had with valueFrom: which one is {name} meant to be?"
         if sources is not None and len(sources) != 1:
             yield f"env.valueFrom ({_listed(sources)}) must have one source, for {name}"
+        for place, value, reason in reference_problems(variable.get("valueFrom") or {}):
+            yield f"env.valueFrom.{'.'.join(place)} ({value}) {reason}"
     for source in container.get("envFrom") or ():
         sources = [field for field in _given(source) or () if field != "prefix"]
         if len(sources) != 1:
             yield f"envFrom ({_listed(sources)}) must have one source: configMapRef or secretRef"
+        for place, value, reason in reference_problems(source):
+            yield f"envFrom.{'.'.join(place)} ({value}) {reason}"
+
+
+def reference_problems(source: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], str, str]]:
+    """Yield what is wrong with the object that variables come from: where it is, the value and the reason."""
+    for kind in _OBJECTS:
+        reference = source.get(kind)
+        if reference is None:
+            continue
+        if reason := refusal(Name, reference.get("name") or ""):
+            yield (kind, "name"), reference.get("name") or "", reason
+        if kind.endswith("KeyRef") and not _KEY.fullmatch(reference["key"]):
+            yield (kind, "key"), reference["key"], "must be letters, digits, - _ and . (253 at most), not .. first"
 
 
 def _ports(ports: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -66,6 +66,17 @@ MountOption = Annotated[
 """An option of GeeseFS."""
 
 
+DriverName = Annotated[
+    str,
+    Form(
+        r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*",
+        "must be a name of lower-case letters, digits, - and ., with a letter or digit at both ends",
+        63,
+    ),
+]
+"""Name of a CSI driver."""
+
+
 class S3VolumeSpec(VolumeSpec):
     """A bucket mounted by the csi-s3 driver through GeeseFS; the driver's Secret holds endpoint and keys."""
 
@@ -88,7 +99,7 @@ class S3VolumeSpec(VolumeSpec):
     namespace: Label = "pypiserver"
     """Namespace of the Secret where the chart names none of its own: a PersistentVolume has none, so it has to be
     told."""
-    driver: Name = "ru.yandex.s3.csi"
+    driver: DriverName = "ru.yandex.s3.csi"
     """Name of the CSI driver (yandex-cloud/k8s-csi-s3, pkg/driver/driver.go)."""
     mount_memory: Annotated[int, Field(ge=100, le=1_000_000)] = 500
     """MB that GeeseFS may keep of files, on each node and outside every pod's limit; its process takes up to 1.6 times

@@ -19,7 +19,7 @@ from cdk8s_pypiserver.base.schedules import Schedule, TimeZone
 from cdk8s_pypiserver.exposure.certificates import secret_name
 from cdk8s_pypiserver.exposure.gateway_tls import GatewayTLSSpec
 from cdk8s_pypiserver.monitoring.alerts import Age, age_seconds
-from cdk8s_pypiserver.pod.container import repeated
+from cdk8s_pypiserver.pod.container import wrong_variables
 from cdk8s_pypiserver.pod.gateway import HTTPS_PORT, PORT
 from cdk8s_pypiserver.pod.hardening import mount, scratch
 
@@ -96,7 +96,7 @@ class BackupSpec(Spec):
     def conflicts(self) -> Iterator[Problem]:
         """Yield backups that nobody keeps, or two do."""
         yield from super().conflicts()
-        yield from repeated("env", "name", self.env)
+        yield from wrong_variables("env", self.env)
         if self.remote is None and self.claim is None:
             yield Problem(("remote",), NO_VALUE, "or claim must be given: something has to keep the backups")
         if self.remote and self.claim:

@@ -21,7 +21,7 @@ from cdk8s_pypiserver.base.raw import EnvVar
 from cdk8s_pypiserver.base.remote import RemoteSpec
 from cdk8s_pypiserver.base.schedules import Schedule, TimeZone
 from cdk8s_pypiserver.pod import libraries
-from cdk8s_pypiserver.pod.container import repeated
+from cdk8s_pypiserver.pod.container import wrong_variables
 from cdk8s_pypiserver.pod.gateway import HTTPS_PORT, PORT
 from cdk8s_pypiserver.pod.hardening import hardened, mount, requirements, scratch
 
@@ -114,7 +114,7 @@ class CopySpec(Spec):
     def conflicts(self) -> Iterator[Problem]:
         """Yield what has no source or two, and what goes with another field."""
         yield from super().conflicts()
-        yield from repeated("env", "name", self.env)
+        yield from wrong_variables("env", self.env)
         given = [field for field in ("source", "lock", "bucket") if getattr(self, field)]
         if not given:
             yield Problem(("source",), NO_VALUE, "or lock or bucket must be given: something has to be copied")
