@@ -105,20 +105,20 @@ class Folder:
         Raises:
             FolderError: as when it was compared, which it is once more: another run, or an edit, may have come since.
         """
+        stage, digests = self.path / _STAGE, {name: [_digest(text)] for name, text in self.texts.items()}
+        left = stage.is_symlink() or stage.exists()
+        if not self.changes and self._listed == digests and self._apps == [self.app] and not left:
+            return
         self.path.mkdir(parents=True, exist_ok=True)
         with _alone(self.path):
             self._look()
-            self._write()
+            self._write(stage, digests)
 
-    def _write(self) -> None:
-        stage = self.path / _STAGE
+    def _write(self, stage: Path, digests: Mapping[str, list[str]]) -> None:
         # Of a run that was killed; a link is not followed.
         if stage.is_symlink():
             stage.unlink()
         shutil.rmtree(stage, ignore_errors=True)
-        digests = {name: [_digest(text)] for name, text in self.texts.items()}
-        if not self.changes and self._listed == digests and self._apps == [self.app]:
-            return
         written = [change for change in self.changes if change.kind != "removed"]
         try:
             # A full disk ends it here, when nothing has changed yet.
