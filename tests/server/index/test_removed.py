@@ -59,6 +59,15 @@ def test_what_was_removed_comes_back_as_it_was_or_not_at_all(settings: Settings,
     assert app.get(f"/packages/{name}").body == b"content"
 
 
+def test_a_pod_that_has_never_listed_it_knows_at_once(settings: Settings) -> None:
+    one, other = (application_of(settings, writers="many") for _ in range(2))
+    publish(one, NAME)
+    remove(one)
+    assert publish(other, NAME, b"another").status_int == 409
+    assert publish(other, NAME).status_int == 200
+    assert publish(one, NAME, b"another").status_int == 409
+
+
 def test_another_build_of_a_removed_wheel_would_replace_it(tmp_path: Path) -> None:
     removed = Removed(OwnFiles(tmp_path, "removed", in_place=False))
     removed.keep("my_pkg-1.0-1-py2.py3-none-any.whl", "0")
