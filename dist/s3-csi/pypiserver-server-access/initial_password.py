@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from passlib.hash import ldap_sha1
 
+from server.volume.content import content
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -17,6 +19,8 @@ USER = "publisher"
 """Whose password it is."""
 PLACE = ".pypiserver/initial-password"
 """Where it is on the package volume."""
+LONGEST = 1000
+"""How many bytes the file may have."""
 _log = logging.getLogger("credentials")
 
 
@@ -27,8 +31,9 @@ class InitialPassword:
         """Go by the package volume at `directory`, as it is now."""
         self.path = directory / PLACE
         try:
-            text = self.path.read_text().strip()
-        except OSError:
+            text = content(self.path, LONGEST).decode("ascii").strip()
+        except (OSError, ValueError):
+            # There is none, or something else in its place.
             text = ""
         self._hashes = _hashes(text) if text else {}
 

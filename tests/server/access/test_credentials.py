@@ -157,6 +157,18 @@ def test_the_initial_password_holds_until_there_are_files(tmp_path: Path) -> Non
     assert verdict(credentials, sent, "publisher") == HTTPStatus.UNAUTHORIZED
 
 
+@pytest.mark.parametrize("make", [lambda path: path.write_bytes(b"\xff"), os.mkfifo])
+def test_what_is_no_initial_password_gives_way_to_one(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    initial = InitialPassword(tmp_path)
+    initial.path.parent.mkdir()
+    make(initial.path)
+    initial = InitialPassword(tmp_path)
+    assert initial.hashes() == {}
+    initial.make()
+    assert initial.hashes()
+    assert InitialPassword(tmp_path).hashes()
+
+
 def test_an_initial_password_ends_also_where_it_cannot_be_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
