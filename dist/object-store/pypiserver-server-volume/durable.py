@@ -116,7 +116,7 @@ def make_directory(directory: Path) -> None:
 
 
 def abandoned(directory: Path, seconds: float) -> Iterator[Path]:
-    """The files of a directory that have not been written to for this many seconds.
+    """The files of a directory that have not been written to for this many seconds; with 0 all, whatever a clock says.
 
     Raises:
         OSError: The directory cannot be listed.
@@ -126,13 +126,15 @@ def abandoned(directory: Path, seconds: float) -> Iterator[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return
     for path in paths:
-        # One that cannot be asked is not known to be abandoned.
-        try:
-            age = time.time() - path.stat().st_mtime
-        except OSError:
-            continue
-        if age >= seconds:
-            yield path
+        if seconds:
+            # One that cannot be asked is not known to be abandoned.
+            try:
+                age = time.time() - path.stat().st_mtime
+            except OSError:
+                continue
+            if age < seconds:
+                continue
+        yield path
 
 
 @contextmanager

@@ -120,8 +120,8 @@ class Claims:
                 # This file system has no locks.
                 counts = 0.0 if name else UNFINISHED_SECONDS
             status = os.fstat(claim.fileno())
-            # Another pod may have done the same, and claimed it anew.
-            if time.time() - status.st_mtime >= counts and os.path.samestat(status, path.stat()):
+            # Another pod may have done the same, and claimed it anew. A clock may have gone back.
+            if abs(time.time() - status.st_mtime) >= counts and os.path.samestat(status, path.stat()):
                 path.unlink()
                 return
         time.sleep(_POLL_SECONDS)

@@ -127,6 +127,19 @@ def test_a_claim_of_a_pod_that_crashed_ends(pods: tuple[Claims, Claims], tmp_pat
     assert (tmp_path / OTHER).exists()
 
 
+def test_a_claim_ends_also_when_a_clock_went_back(pods: tuple[Claims, Claims], tmp_path: Path) -> None:
+    """Or when that of the volume's server is ahead."""
+    publish(pods[0], tmp_path, ONE)
+    (tmp_path / ONE).unlink()
+    age(tmp_path, -3600)
+    publish(pods[1], tmp_path, OTHER)
+    (path,) = claims_of(tmp_path)
+    path.write_bytes(b"")
+    (tmp_path / OTHER).unlink()
+    age(tmp_path, -3600)
+    publish(pods[0], tmp_path, ONE)
+
+
 @pytest.mark.usefixtures("impatient")
 def test_a_claim_where_files_have_no_locks_ends(
     pods: tuple[Claims, Claims], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

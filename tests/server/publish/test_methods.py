@@ -297,6 +297,21 @@ def test_a_marker_hides_its_file_until_it_says_complete(tmp_path: Path) -> None:
     assert files(tmp_path) == ["whole-1.0.tar.gz"]
 
 
+def test_a_clock_that_went_back_shows_nothing_unfinished(tmp_path: Path) -> None:
+    """Nor does a store whose clock is ahead of the pod's."""
+    for method in (Link(tmp_path), Direct(tmp_path)):
+        method.check()
+        (tmp_path / "half-1.0.tar.gz").write_bytes(b"half")
+        marker = tmp_path / UNFINISHED / "half-1.0.tar.gz"
+        marker.write_bytes(b"unfinished")
+        os.utime(marker, (time.time() + 3600, time.time() + 3600))
+        if isinstance(method, Direct):
+            assert method.unfinished() == {"half-1.0.tar.gz"}
+        method.clean(0)
+        assert not marker.exists()
+    assert not (tmp_path / "half-1.0.tar.gz").exists()
+
+
 def test_a_direct_publish_waits_for_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """GeeseFS takes an fsync of the mount's root for one of every file that is being written."""
     synced: list[Path] = []
