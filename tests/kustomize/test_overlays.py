@@ -1,5 +1,6 @@
 """The overlays: rendered as people apply them."""
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -107,6 +108,16 @@ def test_another_instance_label_on_the_objects_changes_nothing(name: str) -> Non
         workload = "StatefulSet" if manifest["metadata"]["name"].endswith("-writer") else "Deployment"
         pod = by_kind(manifests, workload)["spec"]["template"]["metadata"]["labels"]
         assert selector.get("matchLabels", selector).items() <= pod.items()
+
+
+@pytest.mark.parametrize("chart", ["local", "object-store"])
+def test_flux_substitutes_nothing_in_files(chart: str, tmp_path: Path) -> None:
+    """What has braces there is a variable of a shell or of nginx (postBuild.substitute of a Flux Kustomization)."""
+    rendered = compose(tmp_path / "overlay", chart, "ldap", "monitoring")
+    of_others = [each for each in rendered if re.search(r"\$\{", json.dumps(each))]
+    assert {each["kind"] for each in of_others} == {"ConfigMap"}
+    for each in of_others:
+        assert each["metadata"]["annotations"]["kustomize.toolkit.fluxcd.io/substitute"] == "disabled"
 
 
 def test_what_is_scraped_is_found_by_labels_that_argo_cd_leaves_alone(tmp_path: Path) -> None:

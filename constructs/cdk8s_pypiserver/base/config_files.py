@@ -14,6 +14,8 @@ from .objects import KubernetesObject
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _RUNTIME = _PACKAGE / "runtime"
+_NOT_SUBSTITUTED = {"kustomize.toolkit.fluxcd.io/substitute": "disabled"}
+"""Flux would take `${…}` in a shell script for a variable of its own (`postBuild.substitute`)."""
 _SHIPPED = (".py", ".conf", ".mtail", ".sh", ".txt")
 
 
@@ -60,7 +62,15 @@ class ConfigFiles(KubernetesObject):
         self, scope: Construct, id_: str, *, identity: Identity, suffix: str, files: Mapping[str, str]
     ) -> None:
         """Make the ConfigMap; `files` are those that are known now."""
-        super().__init__(scope, id_, kind="ConfigMap", identity=identity, suffix=suffix, content=self._data)
+        super().__init__(
+            scope,
+            id_,
+            kind="ConfigMap",
+            identity=identity,
+            suffix=suffix,
+            annotations=_NOT_SUBSTITUTED,
+            content=self._data,
+        )
         self.base_name = identity.name_of(suffix)
         self.files = dict(files)
 
