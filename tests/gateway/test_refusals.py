@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cdk8s_pypiserver import GatewaySpec
-from gateway_programs import Registry, Setup, basic, read_answer, registry, scene
+from gateway_programs import Registry, Setup, basic, make_wheel, multipart, read_answer, registry, scene
 from programs import wait_for
 
 if TYPE_CHECKING:
@@ -63,6 +63,20 @@ def test_a_refused_post_has_its_reason_in_the_status_line(  # noqa: PLR0913, PLR
     assert ("Allow" in answer.headers) is (status == 405)
     assert "too large body: 1000 bytes" not in limited.gateway.error_log
     assert limited.gateway.logged(status=status, path=path)["method"] == "POST"
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1"])
+def test_a_page_in_a_browser_publishes_nothing(limited: Registry, tmp_path: Path, origin: str) -> None:
+    """A browser sends the credentials that it knows along, whoever has made the page: no program sends this header."""
+    body, kind = multipart(make_wheel(tmp_path, "forged", "1.0"))
+    headers = {"Content-Type": kind, "Origin": origin}
+    for data in (body, b""):
+        answer = limited.gateway.request("POST", "/", "publisher", "publisher-password", data=data, headers=headers)
+        assert (answer.status_code, answer.text) == (403, f"{answer.reason}.\n")
+        assert answer.reason.startswith("A page in a browser has sent this")
+    assert limited.gateway.get("/simple/forged/", "reader", "reader-password").status_code == 404
+    # Without credentials nobody is told more.
+    assert limited.gateway.request("POST", "/", headers={"Origin": origin}).status_code == 403
 
 
 def test_the_body_of_a_refused_post_is_not_asked_for(limited: Registry) -> None:

@@ -32,6 +32,10 @@ _REFUSALS = {
     ),
     "token_early": _Refusal(HTTPStatus.UNAUTHORIZED, "The token does not count yet"),
     "forbidden": _Refusal(HTTPStatus.FORBIDDEN, "This user may not publish or remove"),
+    "from_a_page": _Refusal(
+        HTTPStatus.FORBIDDEN,
+        "A page in a browser has sent this, and anybody can make one; publish with twine, uv or curl",
+    ),
     "missing": _Refusal(
         HTTPStatus.NOT_FOUND, "There is nothing at this address; publish to the address of the registry itself"
     ),
