@@ -1446,6 +1446,73 @@ CONFLICTS: dict[str, tuple[Callable[[], Spec], list[str]]] = {
         lambda: ServiceAccountSpec(existing="other", annotations={"a": "b"}),
         ["annotations (given) cannot be had with existing (other): it is used as it is"],
     ),
+    "tolerations of nothing": (
+        lambda: PodOptionsSpec(
+            tolerations=[
+                {"key": "example.org/batch", "operator": "exists"},
+                {"operator": "Equal", "value": "b"},
+                {"key": "a", "operator": "Exists", "value": "b", "effect": "NoShedule"},
+                {"key": "a b", "value": "c", "tolerationSeconds": 60},
+                {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60},
+            ]
+        ),
+        [
+            "tolerations[0].operator ('exists') must be Equal or Exists",
+            "tolerations[1].key must be given, or the operator Exists for every taint",
+            "tolerations[2].effect ('NoShedule') must be NoExecute or NoSchedule or PreferNoSchedule",
+            "tolerations[2].value ('b') must be left out with the operator Exists",
+            (
+                "tolerations[3].key ('a b') must be a label key such as team or example.org/team: letters, digits, "
+                "- _ and . (63 at most after the /)"
+            ),
+            "tolerations[3].tolerationSeconds (60) needs the effect NoExecute: no other one ends a pod",
+        ],
+    ),
+    "a spread over nothing": (
+        lambda: PodOptionsSpec(
+            topology_spread_constraints=[{"maxSkew": 0, "topologyKey": "", "whenUnsatisfiable": "Schedule"}]
+        ),
+        [
+            "topology_spread_constraints[0].maxSkew (0) must be at least 1",
+            (
+                "topology_spread_constraints[0].topologyKey ('') must not be empty: it must be a label key such as "
+                "team or example.org/team: letters, digits, - _ and . (63 at most after the /)"
+            ),
+            "topology_spread_constraints[0].whenUnsatisfiable ('Schedule') must be DoNotSchedule or ScheduleAnyway",
+        ],
+    ),
+    "no line of /etc/hosts": (
+        lambda: PodOptionsSpec(
+            host_aliases=[{"ip": "ldap.example.org", "hostnames": ["ok.example.org", "192.0.2.1:"]}]
+        ),
+        [
+            "host_aliases[0].ip ('ldap.example.org') must be an address such as 192.0.2.1 or 2001:db8::1",
+            (
+                "host_aliases[0].hostnames[1] ('192.0.2.1:') must be a name of lower-case letters, digits, - and ., "
+                "with a letter or digit at both ends"
+            ),
+        ],
+    ),
+    "an autoscaler's behavior": (
+        lambda: AvailabilitySpec(
+            behavior={
+                "scaleDown": {"stabilizationWindowSeconds": 3601, "selectPolicy": "max"},
+                "scaleUp": {
+                    "policies": [
+                        {"type": "Pods", "value": 4, "periodSeconds": 60},
+                        {"type": "Percents", "value": 0, "periodSeconds": 1801},
+                    ]
+                },
+            }
+        ),
+        [
+            "behavior.scaleDown.stabilizationWindowSeconds (3601) must be from 0 to 3600",
+            "behavior.scaleDown.selectPolicy ('max') must be Disabled, Max or Min",
+            "behavior.scaleUp.policies[1].type ('Percents') must be Percent or Pods",
+            "behavior.scaleUp.policies[1].value (0) must be from 1 to 2147483647",
+            "behavior.scaleUp.policies[1].periodSeconds (1801) must be from 1 to 1800",
+        ],
+    ),
     "no name servers": (
         lambda: PodOptionsSpec(dns_policy="None"),
         ["dns_config.nameservers is missing with dns_policy"],

@@ -21,6 +21,7 @@ from cdk8s_pypiserver.base.raw import (
 )
 
 from .container import repeated
+from .scheduling_problems import alias_problems, spread_problems, toleration_problems
 from .template import Pod
 
 
@@ -71,6 +72,13 @@ class PodOptionsSpec(Spec):
         for key, value in self.labels.items():
             if key in {*Identity("").labels, ROLE}:
                 yield Problem(("labels", key), value, "cannot be changed: the objects find each other by it")
+        found = {
+            "tolerations": toleration_problems(self.tolerations),
+            "topology_spread_constraints": spread_problems(self.topology_spread_constraints or ()),
+            "host_aliases": alias_problems(self.host_aliases),
+        }
+        for field, problems in found.items():
+            yield from (problem.within((field,)) for problem in problems)
         if self.dns_policy == "None" and not (self.dns_config or {}).get("nameservers"):
             yield Problem(("dns_config", "nameservers"), NO_VALUE, 'is missing with dns_policy "None"')
 

@@ -1,8 +1,8 @@
 """A workload of several pods: its autoscaler, its disruption budget, and its spread over nodes and zones."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from constructs import Construct
 from pydantic import Field
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 MOST_PODS = 1000
 """More are a slip of the pen."""
+_LONGEST_WINDOW = 3600
+_LONGEST_PERIOD = 1800
+_LARGEST = 2**31 - 1
 CPU_USE = "500m"
 """The mean CPU use of a pod at which pods are added, if nothing is said.
 
@@ -53,6 +56,7 @@ class ScaledSpec(Spec):
     def conflicts(self) -> Iterator[Problem]:
         """Yield an autoscaler that shrinks, and a budget that keeps nodes from being drained."""
         yield from super().conflicts()
+        yield from (problem.within(("behavior",)) for problem in _behavior_problems(self.behavior or {}))
         if self.max_replicas < self.min_replicas:
             yield self.problem("max_replicas", f"must not be below min_replicas ({self.min_replicas})")
         if self.cpu_use and self.cpu_percent:
@@ -153,6 +157,24 @@ def _autoscaler(spec: ScaledSpec, identity: Identity) -> Manifest:
         ],
         "behavior": spec.behavior,
     }
+
+
+def _behavior_problems(behavior: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what Kubernetes would refuse beyond what its schema says, as seen from the behavior."""
+    for way, given in behavior.items():
+        rules = given or {}
+        window, chosen = rules.get("stabilizationWindowSeconds"), rules.get("selectPolicy")
+        if window is not None and not 0 <= window <= _LONGEST_WINDOW:
+            reason = f"must be from 0 to {_LONGEST_WINDOW}"
+            yield Problem((way, "stabilizationWindowSeconds"), window, reason)
+        if chosen not in (None, "Disabled", "Max", "Min"):
+            yield Problem((way, "selectPolicy"), chosen, "must be Disabled, Max or Min")
+        for index, policy in enumerate(rules.get("policies") or ()):
+            if policy["type"] not in ("Percent", "Pods"):
+                yield Problem((way, "policies", index, "type"), policy["type"], "must be Percent or Pods")
+            for field, most in (("value", _LARGEST), ("periodSeconds", _LONGEST_PERIOD)):
+                if not 1 <= policy[field] <= most:
+                    yield Problem((way, "policies", index, field), policy[field], f"must be from 1 to {most}")
 
 
 def _without_request(field: str, containers: Sequence[Manifest]) -> Iterator[str]:
