@@ -15,8 +15,9 @@ MODEL_EXAMPLES ?= 300
 KILL_SECONDS ?= 300
 FUZZ_SEED ?= $(shell date +%s)
 OVERLAYS := local hetzner-s3 ha object-store
-# The tests that start the programs of the pod, with real clients.
-PROCESSES := tests/fire tests/gateway tests/monitoring tests/moving tests/storage tests/store tests/upkeep tests/upstream
+# The tests that start the programs of the pod, with real clients, or Kustomize for hundreds of compositions.
+PROCESSES := tests/fire tests/gateway tests/monitoring tests/moving tests/storage tests/store tests/upkeep tests/upstream \
+  tests/images/test_mirror.py tests/kustomize/test_composition.py
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: all synth render validate reference test unit processes clients fuzz e2e bench libraries lock lint sbom scan clean
@@ -92,7 +93,7 @@ unit: lint $(PROGRAMS)  ## what takes no more than minutes; the server by itself
 # Not what attacks them: there it counts how soon others are answered.
 processes: $(PROGRAMS) $(VERIFIER)  ## the programs of the pod with real clients; the server on the Python of the tools
 	$(BIN)/pytest -n auto tests/fire
-	$(BIN)/pytest -n 4 -m 'not clients' $(filter-out tests/fire,$(PROCESSES))
+	JSII_NODE=$(NODE_OF_VENV) $(BIN)/pytest -n 4 -m 'not clients' $(filter-out tests/fire,$(PROCESSES))
 
 clients: $(PROGRAMS)  ## the clients of public packages besides pip and uv: pip-tools, poetry, pdm, pipx
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[clients]'
