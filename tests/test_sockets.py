@@ -307,6 +307,21 @@ def test_two_registries_of_one_name_in_one_chart_are_refused(namespace: str | No
         chart.to_json()
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["with its chart", "alone"])
+def test_a_registry_that_was_taken_away_is_asked_nothing(whole: bool) -> None:
+    app = cdk8s.App()
+    chart = PyPIServerChart(app, "chart", namespace="a")
+    chart.registry.refuse(lambda: ["it is wrong"])
+    assert app.node.try_remove_child("chart") if whole else chart.node.try_remove_child("registry")
+    chart = PyPIServerChart(app, "chart", namespace="a") if whole else chart
+    registry = chart.registry if whole else PyPIServer(Construct(chart, "part"), "registry")
+    assert chart.to_json()
+    registry.refuse(lambda: ["it is wrong too"])
+    with pytest.raises(RuntimeError, match="it is wrong too") as refused:
+        chart.to_json()
+    assert "must be another one" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("storage", "namespaces", "refused"),
     [

@@ -129,6 +129,14 @@ class _Validation:
 
     def validate(self) -> list[str]:
         """Return the problems, each with the path of its registry."""
+        problems = self._problems()
+        if problems:
+            # Only then, as it takes long: what was taken away (`node.try_remove_child`) is no matter of the app.
+            self.registries = {each: scope for each, scope in self.registries.items() if _is_there(each)}
+            problems = self._problems()
+        return problems
+
+    def _problems(self) -> list[str]:
         problems = [f"{each.node.path}: {problem}" for each in self.registries for problem in each.problems()]
         return [*problems, *self._twins(), *self._rivals()]
 
@@ -160,3 +168,8 @@ class _Validation:
                 other = known.setdefault((chart.namespace or id(chart), name), each)
                 if other is not each:
                     yield each, name, other, f"in namespace {chart.namespace}" if chart.namespace else "in one chart"
+
+
+def _is_there(construct: IConstruct) -> bool:
+    scope = construct.node.scope
+    return scope is None or (scope.node.try_find_child(construct.node.id) is construct and _is_there(scope))
