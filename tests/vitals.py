@@ -6,7 +6,7 @@ import re
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from server.index import findings
+from server.index import findings, removed
 from server.volume import lock, marker, registry, writer
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def files(directory: Path) -> frozenset[str]:
 
 def stored(packages: Path) -> list[str]:
     """The names of all files on a volume, hidden ones too, but for what the server knows of it and of them."""
-    kept = f".pypiserver/{findings.DIRECTORY}/"
+    kept = tuple(f".pypiserver/{directory}/" for directory in (findings.DIRECTORY, removed.DIRECTORY))
     return sorted(PurePath(path).name for path in files(packages) if not path.startswith(kept))
 
 
