@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -26,33 +25,29 @@ def to_yaml(document: Manifest) -> str:
 @cache
 def _from_json(document: str) -> str:
     # Made of events: of a document PyYAML would make a tree of nodes first, which takes as long again.
-    events = [
-        yaml.StreamStartEvent(),
-        yaml.DocumentStartEvent(explicit=False),
-        *_events(json.loads(document)),
-        yaml.DocumentEndEvent(explicit=False),
-        yaml.StreamEndEvent(),
-    ]
+    events = [yaml.StreamStartEvent(), yaml.DocumentStartEvent(explicit=False)]
+    _add_events(json.loads(document), events)
+    events += [yaml.DocumentEndEvent(explicit=False), yaml.StreamEndEvent()]
     text: str = yaml.emit(events, Dumper=yaml.CSafeDumper, width=10_000)
     return text
 
 
-def _events(value: Any) -> Iterator[yaml.Event]:  # noqa: ANN401 - whatever JSON holds
+def _add_events(value: Any, events: list[yaml.Event]) -> None:  # noqa: ANN401 - whatever JSON holds
     if isinstance(value, str):
-        yield _text(value)
+        events.append(_text(value))
     elif isinstance(value, dict):
-        yield yaml.MappingStartEvent(None, None, implicit=True, flow_style=False)
+        events.append(yaml.MappingStartEvent(None, None, implicit=True, flow_style=False))
         for key, item in value.items():
-            yield _text(key)
-            yield from _events(item)
-        yield yaml.MappingEndEvent()
+            events.append(_text(key))
+            _add_events(item, events)
+        events.append(yaml.MappingEndEvent())
     elif isinstance(value, list):
-        yield yaml.SequenceStartEvent(None, None, implicit=True, flow_style=False)
+        events.append(yaml.SequenceStartEvent(None, None, implicit=True, flow_style=False))
         for item in value:
-            yield from _events(item)
-        yield yaml.SequenceEndEvent()
+            _add_events(item, events)
+        events.append(yaml.SequenceEndEvent())
     else:
-        yield yaml.ScalarEvent(None, None, (True, False), _REPRESENTER.represent_data(value).value)
+        events.append(yaml.ScalarEvent(None, None, (True, False), _REPRESENTER.represent_data(value).value))
 
 
 @cache
