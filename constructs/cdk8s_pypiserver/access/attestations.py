@@ -17,10 +17,11 @@ from cdk8s_pypiserver.base.patterns import AnyNamePattern, PatternIndex, normali
 from cdk8s_pypiserver.base.peers import PUBLIC
 from cdk8s_pypiserver.base.places import Place, place
 from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
+from cdk8s_pypiserver.base.variables import variables
 from cdk8s_pypiserver.pod import libraries
 from cdk8s_pypiserver.pod.container import ContainerSpec
 from cdk8s_pypiserver.pod.gateway import after_the_gateway
-from cdk8s_pypiserver.pod.hardening import exec_probe, hardened, mount, requirements, scratch, variables
+from cdk8s_pypiserver.pod.hardening import exec_probe, hardened, mount, requirements, scratch
 from cdk8s_pypiserver.pod.server import FILES_DIRECTORY as SERVER_DIRECTORY
 
 from .permissions import LARGEST

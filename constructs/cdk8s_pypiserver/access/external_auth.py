@@ -108,8 +108,7 @@ class ExternalAuth:
         }
         for name, value in values.items():
             if value:
-                # The kubelet puts variables of its own in the place of $(…).
-                sockets.server.set(name, value.replace("$(", "$$("))
+                sockets.server.set(name, value)
         if spec.ca_config_map:
             # Optional: robots get in without the service, and the log of the server says what is missing.
             source = {"configMap": {"name": spec.ca_config_map, "optional": True}}

@@ -14,9 +14,10 @@ from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources
 from cdk8s_pypiserver.base.peers import PRIVATE
 from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
+from cdk8s_pypiserver.base.variables import variables
 from cdk8s_pypiserver.pod.container import ContainerSpec
 from cdk8s_pypiserver.pod.gateway import after_the_gateway
-from cdk8s_pypiserver.pod.hardening import exec_probe, hardened, mount, requirements, scratch, variables
+from cdk8s_pypiserver.pod.hardening import exec_probe, hardened, mount, requirements, scratch
 
 from .directory import Attribute, DistinguishedName, Server, UserFilter, UserTemplate, groups_twice
 
@@ -247,5 +248,4 @@ def _environment(spec: LDAPSpec, groups: Mapping[str, str]) -> dict[str, str | M
         "LDAP_CONNECT_SECONDS": str(spec.connect_seconds),
         "LDAP_ANSWER_SECONDS": str(spec.answer_seconds),
     }
-    # The kubelet puts variables of its own in the place of $(…).
-    return {name: value.replace("$(", "$$(") for name, value in values.items() if value}
+    return {name: value for name, value in values.items() if value}

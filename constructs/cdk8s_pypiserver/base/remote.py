@@ -14,6 +14,7 @@ from .model import Spec
 from .peers import PUBLIC
 from .places import PARTS, Place, place
 from .problems import NO_VALUE, Problem
+from .variables import variables
 
 BEHAVIOUR: Final[Mapping[str, str]] = {
     # No file: what is configured stands in the environment. The API server drops an empty value, which rclone takes as
@@ -226,9 +227,7 @@ class RemoteSpec(Spec):
         plain = {**({} if in_file else {"type": self.type}), **self.options}
         if self.type in _NEVER_MADE:
             plain.setdefault(_NEVER_MADE[self.type], "true")
-        values: list[Manifest] = [
-            {"name": f"{prefix}{option.upper()}", "value": value} for option, value in plain.items()
-        ]
+        values = variables({f"{prefix}{option.upper()}": value for option, value in plain.items()})
         secret = self.secret_name(identity)
         for option in () if in_file else self.secrets:
             # Not optional: the kubelet says which Secret or which key is missing.
@@ -252,7 +251,7 @@ def environment(remotes: Mapping[str, RemoteSpec], identity: Identity, *, file: 
         **({"RCLONE_CONFIG": file} if file else {}),
         **({"RCLONE_CA_CERT": ",".join(certificates)} if certificates else {}),
     }
-    values: list[Manifest] = [{"name": name, "value": value} for name, value in general.items()]
+    values = variables(general)
     in_file = file is not None
     values += (each for name, remote in remotes.items() for each in remote.environment(name, identity, in_file=in_file))
     return sorted(values, key=lambda each: str(each["name"]))

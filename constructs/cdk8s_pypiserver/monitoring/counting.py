@@ -13,8 +13,9 @@ from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources
 from cdk8s_pypiserver.base.objects import KubernetesObject, chart_of
 from cdk8s_pypiserver.base.problems import Problem
+from cdk8s_pypiserver.base.variables import variables
 from cdk8s_pypiserver.pod.container import ContainerSpec
-from cdk8s_pypiserver.pod.hardening import hardened, http_probe, mount, requirements, variables
+from cdk8s_pypiserver.pod.hardening import hardened, http_probe, mount, requirements
 
 from . import alerts, dashboard, expectations, scraping
 from .alerts import BackupAlertSpec

@@ -15,6 +15,7 @@ from cdk8s_pypiserver.base.identity import Identity
 from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources
 from cdk8s_pypiserver.base.problems import Problem
+from cdk8s_pypiserver.base.variables import variables
 
 from .container import ContainerSpec, ProbeSpec, check_variable
 from .hardening import (
@@ -28,7 +29,6 @@ from .hardening import (
     mount,
     requirements,
     scratch,
-    variables,
 )
 from .template import Pod
 

@@ -1,7 +1,5 @@
 """What the containers of the pod have in common: hardening, resources, probes and scratch space."""
 
-from collections.abc import Mapping
-
 from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources
 
@@ -30,14 +28,6 @@ def _given(resources: Resources, kind: str) -> dict[str, str] | None:
     names = ("cpu", "memory", "ephemeral-storage")
     values = {name: getattr(resources, f"{name.replace('-', '_')}_{kind}") for name in names}
     return {name: value for name, value in values.items() if value} or None
-
-
-def variables(values: Mapping[str, str | Manifest]) -> list[Manifest]:
-    """Return environment variables, sorted by name; a mapping says where the value comes from."""
-    return [
-        {"name": name, "value": value} if isinstance(value, str) else {"name": name, "valueFrom": value}
-        for name, value in sorted(values.items())
-    ]
 
 
 def http_probe(path: str, port: int, *, period: int, timeout: int, failures: int) -> Manifest:

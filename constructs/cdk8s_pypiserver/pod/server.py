@@ -16,6 +16,7 @@ from cdk8s_pypiserver.base.fields import Argument, Bytes, Image
 from cdk8s_pypiserver.base.identity import Identity
 from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources
+from cdk8s_pypiserver.base.variables import variables
 
 from .container import ContainerSpec, ProbeSpec, check_variable
 from .gateway import Gateway, in_use
@@ -31,7 +32,6 @@ from .hardening import (
     mount,
     requirements,
     scratch,
-    variables,
 )
 from .template import Pod
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from cdk8s_pypiserver.base.identity import READER, ROLE
 from cdk8s_pypiserver.base.manifest import Manifest
+from cdk8s_pypiserver.base.variables import variables
 from cdk8s_pypiserver.pod.gateway import CONTAINER as GATEWAY
-from cdk8s_pypiserver.pod.hardening import PACKAGES_VOLUME, variables
+from cdk8s_pypiserver.pod.hardening import PACKAGES_VOLUME
 from cdk8s_pypiserver.pod.server import CONTAINER as SERVER
 
 

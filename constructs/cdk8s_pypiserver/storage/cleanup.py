@@ -10,6 +10,7 @@ from cdk8s_pypiserver.base.model import Resources, Spec
 from cdk8s_pypiserver.base.objects import KubernetesObject
 from cdk8s_pypiserver.base.remote import BEHAVIOUR
 from cdk8s_pypiserver.base.schedules import Schedule
+from cdk8s_pypiserver.base.variables import variables
 from cdk8s_pypiserver.monitoring.alerts import Age
 from cdk8s_pypiserver.pod.hardening import hardened, mount, requirements, scratch
 
@@ -123,7 +124,7 @@ def _container(spec: CleanupSpec, bucket: str, folder: str | None, secret: str) 
         "ENDPOINT": "endpoint",
         "REGION": "region",
     }
-    environment: list[Manifest] = [{"name": name, "value": value} for name, value in values.items()]
+    environment = variables(values)
     for option, key in keys.items():
         reference = {"name": secret, "key": key, "optional": True if key == "region" else None}
         environment.append({"name": f"{prefix}{option}", "valueFrom": {"secretKeyRef": reference}})

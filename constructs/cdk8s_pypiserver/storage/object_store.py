@@ -14,6 +14,7 @@ from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources
 from cdk8s_pypiserver.base.problems import Problem
 from cdk8s_pypiserver.base.remote import RemotePath, RemoteSpec
+from cdk8s_pypiserver.base.variables import variables
 from cdk8s_pypiserver.monitoring.alerts import Age, age_seconds
 from cdk8s_pypiserver.pod.container import ContainerSpec
 from cdk8s_pypiserver.pod.gateway import Place as GatewayPlace
@@ -27,7 +28,6 @@ from cdk8s_pypiserver.pod.hardening import (
     mount,
     requirements,
     scratch,
-    variables,
 )
 from cdk8s_pypiserver.pod.server import FILES_DIRECTORY as SERVER_DIRECTORY
 

@@ -16,6 +16,7 @@ from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
 from cdk8s_pypiserver.base.raw import EnvVar
 from cdk8s_pypiserver.base.remote import RemoteSpec
 from cdk8s_pypiserver.base.schedules import Schedule, TimeZone
+from cdk8s_pypiserver.base.variables import variables
 from cdk8s_pypiserver.exposure.certificates import secret_name
 from cdk8s_pypiserver.exposure.gateway_tls import GatewayTLSSpec
 from cdk8s_pypiserver.monitoring.alerts import Age, age_seconds
@@ -280,7 +281,7 @@ class Backup(Construct):
                     reference["optional"] = True
                 secrets.append({"name": f"{prefix}{key.upper()}", "valueFrom": {"secretKeyRef": reference}})
         found = remote.environment(self._remotes, self._sockets.identity)
-        found += [*({"name": name, "value": value} for name, value in values.items()), *secrets]
+        found += [*variables(values), *secrets]
         users = {each["name"] for each in spec.env}
         return [*(each for each in found if each["name"] not in users), *(dict(each) for each in spec.env)]
 

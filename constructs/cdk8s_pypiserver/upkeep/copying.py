@@ -20,6 +20,7 @@ from cdk8s_pypiserver.base.problems import NO_VALUE, Problem
 from cdk8s_pypiserver.base.raw import EnvVar
 from cdk8s_pypiserver.base.remote import RemoteSpec
 from cdk8s_pypiserver.base.schedules import Schedule, TimeZone
+from cdk8s_pypiserver.base.variables import literal, variables
 from cdk8s_pypiserver.pod import libraries
 from cdk8s_pypiserver.pod.container import wrong_variables
 from cdk8s_pypiserver.pod.gateway import HTTPS_PORT, PORT
@@ -217,7 +218,7 @@ class CopyJob(Construct):
         return {
             **self._of_the_image("libraries"),
             "command": libraries.command(f"{REQUIREMENTS_DIRECTORY}/{REQUIREMENTS}", "--no-compile"),
-            "env": self._environment([{"name": name, "value": value} for name, value in own.items()]),
+            "env": self._environment(variables(own)),
             "volumeMounts": [
                 mount(REQUIREMENTS_VOLUME, REQUIREMENTS_DIRECTORY, read_only=True),
                 mount("copy-libraries", LIBRARIES),
@@ -269,7 +270,7 @@ class CopyJob(Construct):
             options += [f"--index={spec.lock.index}"] if spec.lock.index else []
             options += (f"--python={each}" for each in spec.lock.pythons)
             options += (f"--platform={each}" for each in spec.lock.platforms)
-        return options
+        return [literal(each) for each in options]
 
     def _variables(self) -> list[Manifest]:
         spec, identity = self.spec, self._sockets.identity
@@ -282,7 +283,6 @@ class CopyJob(Construct):
         own = {
             "COPY_DRY_RUN": "yes" if spec.dry_run else "no",
             "COPY_SOURCE": self._source(),
-            "COPY_TARGET": spec.target or f"http://$(REGISTRY_NAME):{self._port}/",
             "HOME": WORK_DIRECTORY,
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONPATH": f"{DIRECTORY}:{LIBRARIES}" if spec.libraries else DIRECTORY,
@@ -301,7 +301,8 @@ class CopyJob(Construct):
             for key in ("username", "password")
         ]
         rest = remote.environment(self._remotes, identity) if self._remotes else []
-        return [name, *logins, *({"name": name, "value": value} for name, value in own.items()), *rest]
+        target = literal(spec.target) if spec.target else f"http://$(REGISTRY_NAME):{self._port}/"
+        return [name, {"name": "COPY_TARGET", "value": target}, *logins, *variables(own), *rest]
 
     def _source(self) -> str:
         spec = self.spec

@@ -9,6 +9,7 @@ from constructs import Construct
 from cdk8s_pypiserver.base.config_files import ConfigFiles
 from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.model import Resources
+from cdk8s_pypiserver.base.variables import variables
 from cdk8s_pypiserver.pod.hardening import (
     PACKAGES_DIRECTORY,
     PACKAGES_VOLUME,
@@ -166,7 +167,7 @@ class RunPod:
                 mount(PACKAGES_VOLUME, PACKAGES_DIRECTORY, read_only=not self._run.writes),
                 {**mount(PACKAGES_VOLUME, STATUS_DIRECTORY), "subPath": STATUS_PATH},
             ]
-        environment = [*({"name": name, "value": value} for name, value in own.items()), *self._run.environment()]
+        environment = [*variables(own), *self._run.environment()]
         return {
             "name": CONTAINER,
             "image": server.image,

@@ -15,11 +15,12 @@ from cdk8s_pypiserver.base.model import Resources, Spec
 from cdk8s_pypiserver.base.patterns import Requirement
 from cdk8s_pypiserver.base.problems import Problem
 from cdk8s_pypiserver.base.schedules import Schedule, TimeZone
+from cdk8s_pypiserver.base.variables import variables
 from cdk8s_pypiserver.exposure.certificates import secret_name
 from cdk8s_pypiserver.exposure.gateway_tls import GatewayTLSSpec
 from cdk8s_pypiserver.monitoring.alerts import Age, age_seconds
 from cdk8s_pypiserver.pod.gateway import HTTPS_PORT, PORT
-from cdk8s_pypiserver.pod.hardening import hardened, mount, requirements, variables
+from cdk8s_pypiserver.pod.hardening import hardened, mount, requirements
 from cdk8s_pypiserver.pod.server import FILES_DIRECTORY as SERVER_DIRECTORY
 
 from .cron_job import CronJob

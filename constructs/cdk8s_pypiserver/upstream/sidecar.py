@@ -16,10 +16,11 @@ from cdk8s_pypiserver.base.patterns import NamePattern, PatternIndex, ProjectNam
 from cdk8s_pypiserver.base.peers import PUBLIC
 from cdk8s_pypiserver.base.places import Place, place
 from cdk8s_pypiserver.base.problems import Problem
+from cdk8s_pypiserver.base.variables import variables
 from cdk8s_pypiserver.pod.container import ContainerSpec
 from cdk8s_pypiserver.pod.gateway import Place as GatewayPlace
 from cdk8s_pypiserver.pod.gateway import after_the_gateway
-from cdk8s_pypiserver.pod.hardening import exec_probe, hardened, health, mount, requirements, variables
+from cdk8s_pypiserver.pod.hardening import exec_probe, hardened, health, mount, requirements
 from cdk8s_pypiserver.pod.server import FILES_DIRECTORY as SERVER_DIRECTORY
 
 from . import cache, watching
