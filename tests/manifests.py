@@ -1,6 +1,7 @@
 """Manifests for tests: synthesized from specs, rendered by Kustomize, and put into an order that can be compared."""
 
 import json
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,18 @@ def pod_of(manifests: Sequence[Manifest]) -> Manifest:
     """Return the pod spec of the Deployment."""
     pod: Manifest = by_kind(manifests, "Deployment")["spec"]["template"]["spec"]
     return pod
+
+
+def expanded(value: str, others: Mapping[str, str]) -> str:
+    """A value of a variable as the container has it: `$$` is `$`, and `$(NAME)` another one, if there is such.
+
+    As in k8s.io/kubernetes, third_party/forked/golang/expansion.
+    """
+
+    def put(found: re.Match[str]) -> str:
+        return "$" if found[0] == "$$" else others.get(found["name"], found[0])
+
+    return re.sub(r"\$\$|\$\((?P<name>[^)]*)\)", put, value)
 
 
 def render(folder: Path) -> list[Manifest]:

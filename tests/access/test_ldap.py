@@ -26,7 +26,7 @@ from cdk8s_pypiserver import (
 from cdk8s_pypiserver.access.ldap import LONGEST_ANSWER_SECONDS
 from cdk8s_pypiserver.base.config_files import runtime_files
 from cdk8s_pypiserver.base.peers import NAME_SERVERS, PRIVATE
-from manifests import Manifest, by_kind, pod_of, synthesize
+from manifests import Manifest, by_kind, expanded, pod_of, synthesize
 from programs import First, needs_pid_namespaces, wait_for
 from server.access.judge import ANSWER_SECONDS
 
@@ -42,7 +42,7 @@ def _container(spec: PyPIServerSpec, name: str = "ldap") -> Manifest:
 
 
 def _environment(container: Manifest) -> dict[str, Any]:
-    return {each["name"]: each.get("value") for each in container["env"]}
+    return {each["name"]: expanded(each.get("value", ""), {}) for each in container["env"]}
 
 
 def test_the_server_knows_where_to_ask_and_for_how_long_it_counts() -> None:

@@ -1,7 +1,5 @@
 """What the kubelet makes of the values of variables."""
 
-import re
-
 import pytest
 
 from cdk8s_pypiserver import (
@@ -12,23 +10,10 @@ from cdk8s_pypiserver import (
     RemoteSpec,
 )
 from cdk8s_pypiserver.base.variables import literal
-from manifests import synthesize
+from manifests import expanded, synthesize
 
 ODD = "$(HOME) $$ $$(HOME) $HOME $$$(HOME) $"
 """What a password, a filter or a name may have."""
-EXPANDED = re.compile(r"\$\$|\$\((?P<name>[^)]*)\)")
-
-
-def expanded(value: str, others: dict[str, str]) -> str:
-    """A value as the container has it: `$$` is `$`, and `$(NAME)` another variable if there is one of this name.
-
-    As in k8s.io/kubernetes, third_party/forked/golang/expansion.
-    """
-
-    def put(found: re.Match[str]) -> str:
-        return "$" if found[0] == "$$" else others.get(found["name"], found[0])
-
-    return EXPANDED.sub(put, value)
 
 
 @pytest.mark.parametrize("text", [*ODD.split(), ODD, "", "a$", "plain"])
