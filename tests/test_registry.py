@@ -1,13 +1,14 @@
 """The objects of a registry: snapshots for their shape, and what must hold of every one of them."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import cdk8s
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from cases import CASES
-from cdk8s_pypiserver import PyPIServerChart, PyPIServerSpec, ServerSpec, SpecError, VolumeChart
+from cdk8s_pypiserver import LocalVolumeSpec, PyPIServerChart, PyPIServerSpec, ServerSpec, SpecError, VolumeChart
 from manifests import Manifest, by_kind, objects, pod_of, synthesize
 from schemas import problems
 
@@ -164,3 +165,10 @@ def test_a_namespace_that_there_cannot_be_is_refused(namespace: str) -> None:
         PyPIServerChart(cdk8s.App(), "chart", spec, namespace=namespace)
     with pytest.raises(SpecError, match=rf"VolumeChart cannot be made:\n  namespace \({namespace!r}\) must"):
         VolumeChart(cdk8s.App(), "chart", spec, namespace=namespace)
+
+
+@pytest.mark.parametrize("spec", [{"name": "team-a"}, "registry.yaml", {}, LocalVolumeSpec()])
+def test_what_is_no_spec_is_refused(spec: Any) -> None:  # noqa: ANN401 - whatever a user gives
+    app = cdk8s.App()
+    with pytest.raises(TypeError, match=r"^spec \(.*\) must be a PyPIServerSpec; .*model_validate makes one$"):
+        PyPIServerChart(app, "chart", spec)

@@ -79,8 +79,13 @@ class PyPIServer(Sockets):
             scope: A chart, or a construct in one.
             id_: Name of this construct in its scope; it does not reach the objects.
             spec: What to make; the defaults give one pod with a 20 GiB volume of the default storage class.
+
+        Raises:
+            TypeError: the spec is something else.
         """
-        spec = spec or PyPIServerSpec()
+        spec = PyPIServerSpec() if spec is None else spec
+        if not isinstance(spec, PyPIServerSpec):
+            raise TypeError(f"spec ({spec!r}) must be a PyPIServerSpec; PyPIServerSpec.model_validate makes one")
         super().__init__(
             scope,
             id_,
