@@ -532,6 +532,8 @@ OTHER_VALUES: dict[tuple[type[Spec], str], tuple[PyPIServerSpec, Any]] = {
 
 # Where the manifests say a value in other words.
 SHOWN_AS: dict[tuple[type[Spec], str], str] = {
+    # The kubelet makes `$` of it.
+    (LDAPSpec, "bind_template"): "uid=$$1,ou=others",
     (PodOptionsSpec, "topology_spread_constraints"): "example.org/rack",
     (ServerSpec, "allow_removal"): "yes",
     (AuditSpec, "on_volume"): "volume",
