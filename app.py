@@ -2,6 +2,7 @@
 
 import gc
 import importlib
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -10,6 +11,8 @@ from typing import TypeVar
 # Loading the Kubernetes classes allocates hundreds of thousands of objects that all stay: looking for garbage among
 # them, time and again and once more at exit, takes a tenth of the run.
 gc.disable()
+# There is no plugin of pydantic here: to look for one takes the metadata of all that is installed.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
 
 import jsii  # noqa: E402, F401
 

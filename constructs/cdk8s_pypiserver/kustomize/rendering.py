@@ -2,12 +2,17 @@
 
 import json
 from collections.abc import Mapping
+from weakref import WeakKeyDictionary
 
 import cdk8s
+from constructs import Node
 
 from cdk8s_pypiserver.base.config_files import ConfigFiles
 from cdk8s_pypiserver.base.manifest import Manifest
 from cdk8s_pypiserver.base.objects import chart_of, know_chart
+
+# Node.js is asked for it each time, of a chart that many concerns join.
+_NODES: WeakKeyDictionary[cdk8s.Chart, Node] = WeakKeyDictionary()
 
 
 class Rendering:
@@ -49,7 +54,9 @@ def _objects(chart: cdk8s.Chart) -> list[cdk8s.ApiObject]:
 
     Each is asked for its content here: were the chart asked, Node.js would ask Python for most of it.
     """
-    constructs = chart.node.find_all()
+    if chart not in _NODES:
+        _NODES[chart] = chart.node
+    constructs = _NODES[chart].find_all()
     objects = [each for each in constructs if isinstance(each, cdk8s.ApiObject)]
     if sum(isinstance(each, cdk8s.Chart) for each in constructs) > 1:
         return [each for each in objects if each.chart is chart]
