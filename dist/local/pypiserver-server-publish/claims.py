@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import threading
 import time
@@ -15,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from server.http.errors import AwayError
-from server.index.identity import identity
+from server.index.identity import identity, record_name
 from server.volume.durable import abandoned, make_directory
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ class Claims:
             self._identities.add(claimed)
         try:
             if self._shared:
-                with self._on_volume(claimed, filename, end):
+                with self._on_volume(filename, end):
                     yield
             else:
                 yield
@@ -79,10 +78,9 @@ class Claims:
                 self._free.notify_all()
 
     @contextmanager
-    def _on_volume(self, claimed: str, filename: str, end: float) -> Iterator[None]:
+    def _on_volume(self, filename: str, end: float) -> Iterator[None]:
         self._clean()
-        # Its own name could be too long for one.
-        path = self._directory / hashlib.sha256(claimed.encode()).hexdigest()
+        path = self._directory / record_name(filename)
         make_directory(self._directory)
         while (file := _created(path)) is None:
             self._end(path)

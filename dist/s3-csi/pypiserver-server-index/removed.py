@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from server.index.identity import identity
+from server.index.identity import record_name
 
 if TYPE_CHECKING:
     from server.volume.own_files import Files
@@ -36,7 +35,7 @@ class Removed:
         """
         if self._taken:
             content = f"{json.dumps({'file': filename, 'sha256': sha256})}\n"
-            self._files.put(_record(filename), content.encode(), durable=True)
+            self._files.put(record_name(filename), content.encode(), durable=True)
 
     def other_than(self, filename: str, sha256: str) -> str | None:
         """The name of a removed file that means the same as this name and had another content, None if there is none.
@@ -47,7 +46,7 @@ class Removed:
         if not self._taken:
             return None
         try:
-            content = self._files.content(_record(filename), LARGEST)
+            content = self._files.content(record_name(filename), LARGEST)
         except FileNotFoundError:
             return None
         try:
@@ -58,8 +57,3 @@ class Removed:
             pass
         # Something was removed, though nobody can tell what.
         return filename
-
-
-def _record(filename: str) -> str:
-    # An identity can be longer than a name may be.
-    return hashlib.sha256(identity(filename).encode()).hexdigest()

@@ -86,6 +86,16 @@ def test_names_can_be_free_again(settings: Settings) -> None:
     assert publish(application_of(settings), NAME, b"another").status_int == 409
 
 
+def test_where_names_are_free_nothing_is_read_to_be_removed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (settings.packages_directory / NAME).write_bytes(b"content")
+    monkeypatch.setattr(Digests, "_read", lambda *_: pytest.fail("the file is read"))
+    app = application_of(settings, removed_names="free")
+    remove(app)
+    assert not (settings.packages_directory / NAME).exists()
+
+
 def test_a_signature_is_another_one_each_time(settings: Settings) -> None:
     app = application_of(settings)
     publish(app, NAME, gpg_signature=b"-----BEGIN PGP SIGNATURE-----\n1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from packaging.utils import canonicalize_version
@@ -9,6 +10,11 @@ from packaging.utils import canonicalize_version
 from server.index.names import name_and_version, normalised
 
 _SOURCE = re.compile(r"\.(?:zip|tgz|tar\.(?:gz|bz2|xz))")
+
+
+def record_name(filename: str) -> str:
+    """What a small file is called that is about all that means the same as this: an identity can be too long for it."""
+    return hashlib.sha256(identity(filename).encode()).hexdigest()
 
 
 def identity(filename: str) -> str:

@@ -107,15 +107,17 @@ def create(settings: Settings | None = None) -> Any:  # noqa: ANN401 - bottle ha
         digests=digests,
         problem=backing.problem,
     )
+    names_stay_taken = settings.removed_names == "taken"
     packages = Packages(
         backing.publisher,
         listing,
         pages.drop,
         Claims(root, shared=many),
         attested,
-        Removed(backing.files(removed.DIRECTORY), taken=settings.removed_names == "taken"),
+        Removed(backing.files(removed.DIRECTORY), taken=names_stay_taken),
         trail(settings),
-        digests.of,
+        # Another pod may have published it: then it is read for these two, and for nothing else.
+        digests.of if names_stay_taken or settings.audit != "none" else lambda entry: entry.digest,
         first=_each(decisions.begin, *((kept_names.begin,) if has_public else ())),
         fewer=_each(decisions.end, *((kept_names.reserve,) if has_public else ())),
         found=pages.keep_new_metadata,
